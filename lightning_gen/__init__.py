@@ -1,0 +1,1 @@
+"""Experiments with image generators: GANs, VAEs and recurrent models."""

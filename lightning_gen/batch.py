@@ -1,0 +1,12 @@
+"""What every data set yields and every model takes."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """Images, float in [-1, 1], `(B, C, H, W)` or `(B, T, C, H, W)`, and int64 labels `(B,)` or None."""
+
+    images: Tensor
+    labels: Tensor | None = None

@@ -1,0 +1,8 @@
+"""The one error that users are meant to see."""
+
+
+class UserError(Exception):
+    """Something a user can mend: one line that names the key, the value and the mend.
+
+    The command line prints it without a traceback and exits with status 2.
+    """

@@ -1,0 +1,40 @@
+"""Atomic writes: a reader, or a process killed at any moment, sees the old file or the new one, never a part."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    # The temporary file lies in the same folder: os.replace is atomic only within one file system.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def atomic_write(path: str | os.PathLike, content: str | bytes | Callable[[IO[bytes]], Any]) -> None:
+    """Write `content` (text, bytes, or a function that writes to the open binary file) to `path` in one move.
+
+    Raises OSError (disk full, no permission) with the old file, if any, untouched.
+    """
+    with _replacing(Path(path)) as file:
+        if callable(content):
+            content(file)
+        else:
+            file.write(content.encode() if isinstance(content, str) else content)
+
+
+def atomic_save(obj: Any, path: str | os.PathLike) -> None:
+    """`torch.save` in one move."""
+    import torch
+
+    atomic_write(path, lambda file: torch.save(obj, file))
