@@ -1,0 +1,86 @@
+"""Pictures of a run as it goes: samples from fixed noise, and reconstructions. To files and every logger."""
+
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
+
+from lightning_gen.callbacks.interval import crossed, looking_at
+from lightning_gen.capabilities import Reconstructs
+from lightning_gen.image_generator import ImageGenerator
+from lightning_gen.images import grid, save_png
+
+
+class Pictures(Callback):
+    """Base: draws `picture(model)` every `every_images` and at the end, to `<folder>/<name>_<images seen>.png`."""
+
+    name = "picture"
+
+    def __init__(self, folder: str, every_images: int):
+        self.folder = Path(folder)
+        self.every_images = every_images
+
+    def picture(self, trainer: Trainer, model: ImageGenerator) -> Tensor | None:
+        """A grid `(C, H, W)` in [-1, 1], or None if this model has nothing to show."""
+        raise NotImplementedError
+
+    def on_train_batch_end(self, trainer: Trainer, model: ImageGenerator, outputs, batch, batch_idx: int) -> None:
+        """Draw if the interval is over."""
+        if crossed(model, self.every_images):
+            self._draw(trainer, model)
+
+    def on_train_end(self, trainer: Trainer, model: ImageGenerator) -> None:
+        """Draw the end of the run."""
+        self._draw(trainer, model)
+
+    @rank_zero_only
+    def _draw(self, trainer: Trainer, model: ImageGenerator) -> None:
+        path = self.folder / f"{self.name}_{model.images_seen:010d}.png"
+        with looking_at(model, "pictures", model.seed):
+            picture = self.picture(trainer, model)
+        if picture is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save_png(picture, path)
+        for logger in trainer.loggers:
+            if hasattr(logger, "log_picture"):
+                logger.log_picture(self.name, path, model.images_seen)
+
+
+class SampleGrid(Pictures):
+    """`n` samples from the same noise each time; of a conditional model, a column for each of the first classes."""
+
+    name = "samples"
+
+    def __init__(self, folder: str, every_images: int, n: int):
+        super().__init__(folder, every_images)
+        self.n = n
+
+    def picture(self, trainer: Trainer, model: ImageGenerator) -> Tensor:
+        """The grid."""
+        columns = min(model.num_classes or self.n, max(1, round(self.n**0.5)))
+        labels = torch.arange(self.n, device=model.device) % columns if model.num_classes else None
+        return grid(model.sample(self.n, labels), columns=columns)
+
+
+class Reconstructions(Pictures):
+    """Pairs of rows: `n` validation images as the model observes them, and what it makes of them."""
+
+    name = "reconstructions"
+
+    def __init__(self, folder: str, every_images: int, n: int):
+        super().__init__(folder, every_images)
+        self.n = n
+
+    def picture(self, trainer: Trainer, model: ImageGenerator) -> Tensor | None:
+        """The grid, or None if the model doesn't reconstruct."""
+        if not isinstance(model, Reconstructs):
+            return None
+        batch = next(iter(trainer.datamodule.batches("val", model.device, limit=self.n)))
+        images, labels = batch.images[: self.n], None if batch.labels is None else batch.labels[: self.n]
+        images = model.observe(images) if hasattr(model, "observe") else images
+        columns = max(1, round(len(images) ** 0.5))
+        rows = zip(images.split(columns), model.reconstruct(images, labels).split(columns), strict=True)
+        return grid(torch.cat([row for pair in rows for row in pair]), columns=columns)

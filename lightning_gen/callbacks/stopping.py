@@ -1,0 +1,71 @@
+"""Ends a run at its number of images, or when a user or a scheduler asks, always at a state that resumes exactly."""
+
+import signal
+import threading
+
+import torch
+from lightning.pytorch import Callback, Trainer
+
+from lightning_gen.callbacks.last_checkpoint import LastCheckpoint
+from lightning_gen.image_generator import ImageGenerator
+
+
+class Interrupted(Exception):
+    """Training was asked to stop by a signal, and has saved its state."""
+
+    def __init__(self, signal_number: int):
+        super().__init__(signal.Signals(signal_number).name)
+        self.signal_number = signal_number
+
+
+class StopAtImages(Callback):
+    """Ends training when the trainer's `max_images` have been seen."""
+
+    def on_train_batch_end(self, trainer: Trainer, model: ImageGenerator, outputs, batch, batch_idx: int) -> None:
+        """Count."""
+        if trainer.max_images is not None and model.images_seen >= trainer.max_images:
+            trainer.should_stop = True
+
+
+class GracefulStop(Callback):
+    """On Ctrl-C, SIGTERM (preemption) or SIGUSR1 (a scheduler's warning): finish the step, save, raise Interrupted.
+
+    A second Ctrl-C stops at once. Ranks agree on the step by a reduction every `agree_every` batches.
+    """
+
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+    def __init__(self, agree_every: int = 20):
+        self.agree_every = agree_every
+        self.received = 0
+        self._previous: dict[int, object] = {}
+
+    def on_train_start(self, trainer: Trainer, model: ImageGenerator) -> None:
+        """Take over the signals, after Lightning has set its own handlers."""
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.signal(number, self._receive) for number in self.signals}
+
+    def teardown(self, trainer: Trainer, model: ImageGenerator, stage: str) -> None:
+        """Give the signals back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}
+
+    def _receive(self, number: int, frame) -> None:
+        if self.received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = number
+
+    def on_train_batch_end(self, trainer: Trainer, model: ImageGenerator, outputs, batch, batch_idx: int) -> None:
+        """Save and stop if a signal came."""
+        if trainer.world_size > 1:
+            if (batch_idx + 1) % self.agree_every:
+                return
+            asked = torch.tensor(self.received, device=model.device)
+            torch.distributed.all_reduce(asked, op=torch.distributed.ReduceOp.MAX)
+            self.received = int(asked)
+        if self.received:
+            for callback in trainer.checkpoint_callbacks:
+                if isinstance(callback, LastCheckpoint):
+                    callback.save(trainer, model)
+            raise Interrupted(self.received)

@@ -1,0 +1,49 @@
+"""What some models can do besides sampling: callbacks, metrics and commands ask for the ability, not for the class."""
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+
+@runtime_checkable
+class Reconstructs(Protocol):
+    """Maps images to what the model keeps of them."""
+
+    def reconstruct(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Images in [-1, 1] to images in [-1, 1]."""
+        ...
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """Maps images to latent vectors."""
+
+    def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Images to latents `(B, d)`; for a distribution, its mean."""
+        ...
+
+
+@runtime_checkable
+class HasLatent(Protocol):
+    """Makes images from latent vectors."""
+
+    def latent(self, n: int) -> Tensor:
+        """Draw latents `(n, d)` from the prior."""
+        ...
+
+    def decode(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Latents `(n, d)` to images in [-1, 1]."""
+        ...
+
+
+@runtime_checkable
+class HasLikelihood(Protocol):
+    """Gives a likelihood, or a lower bound of one."""
+
+    def observe(self, images: Tensor) -> Tensor:
+        """Images as the likelihood's support holds them (binarised, for instance); may draw."""
+        ...
+
+    def log_likelihood(self, images: Tensor, labels: Tensor | None = None, samples: int = 1) -> Tensor:
+        """Nats `(B,)`: the evidence lower bound with one sample, an importance-weighted bound with more."""
+        ...

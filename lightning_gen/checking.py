@@ -1,0 +1,179 @@
+"""The check of a composed config: every key against what will receive it, before anything is made.
+
+Hydra accepts any key behind `+`, and any value for any key; this is where they become one-line errors.
+"""
+
+import importlib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning_gen.errors import UserError
+from lightning_gen.signatures import describe, fits, signature_of
+from lightning_gen.suggestions import closest, did_you_mean
+
+HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
+
+
+def check_targets(node: Any, path: str = "") -> None:
+    """Check each mapping with a `_target_` in `node` (plain, resolved) against the signature of its target."""
+    if isinstance(node, Mapping):
+        if isinstance(node.get("_target_"), str):
+            _check_call(node, path)
+        for key, value in node.items():
+            check_targets(value, _join(path, key))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            check_targets(value, f"{path}[{index}]")
+
+
+def _check_call(node: Mapping[str, Any], path: str) -> None:
+    target = locate(node["_target_"], _join(path, "_target_"))
+    if not callable(target):
+        raise UserError(f"{_join(path, '_target_')}={node['_target_']}: is not something that can be called")
+    signature = signature_of(target)
+    for key, value in node.items():
+        if key in HYDRA_KEYS:
+            continue
+        if key in signature.parameters:
+            _check_value(_join(path, key), value, signature.parameters[key])
+        elif not signature.open:
+            raise unknown_key(_join(path, key), value, getattr(target, "__name__", "it"), signature.parameters)
+
+
+def _check_value(path: str, value: Any, annotation: Any) -> None:
+    if isinstance(value, Mapping) and "_target_" in value:
+        return  # becomes an object
+    if not fits(value, annotation):
+        raise UserError(f"{shown(path, value)}: expected {describe(annotation)}{_mend(value, annotation)}")
+
+
+def _mend(value: Any, annotation: Any) -> str:
+    if isinstance(value, float) and value.is_integer() and fits(int(value), annotation):
+        return f"; write {int(value)}"
+    choices = getattr(annotation, "__args__", ())
+    if isinstance(value, str):
+        return did_you_mean(value, [choice for choice in choices if isinstance(choice, str)])
+    return ""
+
+
+def unknown_key(path: str, value: Any, owner: str, known: Iterable[str]) -> UserError:
+    parent, _, key = path.rpartition(".")
+    known = sorted(set(known) - {"self"})
+    mend = did_you_mean(key, known, _join(parent, "{}"))
+    if not mend and known:
+        mend = f"; its keys are {', '.join(known)}"
+    return UserError(f"{shown(path, value)}: {owner} has no such key{mend}")
+
+
+def shown(path: str, value: Any) -> str:
+    """`key=value` as a user would type it; a mapping only by its key."""
+    if isinstance(value, Mapping):
+        return path
+    if value is None or isinstance(value, bool):
+        value = {None: "null", True: "true", False: "false"}[value]
+    return f"{path}={value!r}" if isinstance(value, str) and value != value.strip() else f"{path}={value}"
+
+
+def _join(path: str, key: Any) -> str:
+    return f"{path}.{key}" if path else str(key)
+
+
+def locate(target: str, path: str) -> Any:
+    """The object with the dotted name `target`; UserError names the config key `path`."""
+    parts = target.split(".")
+    for end in range(len(parts), 0, -1):
+        found = _import(".".join(parts[:end]), f"{path}={target}")
+        if found is not None:
+            return _attribute(found, parts[end:], f"{path}={target}")
+    raise UserError(f"{path}={target}: there is no package {parts[0]}; install it or mend the name")
+
+
+def _import(module: str, where: str) -> Any:
+    """The module, or None when there is none of that name; UserError when it exists and fails."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and (module == error.name or module.startswith(f"{error.name}.")):
+            return None
+        raise UserError(f"{where}: {module} needs the package {error.name}; install it") from error
+    except (ImportError, ValueError) as error:
+        raise UserError(f"{where}: {module} cannot be imported: {_first_line(error)}") from error
+
+
+def _attribute(found: Any, names: list[str], where: str) -> Any:
+    for name in names:
+        if not hasattr(found, name):
+            known = [known for known in _names_in(found) if not known.startswith("_")]
+            raise UserError(f"{where}: {found.__name__} has no {name}{did_you_mean(name, known)}")
+        found = getattr(found, name)
+    return found
+
+
+def _names_in(found: Any) -> list[str]:
+    import pkgutil
+
+    return dir(found) + [module.name for module in pkgutil.iter_modules(getattr(found, "__path__", []))]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def check_top_level(config: Mapping[str, Any], primary: Path) -> None:
+    """Check that the command reads each key at the top, and that its values are of the default's type.
+
+    `primary` is the command's own file: its keys, and the groups in its defaults list, are all the command reads.
+    """
+    defaults, groups = _primary_keys(primary)
+    for key, value in config.items():
+        if key in groups:
+            continue
+        if key not in defaults:
+            known = {*defaults, *groups}
+            raise UserError(f"{shown(key, value)}: {primary.stem} has no such key{_near(key, known)}")
+        _check_default(key, value, defaults[key])
+
+
+def _near(key: str, known: set[str]) -> str:
+    if closest(key, known):
+        return did_you_mean(key, known)
+    return f"; its keys are {', '.join(sorted(known))}"
+
+
+def _check_default(path: str, value: Any, default: Any) -> None:
+    if isinstance(default, Mapping) and isinstance(value, Mapping) and default and "_target_" not in default:
+        for key, inner in value.items():
+            if key not in default:
+                raise unknown_key(_join(path, key), inner, path, default)
+            _check_default(_join(path, key), inner, default[key])
+    elif isinstance(default, bool | int | float | str) and value is not None and not _is_open(default):
+        _check_value(path, value, type(default))
+
+
+def _is_open(default: Any) -> bool:
+    """True for a default that says nothing of the type: missing, or another key's value."""
+    return isinstance(default, str) and (default == "???" or bool(re.fullmatch(r"\$\{.*\}", default)))
+
+
+def _primary_keys(primary: Path) -> tuple[dict[str, Any], set[str]]:
+    """The primary file's own keys with their defaults, and the top-level keys its defaults list brings."""
+    import yaml
+    from omegaconf._utils import get_yaml_loader
+
+    content = dict(yaml.load(primary.read_text(), Loader=get_yaml_loader()) or {})
+    groups: set[str] = set()
+    for entry in content.pop("defaults", []):
+        if isinstance(entry, str):
+            if entry != "_self_":
+                inner, inner_groups = _primary_keys(primary.parent / f"{entry.lstrip('/')}.yaml")
+                content = inner | content
+                groups |= inner_groups
+            continue
+        group = next(iter(entry)).removeprefix("optional ").strip()
+        if not group.startswith("override "):
+            name, _, package = group.lstrip("/").partition("@")
+            groups.add((package or name.replace("/", ".")).split(".")[0])
+    content.pop("hydra", None)
+    return content, groups - {"hydra"}

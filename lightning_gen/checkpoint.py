@@ -1,0 +1,126 @@
+"""Checkpoints: tensors and plain data, written in one move, read without running any code they hold.
+
+A checkpoint carries the run's whole config under our own key, so a model is rebuilt from the file alone.
+"""
+
+import difflib
+import pickle
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+
+from lightning_gen.build import build_model
+from lightning_gen.errors import UserError
+from lightning_gen.files import atomic_save
+
+if TYPE_CHECKING:
+    from lightning_gen.image_generator import ImageGenerator
+
+KEY = "lightning_gen"
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Lightning's file format, written whole or not at all, and loaded with `weights_only=True` always."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Write to a temporary file in the same folder, sync, then replace."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            atomic_save(checkpoint, path)
+        except RuntimeError as error:  # torch's writer reports a full disk so, after our file raised OSError
+            cause = error.__context__
+            raise (cause if isinstance(cause, OSError) else OSError(f"{path}: {error}")) from error
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> dict:
+        """See `read_checkpoint`."""
+        return read_checkpoint(path)
+
+
+def read_checkpoint(path: str | Path, key: str = "checkpoint") -> dict[str, Any]:
+    """The content of a checkpoint of ours, on the CPU; `key` is the config key that errors name.
+
+    Raises UserError if the file is missing, cut short, of another kind, or holds code, which is never run.
+    """
+    path = Path(path)
+    if not path.is_file():
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
+        raise UserError(f"{key}={path}: no such file" + (f"; did you mean {path.parent / near[0]}?" if near else ""))
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "weights_only" not in str(error).lower():
+            raise UserError(f"{key}={path}: not a checkpoint, or a damaged one") from error
+        raise UserError(
+            f"{key}={path}: refused, it holds more than tensors and plain data (nothing of it was run); "
+            "use a checkpoint written by lightning-gen"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise UserError(f"{key}={path}: cut short or damaged; use another one, such as best.ckpt beside it") from error
+    if not isinstance(content, dict) or KEY not in content:
+        raise UserError(f"{key}={path}: not written by lightning-gen (no config in it)")
+    return content
+
+
+def checkpoint_of(path: str | Path, key: str = "checkpoint") -> Path:
+    """The checkpoint file that `path` means: itself, or for a run's folder its best, else its last one."""
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    for candidate in (path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt"):
+        if candidate.is_file():
+            return candidate
+    raise UserError(f"{key}={path}: a folder without checkpoints/best.ckpt or checkpoints/last.ckpt")
+
+
+def load_model(path: str | Path, ema: bool = True, device: str | torch.device = "cpu") -> "ImageGenerator":
+    """The model in a checkpoint, in evaluation mode, with averaged weights in place if `ema`; nothing else is needed."""
+    path = checkpoint_of(path)
+    content = read_checkpoint(path)
+    ours = content[KEY]
+    model = build_model(ours["config"]["model"], ours["image_shape"], ours["num_classes"])
+    load_weights(model, content["state_dict"], f"checkpoint={path}")
+    model.images_seen = ours["images_seen"]
+    if ema:
+        model.use_averaged_weights()
+    return model.to(device).eval()
+
+
+def load_weights(model: "ImageGenerator", state_dict: dict[str, torch.Tensor], origin: str) -> None:
+    """Load all weights; UserError, naming `origin` and the first tensor that differs, unless every one fits."""
+    expected = model.state_dict()
+    names = [*expected, *(name for name in state_dict if name not in expected)]
+    differing = [
+        n for n in names if n not in expected or n not in state_dict or expected[n].shape != state_dict[n].shape
+    ]
+    if differing:
+
+        def shape(tensors: dict[str, torch.Tensor], name: str) -> str:
+            return str(tuple(tensors[name].shape)) if name in tensors else "absent"
+
+        name = differing[0]
+        raise UserError(
+            f"{origin}: {len(differing)} of {len(names)} tensors don't fit this model, the first is {name}: "
+            f"{shape(state_dict, name)} in the checkpoint, {shape(expected, name)} here; use the same model and image size"
+        )
+    model.load_state_dict(state_dict)
+
+
+def provenance(config: dict[str, Any], data: Any) -> dict[str, Any]:
+    """What a checkpoint says of its run, as plain data: config, data facts, versions."""
+    return {
+        "config": config,
+        "image_shape": list(data.image_shape),
+        "num_classes": data.num_classes,
+        "class_names": data.class_names and list(data.class_names),
+        "versions": {name: _version(name) for name in ("lightning-gen", "torch", "lightning", "torchmetrics")},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # run from a checkout
+        return None

@@ -1,0 +1,199 @@
+"""Augmentations of whole batches on their device, each image with its own draw from the global generator.
+
+They take and give `(B, C, H, W)`, float in [-1, 1]; those with `takes_bytes` also uint8, a quarter of the memory.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Augmentation(Protocol):
+    takes_bytes: bool
+
+    def __call__(self, images: Tensor) -> Tensor: ...
+
+
+def normalise(images: Tensor) -> Tensor:
+    """uint8 to float32 in [-1, 1]; floats pass through."""
+    if images.dtype != torch.uint8:
+        return images
+    # Three times as fast on a CPU as dividing; both ends are met exactly.
+    return images.to(torch.float32).mul_(1 / 127.5).sub_(1)
+
+
+def augmented(images: Tensor, augmentations: Iterable[Augmentation]) -> Tensor:
+    """Apply `augmentations` in their order and normalise as late as they allow."""
+    for augmentation in augmentations:
+        images = augmentation(images if augmentation.takes_bytes else normalise(images))
+    return normalise(images)
+
+
+def _black(images: Tensor) -> int:
+    return 0 if images.dtype == torch.uint8 else -1
+
+
+def _uniform(images: Tensor, low: float, high: float) -> Tensor:
+    """One draw per image `(B, 1, 1, 1)`."""
+    return torch.empty((len(images), 1, 1, 1), device=images.device).uniform_(low, high)
+
+
+class Flip:
+    """Mirror each image left to right with probability `p`."""
+
+    takes_bytes = True
+
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = p
+
+    def __call__(self, images: Tensor) -> Tensor:
+        mirrored = torch.rand(len(images), device=images.device) < self.p
+        # Whole images are gathered from both versions: five times as fast as torch.where, and no wait for the device.
+        choice = torch.arange(len(images), device=images.device) + mirrored * len(images)
+        return torch.cat([images, images.flip(-1)]).index_select(0, choice)
+
+
+class Crop:
+    """Pad by `padding` pixels on each side, by reflection or with black (`zero`), and crop back at a random place."""
+
+    takes_bytes = True
+
+    def __init__(self, padding: int, mode: Literal["reflect", "zero"] = "reflect") -> None:
+        self.padding = padding
+        self.mode = mode
+
+    def __call__(self, images: Tensor) -> Tensor:
+        height, width = images.shape[2:]
+        rows, row_inside = self._places(images, height)  # (B, H)
+        columns, column_inside = self._places(images, width)  # (B, W)
+        batch = torch.arange(len(images), device=images.device)[:, None, None]
+        moved = images.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        if self.mode == "zero":
+            inside = (row_inside[:, :, None] & column_inside[:, None, :])[:, None]
+            moved = torch.where(inside, moved, _black(images))
+        return moved.contiguous()
+
+    def _places(self, images: Tensor, length: int) -> tuple[Tensor, Tensor]:
+        """Each image's source coordinates along one axis `(B, length)`, and which of them lie inside the image."""
+        shift = torch.randint(-self.padding, self.padding + 1, (len(images), 1), device=images.device)
+        places = torch.arange(length, device=images.device) + shift
+        inside = (places >= 0) & (places < length)
+        if self.mode == "zero":
+            return places.clamp(0, length - 1), inside
+        period = max(2 * (length - 1), 1)
+        places = places % period
+        return torch.minimum(places, period - places).clamp(max=length - 1), inside
+
+
+class Jitter:
+    """Scale brightness, contrast and (of colour images) saturation, each by a factor in [1 - x, 1 + x]."""
+
+    takes_bytes = False
+
+    def __init__(self, brightness: float = 0.2, contrast: float = 0.2, saturation: float = 0.2) -> None:
+        self.brightness = brightness
+        self.contrast = contrast
+        self.saturation = saturation
+
+    def __call__(self, images: Tensor) -> Tensor:
+        intensity = (images + 1) / 2
+        intensity = (intensity * self._factor(images, self.brightness)).clamp(0, 1)
+        mean = _grey(intensity).mean((1, 2, 3), keepdim=True)
+        intensity = (mean + (intensity - mean) * self._factor(images, self.contrast)).clamp(0, 1)
+        if images.shape[1] >= 3:
+            grey = _grey(intensity)
+            intensity = (grey + (intensity - grey) * self._factor(images, self.saturation)).clamp(0, 1)
+        if images.shape[1] == 4:  # transparency is no colour
+            intensity = torch.cat([intensity[:, :3], (images[:, 3:] + 1) / 2], 1)
+        return intensity * 2 - 1
+
+    @staticmethod
+    def _factor(images: Tensor, strength: float) -> Tensor:
+        return _uniform(images, max(0.0, 1 - strength), 1 + strength)
+
+
+def _grey(images: Tensor) -> Tensor:
+    """Luma `(B, 1, H, W)` of colour images (ITU-R BT.601); the first channel of others."""
+    if images.shape[1] < 3:
+        return images[:, :1]
+    weights = images.new_tensor([0.299, 0.587, 0.114])
+    return torch.einsum("bchw,c->bhw", images[:, :3], weights)[:, None]
+
+
+class Affine:
+    """Rotate by up to `degrees`, scale by `scale` = [low, high], shear by up to `shear` degrees and translate by up to
+    `translate` (a share of each side), in one bilinear sampling; what comes into view is `fill` (-1 is black).
+    """
+
+    takes_bytes = False
+
+    def __init__(
+        self,
+        degrees: float = 10.0,
+        scale: list[float] | tuple[float, float] = (0.9, 1.1),
+        shear: float = 5.0,
+        translate: float = 0.05,
+        fill: float = -1.0,
+    ) -> None:
+        self.degrees = degrees
+        self.scale = scale
+        self.shear = shear
+        self.translate = translate
+        self.fill = fill
+
+    def __call__(self, images: Tensor) -> Tensor:
+        grid = F.affine_grid(self._maps(images), list(images.shape), align_corners=False)
+        # grid_sample pads with zero: `fill` is made the zero for its time.
+        return F.grid_sample(images - self.fill, grid, align_corners=False).add_(self.fill)
+
+    def _maps(self, images: Tensor) -> Tensor:
+        """Maps from output to input in affine_grid's coordinates (-1 .. 1 along each side), `(B, 2, 3)`."""
+
+        def uniform(bound: float) -> Tensor:
+            return _uniform(images, -bound, bound).view(-1)
+
+        angle, shear = uniform(math.radians(self.degrees)), uniform(math.radians(self.shear))
+        scale = _uniform(images, *self.scale).view(-1)
+        # One side's unit differs from the other's in images that are not square.
+        aspect = images.shape[2] / images.shape[3]
+        cosine, sine = angle.cos() / scale, angle.sin() / scale
+        skew = shear.tan()
+        rows = [
+            [cosine, (cosine * skew - sine) * aspect, uniform(2 * self.translate)],
+            [sine / aspect, sine * skew + cosine, uniform(2 * self.translate)],
+        ]
+        return torch.stack([torch.stack(row, -1) for row in rows], 1)
+
+
+class Binarize:
+    """Each pixel is white (+1) with probability its intensity, else black (-1): dynamic binarisation."""
+
+    takes_bytes = False
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return self._against(images, torch.rand_like(images))
+
+    def fixed(self, images: Tensor, index: Tensor) -> Tensor:
+        """The same for the images number `index` `(B,)` of a split at any batch size, on any device and rank."""
+        pixels = torch.arange(images[0].numel(), device=images.device).view(images.shape[1:])
+        return self._against(images, _noise(index.view(-1, 1, 1, 1), pixels))
+
+    @staticmethod
+    def _against(images: Tensor, noise: Tensor) -> Tensor:
+        return ((images + 1) / 2 > noise).to(images.dtype) * 2 - 1
+
+
+def _noise(row: Tensor, column: Tensor) -> Tensor:
+    """Uniform float32 in [0, 1) as a hash of two int64 tensors, with the mixing steps of MurmurHash3's finaliser."""
+    mask = 0xFFFFFFFF
+    bits = row * 0x9E3779B1 & mask
+    for value in (column, row):
+        bits = (bits ^ value) & mask
+        bits = (bits ^ bits >> 16) * 0x85EBCA6B & mask
+        bits = (bits ^ bits >> 13) * 0xC2B2AE35 & mask
+        bits = bits ^ bits >> 16
+    return (bits >> 8).to(torch.float32) / 2**24

@@ -1,0 +1,54 @@
+"""Made-up images for tests: a blob whose colour and place depend on its class."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lightning_gen.data.image_data import ImageData
+from lightning_gen.data.source import TensorSource
+from lightning_gen.randomness import generator
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Fake(ImageData):
+    """`num_images` training images `image_shape` (C, H, W), a quarter as many in each other split."""
+
+    name = "fake"
+
+    image_shape: list[int]
+    num_classes: int | None
+    num_images: int
+
+    def load(self) -> dict[str, TensorSource]:
+        classes = self.num_classes
+        if classes is not None:
+            self.class_names = [f"blob {number}" for number in range(classes)]
+        sizes = {"train": self.num_images, "val": max(1, self.num_images // 4), "test": max(1, self.num_images // 4)}
+        sources = {}
+        for split, size in sizes.items():
+            draw = generator("fake", self.seed, split)
+            labels = torch.randint(classes or 10, (size,), generator=draw)
+            images = _blobs(labels, classes or 10, tuple(self.image_shape), draw)
+            sources[split] = TensorSource(images, labels if classes else None)
+        return sources
+
+
+def _blobs(labels: Tensor, classes: int, shape: tuple[int, int, int], draw: torch.Generator) -> Tensor:
+    """A Gaussian spot per label `(N,)`, on a ring around the centre, on black; uint8 `(N, *shape)`."""
+    channels, height, width = shape
+    count = len(labels)
+    angle = 2 * math.pi * labels / classes
+    jitter = 0.1 * torch.randn(2, count, generator=draw)
+    row = (0.5 * angle.sin() + jitter[0])[:, None, None]
+    column = (0.5 * angle.cos() + jitter[1])[:, None, None]
+    radius = (0.2 + 0.1 * torch.rand(count, generator=draw))[:, None, None]
+    rows = torch.linspace(-1, 1, height)[None, :, None]
+    columns = torch.linspace(-1, 1, width)[None, None, :]
+    spot = torch.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * radius**2))  # (N, H, W)
+    phase = 2 * math.pi * torch.arange(channels) / max(channels, 1)
+    colour = 0.6 + 0.4 * torch.cos(angle[:, None] + phase)  # (N, C)
+    if channels == 1:
+        colour = torch.ones(count, 1)
+    return (spot[:, None] * colour[:, :, None, None] * 255).round().to(torch.uint8)

@@ -1,0 +1,136 @@
+"""A folder of images: sub-folders are classes; `train`, `val` and `test` sub-folders are splits."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from lightning_gen.data.decode import ImageFiles, Resize, check_format, is_grey, unreadable
+from lightning_gen.data.folder_scan import Header, decode_errors, find_images, read_headers, split_folders
+from lightning_gen.data.image_data import SPLITS, ImageData
+from lightning_gen.data.inspection import Rows, counted, listed
+from lightning_gen.data.source import StreamSource, first_of
+from lightning_gen.data.splitting import carve, check_shares, missing
+from lightning_gen.errors import UserError
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Folder(ImageData):
+    """The images under `path`, all made `channels` x `size` (null: as the files are).
+
+    `labels` false: sub-folders are no classes. `split` is the share of train, val and test; those that have a folder
+    of their own keep it. `skip_unreadable` decodes every file once at the start and leaves out what fails.
+    """
+
+    path: str
+    channels: int | None
+    size: int | list[int] | None
+    resize: Resize
+    labels: bool
+    split: list[float]
+    skip_unreadable: bool
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_format(self.channels, self.size, self.resize)
+        check_shares(self.split)
+        self.root = Path(self.path).expanduser()
+        self.name = self.root.resolve().name
+
+    def load(self) -> dict[str, StreamSource]:
+        files = self._files()
+        if self.skip_unreadable:
+            files = self._readable(files)
+        channels, size = self._format([path for paths in files.values() for path in paths])
+        files |= {
+            split: [files["train"][index] for index in part]
+            for split, part in carve(len(files["train"]), missing(files, self.split), self.seed).items()
+        }
+        names = sorted({name for split in SPLITS for name in self._classes(files[split])})
+        self.class_names = names if len(names) > 1 else None  # one class says nothing
+        return {split: self._source(files[split], channels, size) for split in SPLITS}
+
+    def _files(self) -> dict[str, list[Path]]:
+        """The images of each split that has a folder of its own, else of `train`; paths relative to the root."""
+        folders = split_folders(self.root)
+        files = {split: find_images(self.root, self.root / folder) for split, folder in folders.items()}
+        if not files["train"]:
+            where = self.root / folders["train"]
+            raise UserError(f"data.path={self.path}: there are no images (png, jpg, webp, tiff, ...) in {where}")
+        return files
+
+    def _readable(self, files: dict[str, list[Path]]) -> dict[str, list[Path]]:
+        readable = {}
+        for split, paths in files.items():
+            errors = decode_errors(self.root, paths, self.workers())
+            readable[split] = [path for path in paths if path not in errors]
+        if not readable["train"]:
+            raise UserError(f"data.path={self.path}: none of the {len(files['train'])} image files can be read")
+        return readable
+
+    def _format(self, paths: list[Path]) -> tuple[int, tuple[int, int]]:
+        """The channels and (height, width) of all images, from the config or else from the files' headers."""
+        size = (self.size, self.size) if isinstance(self.size, int) else self.size
+        if size is not None and self.channels is not None:
+            return self.channels, tuple(size)
+        headers, errors = read_headers(self.root, paths, self.workers())
+        if errors:
+            raise UserError(first_of([unreadable(self.root / path, error) for path, error in errors.items()]))
+        channels = self.channels or (1 if all(is_grey(header.mode) for header in headers.values()) else 3)
+        return channels, tuple(size) if size is not None else self._common_size(headers)
+
+    def _common_size(self, headers: dict[Path, Header]) -> tuple[int, int]:
+        sizes = Counter(header.size for header in headers.values())
+        if len(sizes) == 1:
+            return next(iter(sizes))
+        (height, width), other = (size for size, _ in sizes.most_common(2))
+        first, second = (
+            next(path for path, header in headers.items() if header.size == size) for size in ((height, width), other)
+        )
+        raise UserError(
+            f"data.path={self.path}: images differ in size, {first} is {height}x{width} and {second} is "
+            f"{other[0]}x{other[1]}: set data.size=[{height},{width}] (data.resize=crop, pad or stretch)"
+        )
+
+    def _classes(self, paths: list[Path]) -> list[str]:
+        """Each file's class: the first folder below the root or below its split's folder; none for flat images."""
+        if not self.labels:
+            return []
+        depth = 1 if split_folders(self.root)["train"] else 0
+        flat = next((path for path in paths if len(path.parts) == depth + 1), None)
+        if flat is None:
+            return [path.parts[depth] for path in paths]
+        nested = next((path for path in paths if len(path.parts) > depth + 1), None)
+        if nested is not None:
+            raise UserError(
+                f"data.path={self.path}: some images have a class folder ({nested}), others have none ({flat}): "
+                "move them or set data.labels=false"
+            )
+        return []
+
+    def _source(self, paths: list[Path], channels: int, size: tuple[int, int]) -> StreamSource:
+        images = ImageFiles([self.root / path for path in paths], channels, size, self.resize)
+        labels = None
+        if self.class_names is not None:
+            number = {name: index for index, name in enumerate(self.class_names)}
+            labels = torch.tensor([number[name] for name in self._classes(paths)], dtype=torch.int64)
+        return StreamSource(images, labels, self.workers())
+
+    def inspect(self) -> Rows:
+        """What the files are; then, if they can be loaded as configured, what the model will see."""
+        paths = [path for paths in self._files().values() for path in paths]
+        headers, _ = read_headers(self.root, paths, self.workers())
+        errors = decode_errors(self.root, paths, self.workers())
+        rows: Rows = [
+            ("path", str(self.root)),
+            ("files", f"{len(paths):,}"),
+            ("sizes", counted(f"{height}x{width}" for (height, width), _ in headers.values())),
+            ("modes", counted(header.mode for header in headers.values())),
+            ("bits", counted(str(header.bit_depth) for header in headers.values())),
+            ("unreadable", listed([f"{path} ({error})" for path, error in errors.items()]) or "none"),
+        ]
+        try:
+            return rows + super().inspect()
+        except UserError as error:
+            return [*rows, ("problem", str(error))]

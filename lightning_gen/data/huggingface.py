@@ -1,0 +1,141 @@
+"""Image data sets of the Hugging Face hub, by the package `datasets`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_gen.data.decode import Resize, check_format, header, is_grey, reason, to_tensor
+from lightning_gen.data.image_data import SPLITS, ImageData
+from lightning_gen.data.source import StreamSource
+from lightning_gen.data.splitting import carve, check_shares, missing
+from lightning_gen.errors import UserError
+from lightning_gen.suggestions import did_you_mean
+
+_SPLIT_NAMES = {"train": ("train",), "val": ("validation", "valid", "val"), "test": ("test",)}
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class HuggingFace(ImageData):
+    """The data set `path` (`owner/name`, or a local folder of one), perhaps its configuration `subset`.
+
+    Columns that are null: the first with images, the first with class labels. `channels`, `size`: null: as the first
+    image. `split` is the share of those splits that the data set does not come with.
+    """
+
+    path: str
+    subset: str | None
+    image_column: str | None
+    label_column: str | None
+    channels: int | None
+    size: int | list[int] | None
+    resize: Resize
+    split: list[float]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_format(self.channels, self.size, self.resize)
+        check_shares(self.split)
+        self.name = self.path.rpartition("/")[2]
+
+    def prepare_data(self) -> None:
+        self._open()
+
+    def load(self) -> dict[str, StreamSource]:
+        tables = self._splits(self._open())
+        features = tables["train"].features
+        image_column = self._column("image_column", self.image_column, features, "Image")
+        if image_column is None:
+            raise UserError(f"data.path={self.path}: has no images, its columns are {', '.join(features)}")
+        label_column = self._column("label_column", self.label_column, features, "ClassLabel")
+        if label_column is not None:
+            self.class_names = self._names(features[label_column], label_column)
+        channels, size = self._format(tables["train"][0][image_column])
+        rows = {split: torch.arange(len(table)) for split, table in tables.items()}
+        rows |= carve(len(tables["train"]), missing(tables, self.split), self.seed)
+        sources = {}
+        for split in SPLITS:
+            table = tables.get(split, tables["train"])
+            images = _Rows(table, image_column, rows[split], channels, size, None if self.size is None else self.resize)
+            # A column is read alone: its images are not decoded.
+            labels = None if label_column is None else torch.tensor(table[label_column][:])[rows[split]]
+            sources[split] = StreamSource(images, labels, self.workers())
+        return sources
+
+    def _open(self) -> Any:
+        try:
+            import datasets
+        except ImportError as error:
+            raise UserError(
+                "data=huggingface: the package datasets is missing: pip install 'lightning-gen[huggingface]'"
+            ) from error
+        try:
+            return datasets.load_dataset(self.path, name=self.subset)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"data.path={self.path}: cannot be loaded ({reason(error)}), check the name, data.subset or the network"
+            ) from error
+
+    def _splits(self, tables: Any) -> dict[str, Any]:
+        found = {split: tables[name] for split, names in _SPLIT_NAMES.items() for name in names[::-1] if name in tables}
+        if "train" not in found:
+            raise UserError(f"data.path={self.path}: has no split named train, only {', '.join(tables)}")
+        return found
+
+    @staticmethod
+    def _column(key: str, chosen: str | None, features: Any, kind: str) -> str | None:
+        """The chosen column, else the first whose feature is of the class `kind`, else None."""
+        if chosen is None:
+            return next((name for name, feature in features.items() if type(feature).__name__ == kind), None)
+        if chosen not in features:
+            mend = did_you_mean(chosen, features) or f", choose from {', '.join(features)}"
+            raise UserError(f"data.{key}={chosen}: no such column{mend}")
+        return chosen
+
+    @staticmethod
+    def _names(feature: Any, column: str) -> list[str]:
+        if type(feature).__name__ != "ClassLabel":
+            raise UserError(f"data.label_column={column}: its values are no class labels, choose another or null")
+        return list(feature.names)
+
+    def _format(self, image: Any) -> tuple[int, tuple[int, int]]:
+        size, mode = header(image)
+        if self.size is not None:
+            size = (self.size, self.size) if isinstance(self.size, int) else tuple(self.size)
+        return self.channels or (1 if is_grey(mode) else 3), size
+
+
+class _Rows:
+    """Some rows of a table as a map-style data set of uint8 images; `resize` None: they must have the size."""
+
+    def __init__(
+        self, table: Any, column: str, rows: Tensor, channels: int, size: tuple[int, int], resize: Resize | None
+    ) -> None:
+        self.table = table
+        self.column = column
+        self.rows = rows
+        self.channels = channels
+        self.size = size
+        self.resize = resize
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return (self.channels, *self.size)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Tensor:
+        row = int(self.rows[index])
+        try:
+            image = self.table[row][self.column]
+            size, _ = header(image)
+            if self.resize is None and size != self.size:
+                raise UserError(
+                    f"data.size=null: images differ in size, row {row} is {size[0]}x{size[1]} and row 0 is "
+                    f"{self.size[0]}x{self.size[1]}: set data.size=[{self.size[0]},{self.size[1]}]"
+                )
+            return to_tensor(image, self.channels, self.size, self.resize or "crop")
+        except (OSError, ValueError, SyntaxError) as error:
+            raise UserError(f"data.image_column={self.column}: row {row} cannot be read as an image ({reason(error)})") from error

@@ -1,0 +1,160 @@
+"""The base of every data set: uint8 sources in, float [-1, 1] batches on the device out."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from lightning import LightningDataModule
+
+from lightning_gen.batch import Batch
+from lightning_gen.data.augment import Augmentation, Binarize
+from lightning_gen.data.inspection import Rows, facts
+from lightning_gen.data.loader import EvaluationBatches, TrainBatches
+from lightning_gen.data.machine import free_memory, num_processors
+from lightning_gen.data.source import Source, StreamSource, TensorSource
+from lightning_gen.errors import UserError
+
+SPLITS = ("train", "val", "test")
+# A data set may take this share of the free memory; the rest is the model's.
+MEMORY_SHARE = 1 / 4
+
+
+# A dataclass, so that each subclass's signature lists the shared keys too and the config check knows them.
+@dataclass(kw_only=True, eq=False, repr=False)
+class ImageData(LightningDataModule):
+    """A data set of three splits; subclasses implement `load`.
+
+    Facts after `setup`: `name`, `image_shape` (C, H, W), `class_names` and `num_classes` (None without labels),
+    `num_images` by split. `batch_size` counts the images of all processes; `seed` is the split's.
+    """
+
+    batch_size: int
+    seed: int
+    augment: dict
+    binarize: bool
+    in_memory: bool | None
+    num_workers: int | None
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        if self.batch_size < 1:
+            raise UserError(f"data.batch_size={self.batch_size}: give at least 1")
+        self.run_seed = 0  # both set by the training code
+        self.steps_per_call = 1
+        self.class_names: list[str] | None = None
+        self.sources: dict[str, Source] = {}
+
+    def load(self) -> dict[str, Source]:
+        """The sources of `train`, `val` and `test`; sets `class_names` where there are labels."""
+        raise NotImplementedError
+
+    def setup(self, stage: str | None = None) -> None:
+        if self.sources:
+            return
+        self.sources = {split: self._in_memory_or_not(source) for split, source in self.load().items()}
+        self.image_shape = self.sources["train"].image_shape
+        self.num_classes = None if self.class_names is None else len(self.class_names)
+        self.num_images = {split: len(source) for split, source in self.sources.items()}
+
+    def train_dataloader(self) -> TrainBatches:
+        self._check_batch_size()
+        device = self._device()
+        return TrainBatches(
+            self._placed("train", device),
+            batch_size=self.batch_size,
+            images_seen=self._images_seen,
+            seed=self.run_seed,
+            steps_per_call=self.steps_per_call,
+            augmentations=self._augmentations(),
+            device=device,
+            rank=self._rank(),
+            world_size=self._world_size(),
+        )
+
+    def val_dataloader(self) -> EvaluationBatches:
+        return self._evaluation_batches("val", self._device())
+
+    def batches(self, split: str, device: torch.device | str, limit: int | None = None) -> Iterator[Batch]:
+        """One pass over this process's share of (the first `limit` images of) a split, in a fixed order."""
+        return iter(self._evaluation_batches(split, torch.device(device), limit))
+
+    def transfer_batch_to_device(self, batch: list[Batch], device: torch.device, dataloader_idx: int) -> list[Batch]:
+        return batch  # it was made there
+
+    def inspect(self) -> Rows:
+        """What the `inspect` command prints."""
+        self.setup()
+        return facts(self)
+
+    def _evaluation_batches(self, split: str, device: torch.device, limit: int | None = None) -> EvaluationBatches:
+        if split not in self.sources:
+            raise UserError(f"split={split}: no such split, choose from {', '.join(self.sources)}")
+        if not len(self.sources[split]):
+            raise UserError(f"split={split}: data={self.name} has no images in it, give it a share in data.split")
+        return EvaluationBatches(
+            self._placed(split, device),
+            batch_size=self.batch_size,
+            limit=limit,
+            binarize=self.binarize,
+            device=device,
+            rank=self._rank(),
+            world_size=self._world_size(),
+        )
+
+    def _augmentations(self) -> list[Augmentation]:
+        chosen = [augmentation for augmentation in self.augment.values() if augmentation is not None]
+        return [*chosen, Binarize()] if self.binarize else chosen
+
+    def _check_batch_size(self) -> None:
+        size, processes, images = self.batch_size, self._world_size(), len(self.sources["train"])
+        if images < size:
+            raise UserError(
+                f"data.batch_size={size}: data={self.name} has only {images} training images, "
+                f"set data.batch_size={max(1, images)} or less"
+            )
+        if size % processes:
+            mend = max(1, size // processes) * processes
+            raise UserError(
+                f"data.batch_size={size}: {processes} processes cannot share it evenly, set data.batch_size={mend}"
+            )
+
+    def _in_memory_or_not(self, source: Source) -> Source:
+        if self.in_memory is False and isinstance(source, TensorSource):
+            return StreamSource(source.images, source.labels, self.workers())
+        if self.in_memory is not False and isinstance(source, StreamSource):
+            processes = int(os.environ.get("WORLD_SIZE", 1))  # each of them holds its own copy
+            fits = _num_bytes(source) <= MEMORY_SHARE * free_memory(torch.device("cpu")) / processes
+            if self.in_memory or fits:
+                return source.in_memory()
+        return source
+
+    def _placed(self, split: str, device: torch.device) -> Source:
+        """The split's source, moved to the device for good where it fits."""
+        source = self.sources[split]
+        if not isinstance(source, TensorSource) or source.index_device.type != "cpu" or device.type == "cpu":
+            return source
+        if self.in_memory or _num_bytes(source) <= MEMORY_SHARE * free_memory(device):
+            self.sources[split] = source.to(device)
+        return self.sources[split]
+
+    def workers(self) -> int:
+        """How many processes (or threads) decode images."""
+        return min(8, num_processors()) if self.num_workers is None else self.num_workers
+
+    def _images_seen(self) -> int:
+        return 0 if self.trainer is None else self.trainer.lightning_module.images_seen
+
+    def _device(self) -> torch.device:
+        return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+
+    def _rank(self) -> int:
+        return 0 if self.trainer is None else self.trainer.global_rank
+
+    def _world_size(self) -> int:
+        return 1 if self.trainer is None else self.trainer.world_size
+
+
+def _num_bytes(source: Source) -> int:
+    channels, height, width = source.image_shape
+    return len(source) * channels * height * width

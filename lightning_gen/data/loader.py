@@ -1,0 +1,107 @@
+"""The order of images: an endless stream for training, finite passes for evaluation.
+
+Training batch b is a function of (seed, b, rank) alone, so a resumed run jumps to its place and replays nothing.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import count
+
+import torch
+from torch import Tensor
+
+from lightning_gen.batch import Batch
+from lightning_gen.data.augment import Augmentation, Binarize, augmented, normalise
+from lightning_gen.data.source import Source
+from lightning_gen.randomness import generator, seed_all
+
+
+class TrainBatches:
+    """Endless lists of `steps_per_call` batches; it has no length, so Lightning never starts it over.
+
+    `batch_size` counts the images of all ranks; each rank yields every `world_size`-th of them.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        batch_size: int,
+        images_seen: Callable[[], int] = lambda: 0,
+        seed: int = 0,
+        steps_per_call: int = 1,
+        augmentations: list[Augmentation] | None = None,
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.source = source
+        self.batch_size = batch_size
+        self.images_seen = images_seen
+        self.seed = seed
+        self.steps_per_call = steps_per_call
+        self.augmentations = augmentations or []
+        self.device = torch.device(device)
+        self.rank = rank
+        self.world_size = world_size
+
+    def __iter__(self) -> Iterator[list[Batch]]:
+        # Read only now: the checkpoint is loaded after the data loader is made.
+        first = int(self.images_seen()) // self.batch_size
+        raw = self.source.batches(self.index_batches(first), self.device)
+        numbers = count(first)
+        while True:
+            yield [self._batch(next(numbers), *next(raw)) for _ in range(self.steps_per_call)]
+
+    def index_batches(self, first: int) -> Iterator[Tensor]:
+        """This rank's indices `(batch_size // world_size,)` of the batches `first`, `first + 1`, ... without end."""
+        per_epoch = len(self.source) // self.batch_size
+        start = first % per_epoch
+        for epoch in count(first // per_epoch):
+            order = torch.randperm(len(self.source), generator=generator("order", self.seed, epoch))
+            # The whole epoch's order goes to the device at once: no copy, no wait in a step.
+            order = order[: per_epoch * self.batch_size].to(self.source.index_device)
+            yield from order.view(per_epoch, self.batch_size)[start:, self.rank :: self.world_size].contiguous()
+            start = 0
+
+    def _batch(self, number: int, images: Tensor, labels: Tensor | None) -> Batch:
+        if self.augmentations:
+            seed_all("data", self.seed, number, self.rank)
+        return Batch(augmented(images, self.augmentations), labels)
+
+
+class EvaluationBatches:
+    """One pass over (the first `limit` images of) a source in a fixed order, not augmented.
+
+    The order is shuffled once and for all: sources may be sorted by class, and a limited pass must see every class.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        batch_size: int,
+        limit: int | None = None,
+        binarize: bool = False,
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.source = source
+        self.device = torch.device(device)
+        self.binarize = binarize
+        order = torch.randperm(len(source), generator=generator("evaluation order"))
+        self.index = order[:limit][rank::world_size]
+        self.batch_size = max(1, batch_size // world_size)
+
+    def __len__(self) -> int:
+        return -(-len(self.index) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        index_batches = self.index.split(self.batch_size) if len(self.index) else ()
+        raw = self.source.batches((index.to(self.source.index_device) for index in index_batches), self.device)
+        binarize = Binarize()
+        for index, (images, labels) in zip(index_batches, raw, strict=True):
+            images = normalise(images)
+            if self.binarize:
+                images = binarize.fixed(images, index.to(self.device))
+            yield Batch(images, labels)

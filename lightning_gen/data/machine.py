@@ -1,0 +1,30 @@
+"""What the machine has to give: free memory and processors."""
+
+import os
+from pathlib import Path
+
+import torch
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free on a CUDA device, else of the main memory, at most what a container is limited to."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(total, _number("/proc/meminfo", "MemAvailable:", 1024), _number("/sys/fs/cgroup/memory.max", "", 1))
+
+
+def num_processors() -> int:
+    """Those that this process may use: a batch scheduler often grants fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _number(path: str, key: str, unit: int) -> int:
+    """The number after `key` in a system file, in bytes; no such file (another system) or number means no limit."""
+    none = 2**63
+    try:
+        text = Path(path).read_text()
+    except OSError:
+        return none
+    words = text.partition(key)[2].split() if key else text.split()
+    return int(words[0]) * unit if words and words[0].isdigit() else none

@@ -1,0 +1,169 @@
+"""Where a batch's bytes come from: one tensor on the device, or files decoded by worker processes.
+
+Both turn the same stream of indices into uint8 images on a device: the order of a run does not depend on which it is.
+"""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from lightning_gen.errors import UserError
+
+Raw = tuple[Tensor, Tensor | None]  # uint8 (B, C, H, W) and int64 (B,), both on the asked device
+
+
+class Images(Protocol):
+    """A map-style data set of uint8 `(C, H, W)` images of one shape; a uint8 tensor `(N, C, H, W)` is one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Tensor: ...
+
+
+class Source(Protocol):
+    """Images by index: `labels` int64 `(N,)` on the CPU or None; indices are wanted on `index_device`."""
+
+    labels: Tensor | None
+    image_shape: tuple[int, int, int]
+    index_device: torch.device
+
+    def __len__(self) -> int: ...
+
+    def batches(self, index_batches: Iterable[Tensor], device: torch.device) -> Iterator[Raw]: ...
+
+
+class TensorSource:
+    """All images as one uint8 tensor `(N, C, H, W)`, and int64 labels `(N,)` or None: a batch is an index gather."""
+
+    def __init__(self, images: Tensor, labels: Tensor | None = None) -> None:
+        self.images = images
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return tuple(self.images.shape[1:])
+
+    @property
+    def index_device(self) -> torch.device:
+        return self.images.device
+
+    def to(self, device: torch.device) -> "TensorSource":
+        return TensorSource(self.images.to(device), None if self.labels is None else self.labels.to(device))
+
+    def batches(self, index_batches: Iterable[Tensor], device: torch.device) -> Iterator[Raw]:
+        for index in index_batches:
+            images = self.images.index_select(0, index)
+            labels = None if self.labels is None else self.labels.index_select(0, index)
+            yield _to(images, device), None if labels is None else _to(labels, device)
+
+
+class StreamSource:
+    """Images that do not fit in memory, decoded ahead of need by `num_workers` processes (0: in this one)."""
+
+    index_device = torch.device("cpu")
+
+    def __init__(self, images: Images, labels: Tensor | None = None, num_workers: int = 0) -> None:
+        self.images = images
+        self.labels = labels
+        self.num_workers = num_workers
+        self._idle: list[DataLoader] = []
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        # Data sets that know their shape say so: the first image need not be decoded.
+        return tuple(getattr(self.images, "image_shape", None) or self.images[0].shape)
+
+    def in_memory(self) -> TensorSource:
+        """Every image decoded once, by threads (Pillow releases the interpreter lock)."""
+        images = torch.empty((len(self), *self.image_shape), dtype=torch.uint8)
+
+        def decode(index: int) -> str | None:
+            try:
+                images[index] = self.images[index]
+            except UserError as error:
+                return str(error)
+            return None
+
+        with ThreadPoolExecutor(max(1, self.num_workers)) as pool:
+            errors = [error for error in pool.map(decode, range(len(self))) if error is not None]
+        if errors:
+            raise UserError(first_of(errors))
+        return TensorSource(images, self.labels)
+
+    def batches(self, index_batches: Iterable[Tensor], device: torch.device) -> Iterator[Raw]:
+        # A loader that has ended keeps its workers for the next pass, but two passes at once never share one.
+        loader = self._idle.pop() if self._idle else self._loader(pin=device.type == "cuda")
+        loader.batch_sampler.index_batches = index_batches
+        try:
+            for index, images in loader:
+                if isinstance(images, UserError):
+                    raise images
+                labels = None if self.labels is None else _to(self.labels.index_select(0, index), device)
+                yield images.to(device, non_blocking=True), labels
+        finally:
+            self._idle.append(loader)
+
+    def _loader(self, pin: bool) -> DataLoader:
+        return DataLoader(
+            _Indexed(self.images),
+            batch_sampler=_IndexBatches(),
+            collate_fn=_as_is,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            prefetch_factor=4 if self.num_workers > 0 else None,
+            pin_memory=pin,
+            generator=torch.Generator(),  # else each pass would draw a seed from the global generator
+        )
+
+
+class _IndexBatches:
+    """A batch sampler whose batches are set anew before each pass."""
+
+    index_batches: Iterable[Tensor] = ()
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (index.tolist() for index in self.index_batches)
+
+
+class _Indexed:
+    """Yields a batch with its indices; a user's error is passed on as a value, since workers mangle raised messages."""
+
+    def __init__(self, images: Images) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor | UserError]:
+        index = torch.tensor(indices)
+        try:
+            return index, torch.stack([self.images[i] for i in indices])
+        except UserError as error:
+            return index, error
+
+
+def first_of(errors: list[str]) -> str:
+    """One line for many errors of a kind."""
+    return errors[0] + (f" (and so on for {len(errors) - 1} more)" if len(errors) > 1 else "")
+
+
+def _as_is(batch: Any) -> Any:
+    return batch
+
+
+def _to(tensor: Tensor, device: torch.device) -> Tensor:
+    if tensor.device == device:
+        return tensor
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()  # only copies from pinned memory do not wait
+    return tensor.to(device, non_blocking=device.type == "cuda")

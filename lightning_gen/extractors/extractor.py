@@ -1,0 +1,42 @@
+"""What an extractor is: a fixed network that turns images into the features that sample metrics compare."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Extractor(nn.Module):
+    """Maps uint8 images `(B, C, H, W)` of any size, grey, RGB or RGBA, to float32 features `(B, num_features)`.
+
+    Subclasses set `name` (it becomes part of the scores' names) and `num_features`, and implement `features` and
+    `protocol`. An extractor never trains, ignores autocast, and is never part of a model or of a checkpoint.
+    """
+
+    name: str
+    num_features: int
+
+    def protocol(self) -> dict[str, Any]:
+        """What a score depends on besides the images: weights, their hash, the resize, the normalisation."""
+        raise NotImplementedError
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features of RGB images `(B, 3, H, W)`, uint8."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Features of uint8 images; raises TypeError for another type, which would be of another range."""
+        if images.dtype != torch.uint8:
+            raise TypeError(f"an extractor takes uint8 images, not {images.dtype}")
+        with torch.autocast(images.device.type, enabled=False):
+            return self.features(as_rgb(images)).float()
+
+    def train(self, mode: bool = True) -> "Extractor":
+        """Stay in evaluation mode: batch statistics would make features depend on the batch."""
+        return super().train(False)
+
+
+def as_rgb(images: Tensor) -> Tensor:
+    """Repeat grey three times; drop an alpha channel."""
+    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images[:, :3]

@@ -1,0 +1,70 @@
+"""Images out of tensors: 8-bit values, grids, PNG and GIF files."""
+
+import math
+import os
+from collections.abc import Iterable
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from lightning_gen.files import atomic_write
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Images in [-1, 1] to 0...255 by rounding; values outside are clamped. NaN becomes 0."""
+    # .byte() truncates: without the half, images that come from 8 bits would not go back to the same.
+    return ((images.float() + 1) * 127.5 + 0.5).floor().nan_to_num(0).clamp(0, 255).to(torch.uint8)
+
+
+def grid(images: Tensor, columns: int | None = None, border: int = 2) -> Tensor:
+    """Lay out images `(B, C, H, W)` row by row in one `(C, H', W')`, with a black border of as many pixels.
+
+    `columns` is by default what makes the grid square. Empty places stay black (transparent with four channels).
+    """
+    count, channels, height, width = images.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    black = 0 if images.dtype == torch.uint8 else -1
+    cells = images.new_full((rows * columns, channels, height + border, width + border), black)
+    cells[:count, :, :height, :width] = images
+    cells = cells.unflatten(0, (rows, columns)).permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)  # (C, H', W')
+    return torch.nn.functional.pad(cells, (border, 0, border, 0), value=black)
+
+
+def to_pillow(image: Tensor) -> "Image":
+    """One image `(C, H, W)`, uint8 or in [-1, 1], with 1, 3 or 4 channels; raises ValueError for other numbers."""
+    from PIL.Image import fromarray
+
+    if len(image) not in MODES:
+        raise ValueError(f"an image file has 1, 3 or 4 channels, not {len(image)}")
+    values = image if image.dtype == torch.uint8 else to_uint8(image)
+    array = values.cpu().numpy()
+    return fromarray(array[0] if len(array) == 1 else array.transpose(1, 2, 0).copy())
+
+
+def save_png(image: Tensor, path: str | os.PathLike) -> None:
+    """Write one image `(C, H, W)`, uint8 or in [-1, 1]."""
+    file = BytesIO()
+    to_pillow(image).save(file, "PNG")
+    atomic_write(path, file.getvalue())
+
+
+def save_gif(frames: Iterable[Tensor], path: str | os.PathLike, fps: float = 12) -> None:
+    """Write frames `(C, H, W)`, uint8 or in [-1, 1], as an endlessly looping GIF; raises ValueError without frames.
+
+    GIF has 256 colours a frame and times in hundredths of a second; transparency is dropped.
+    """
+    first, *others = [to_pillow(frame[:3]) for frame in frames] or [None]
+    if first is None:
+        raise ValueError("a GIF needs at least one frame")
+    file = BytesIO()
+    duration = round(100 / fps) * 10
+    first.save(file, "GIF", save_all=True, append_images=others, duration=duration, loop=0)
+    atomic_write(path, file.getvalue())

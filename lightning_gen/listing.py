@@ -1,0 +1,93 @@
+"""`lightning-gen list`: the options of each config group, read from the YAML files themselves."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from lightning_gen.errors import UserError
+from lightning_gen.plugins import clashes, discover
+from lightning_gen.suggestions import closest, did_you_mean
+
+
+class Option(NamedTuple):
+    """A value of a config group: the file's name, its first comment, and the plugin it is from."""
+
+    name: str
+    description: str
+    source: str
+
+
+def list_groups() -> list[str]:
+    """All config groups, nested ones with slashes; Hydra's own settings are left out."""
+    groups = set()
+    for plugin in discover():
+        for folder, _, files in os.walk(plugin.conf_dir or ""):
+            group = Path(folder).relative_to(plugin.conf_dir).as_posix()
+            if group.split("/")[0] not in {".", "hydra"} and any(map(_is_option, files)):
+                groups.add(group)
+    return sorted(groups)
+
+
+def list_options(group: str) -> list[Option]:
+    """The options of `group`, by name; an option that two sources bring is listed once, as Hydra would take it."""
+    options: dict[str, Option] = {}
+    for plugin in discover():
+        for path in _files(plugin.conf_dir, group):
+            options.setdefault(path.stem, Option(path.stem, _description(path), plugin.source))
+    return sorted(options.values())
+
+
+def _files(conf: Path | None, group: str) -> Iterator[Path]:
+    if conf and (conf / group).is_dir():
+        yield from (path for path in (conf / group).iterdir() if _is_option(path.name))
+
+
+def _is_option(name: str) -> bool:
+    return name.endswith(".yaml") and not name.startswith("_")
+
+
+def _description(path: Path) -> str:
+    """The first comment that is not Hydra's `# @package`."""
+    with open(path, errors="replace") as file:
+        for line in file:
+            text = line.strip()
+            if text and not text.startswith("#"):
+                return ""
+            text = text.lstrip("# ").strip()
+            if text and not text.startswith("@package"):
+                return text
+    return ""
+
+
+def print_list(arguments: list[str]) -> int:
+    """`list` prints every group with its options, `list GROUP` what each option is and where it is from."""
+    if len(arguments) > 1:
+        raise UserError(f"list {' '.join(arguments)}: list takes one group")
+    lines = _describe_group(arguments[0].strip("/")) if arguments else describe_all()
+    print("\n".join(lines))
+    for plugin in discover():
+        if plugin.error:
+            print(f"plugin {plugin.source} is left out: {plugin.error}", file=sys.stderr)
+    for clash in clashes(discover()):
+        print(clash, file=sys.stderr)
+    return 0
+
+
+def describe_all() -> list[str]:
+    groups = {group: ", ".join(option.name for option in list_options(group)) for group in list_groups()}
+    width = max(map(len, groups), default=0)
+    return [f"{group:<{width}}  {options}" for group, options in groups.items()]
+
+
+def _describe_group(group: str) -> list[str]:
+    options = list_options(group)
+    if not options:
+        groups = list_groups()
+        mend = did_you_mean(group, groups) if closest(group, groups) else f"; groups: {', '.join(groups)}"
+        raise UserError(f"list {group}: no such group{mend}")
+    name_width = max(len(option.name) for option in options)
+    text_width = max(len(option.description) for option in options)
+    rows = [f"{o.name:<{name_width}}  {o.description:<{text_width}}  {o.source}" for o in options]
+    return [row.rstrip() for row in rows]

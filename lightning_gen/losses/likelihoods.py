@@ -1,0 +1,132 @@
+"""Likelihoods of 8-bit images given a decoder's output: what a reconstruction loss is, with its normaliser kept.
+
+Every class gives `log_prob` in nats per image of the same thing, images on 256 levels (Bernoulli: on 2), so that
+bounds can be compared: densities are multiplied by the width of a level, 2/255 in [-1, 1].
+Squared error is `Gaussian` with a fixed scale, absolute error is `Laplace` with a fixed scale.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LEVEL_WIDTH = 2 / 255
+
+
+class Likelihood:
+    """p(image | parameters). A decoder must emit `parameters_per_value` channels for each image channel.
+
+    `parameters` are `(B, parameters_per_value * C, H, W)`, images `(B, C, H, W)` in [-1, 1].
+    """
+
+    parameters_per_value = 1
+
+    def observe(self, images: Tensor) -> Tensor:
+        """Images as this likelihood's support holds them."""
+        return images
+
+    def log_prob(self, parameters: Tensor, images: Tensor) -> Tensor:
+        """Log-likelihood in nats, `(B,)`."""
+        raise NotImplementedError
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        """The expected image, in [-1, 1]."""
+        raise NotImplementedError
+
+
+class Bernoulli(Likelihood):
+    """Pixels are black or white with probability `sigmoid(parameters)`.
+
+    Grey images are binarised dynamically: a pixel is white with the probability of its intensity, drawn anew at
+    each observation (Burda et al., https://arxiv.org/abs/1509.00519, section 5).
+    """
+
+    def observe(self, images: Tensor) -> Tensor:
+        return torch.bernoulli((images + 1) / 2) * 2 - 1
+
+    def log_prob(self, parameters: Tensor, images: Tensor) -> Tensor:
+        nats = F.binary_cross_entropy_with_logits(parameters, (images + 1) / 2, reduction="none")
+        return -nats.flatten(1).sum(1)
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        return parameters.sigmoid() * 2 - 1
+
+
+class Gaussian(Likelihood):
+    """Normal around the decoder's output; `scale` is fixed, or learned for each value when None."""
+
+    def __init__(self, scale: float | None):
+        self.scale = scale
+        self.parameters_per_value = 1 if scale else 2
+
+    def _location_and_log_scale(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        if self.scale:
+            return parameters, parameters.new_tensor(math.log(self.scale))
+        location, log_scale = parameters.chunk(2, dim=1)
+        return location, log_scale.clamp(min=-7)  # a scale under a tenth of a level gains nothing and can blow up
+
+    def log_prob(self, parameters: Tensor, images: Tensor) -> Tensor:
+        location, log_scale = self._location_and_log_scale(parameters)
+        log_density = -0.5 * ((images - location) / log_scale.exp()) ** 2 - log_scale - 0.5 * math.log(2 * math.pi)
+        return (log_density + math.log(LEVEL_WIDTH)).flatten(1).sum(1)
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        return self._location_and_log_scale(parameters)[0].clamp(-1, 1)
+
+
+class Laplace(Likelihood):
+    """Laplace with a fixed `scale` around the decoder's output: absolute error."""
+
+    def __init__(self, scale: float):
+        self.scale = scale
+
+    def log_prob(self, parameters: Tensor, images: Tensor) -> Tensor:
+        log_density = -(images - parameters).abs() / self.scale - math.log(2 * self.scale)
+        return (log_density + math.log(LEVEL_WIDTH)).flatten(1).sum(1)
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        return parameters.clamp(-1, 1)
+
+
+class DiscretizedLogistic(Likelihood):
+    """The mass of a logistic on each of 256 levels, tails on the outer two.
+
+    PixelCNN++, https://arxiv.org/abs/1701.05517, eq. 2, with one component.
+    """
+
+    parameters_per_value = 2
+
+    def log_prob(self, parameters: Tensor, images: Tensor) -> Tensor:
+        location, log_scale = parameters.chunk(2, dim=1)
+        centred, inverse_scale = images - location, torch.exp(-log_scale.clamp(min=-7))
+        upper = inverse_scale * (centred + LEVEL_WIDTH / 2)
+        lower = inverse_scale * (centred - LEVEL_WIDTH / 2)
+        # log(sigmoid(u) - sigmoid(l)) = logsigmoid(u) + logsigmoid(-l) + log(1 - exp(l - u)): no cancellation.
+        inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(lower - upper))
+        edge = LEVEL_WIDTH / 2
+        log_mass = torch.where(
+            images < -1 + edge, F.logsigmoid(upper), torch.where(images > 1 - edge, F.logsigmoid(-lower), inside)
+        )
+        return log_mass.flatten(1).sum(1)
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        return parameters.chunk(2, dim=1)[0].clamp(-1, 1)
+
+
+class CrossEntropy(Likelihood):
+    """A free distribution over `levels` grey levels for each value: softmax and cross-entropy."""
+
+    def __init__(self, levels: int = 256):
+        self.parameters_per_value = levels
+
+    def _logits(self, parameters: Tensor) -> Tensor:
+        return parameters.unflatten(1, (self.parameters_per_value, -1))  # (B, levels, C, H, W)
+
+    def log_prob(self, parameters: Tensor, images: Tensor) -> Tensor:
+        level = ((images + 1) / 2 * (self.parameters_per_value - 1)).round().long()
+        return -F.cross_entropy(self._logits(parameters), level, reduction="none").flatten(1).sum(1)
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        levels = torch.linspace(-1, 1, self.parameters_per_value, device=parameters.device, dtype=parameters.dtype)
+        return torch.einsum("blchw,l->bchw", self._logits(parameters).softmax(1), levels)

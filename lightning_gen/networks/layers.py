@@ -1,0 +1,46 @@
+"""Choices that all networks share: activations, normalisations, and the sizes of their feature maps."""
+
+from typing import Literal
+
+from torch import nn
+
+Activation = Literal["relu", "leaky_relu", "silu", "gelu", "elu", "tanh", "sigmoid"]
+Normalization = Literal["none", "batch", "group", "instance"]
+
+
+def activation_layer(name: Activation) -> nn.Module:
+    """The activation of that name; leaky_relu has the slope 0.2 that GANs use."""
+    layers = {
+        "relu": nn.ReLU,
+        "leaky_relu": lambda: nn.LeakyReLU(0.2),
+        "silu": nn.SiLU,
+        "gelu": nn.GELU,
+        "elu": nn.ELU,
+        "tanh": nn.Tanh,
+        "sigmoid": nn.Sigmoid,
+    }
+    return layers[name]()
+
+
+def normalization_layer(name: Normalization, channels: int) -> nn.Module:
+    """The normalisation of that name for maps of `channels`; groups are of 8 channels where that divides them."""
+    layers = {
+        "none": nn.Identity,
+        "batch": lambda: nn.BatchNorm2d(channels),
+        "group": lambda: nn.GroupNorm(channels // 8 if channels % 8 == 0 else 1, channels),
+        "instance": lambda: nn.InstanceNorm2d(channels, affine=True),
+    }
+    return layers[name]()
+
+
+def pyramid(height: int, width: int, smallest: int = 4) -> list[tuple[int, int]]:
+    """Sizes of feature maps from the image down: halved, rounding up, while the shorter side stays >= `smallest`."""
+    sizes = [(height, width)]
+    while (min(sizes[-1]) + 1) // 2 >= smallest:
+        sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
+    return sizes
+
+
+def widths(width: int, levels: int, largest: int) -> list[int]:
+    """Channels of each level: doubled from `width` with every halving, at most `largest`."""
+    return [min(width * 2**level, largest) for level in range(levels)]

@@ -1,0 +1,118 @@
+"""Residual encoder and decoder of pre-activation blocks (https://arxiv.org/abs/1603.05027)."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lightning_gen.networks.layers import (
+    Activation,
+    Normalization,
+    activation_layer,
+    normalization_layer,
+    pyramid,
+    widths,
+)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions around a skip connection, `(B, C_in, H, W)` to `(B, C_out, H, W)`."""
+
+    def __init__(self, in_channels: int, out_channels: int, activation: Activation, normalization: Normalization):
+        super().__init__()
+        self.residual = nn.Sequential(
+            normalization_layer(normalization, in_channels),
+            activation_layer(activation),
+            nn.Conv2d(in_channels, out_channels, 3, padding=1),
+            normalization_layer(normalization, out_channels),
+            activation_layer(activation),
+            nn.Conv2d(out_channels, out_channels, 3, padding=1),
+        )
+        self.skip = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
+        # A block that starts as its skip trains at any depth (https://arxiv.org/abs/1901.09321).
+        nn.init.zeros_(self.residual[-1].weight)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.skip(maps) + self.residual(maps)
+
+
+class ResNetEncoder(nn.Module):
+    """Images `(B, C, H, W)` of any size to vectors `(B, out_dim)`: `depth` blocks a level, average pooling between."""
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        out_dim: int,
+        *,
+        width: int,
+        depth: int = 1,
+        largest: int = 256,
+        activation: Activation = "silu",
+        normalization: Normalization = "group",
+    ):
+        super().__init__()
+        channels, height, image_width = image_shape
+        sizes = pyramid(height, image_width)
+        levels = widths(width, len(sizes), largest)
+        self.stem = nn.Conv2d(channels, levels[0], 3, padding=1)
+        self.levels = nn.ModuleList()
+        channels = levels[0]
+        for out_channels in levels:
+            blocks = [
+                ResidualBlock(channels if i == 0 else out_channels, out_channels, activation, normalization)
+                for i in range(depth)
+            ]
+            self.levels.append(nn.Sequential(*blocks))
+            channels = out_channels
+        self.head = nn.Sequential(
+            normalization_layer(normalization, channels),
+            activation_layer(activation),
+            nn.Flatten(),
+            nn.Linear(channels * sizes[-1][0] * sizes[-1][1], out_dim),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.levels[0](self.stem(images))
+        for level in self.levels[1:]:
+            maps = level(F.avg_pool2d(maps, 2, ceil_mode=True, count_include_pad=False))
+        return self.head(maps)
+
+
+class ResNetDecoder(nn.Module):
+    """Vectors `(B, in_dim)` to maps of `image_shape`, with no output activation; nearest upsampling between levels."""
+
+    def __init__(
+        self,
+        in_dim: int,
+        image_shape: tuple[int, int, int],
+        *,
+        width: int,
+        depth: int = 1,
+        largest: int = 256,
+        activation: Activation = "silu",
+        normalization: Normalization = "group",
+    ):
+        super().__init__()
+        out_channels, height, image_width = image_shape
+        self.sizes = pyramid(height, image_width)[::-1]
+        levels = widths(width, len(self.sizes), largest)[::-1]
+        self.start = (levels[0], *self.sizes[0])
+        self.stem = nn.Linear(in_dim, levels[0] * self.sizes[0][0] * self.sizes[0][1])
+        self.levels = nn.ModuleList()
+        channels = levels[0]
+        for level_channels in levels:
+            blocks = [
+                ResidualBlock(channels if i == 0 else level_channels, level_channels, activation, normalization)
+                for i in range(depth)
+            ]
+            self.levels.append(nn.Sequential(*blocks))
+            channels = level_channels
+        self.out = nn.Sequential(
+            normalization_layer(normalization, channels),
+            activation_layer(activation),
+            nn.Conv2d(channels, out_channels, 3, padding=1),
+        )
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        maps = self.levels[0](self.stem(vectors).unflatten(1, self.start))
+        for level, size in zip(self.levels[1:], self.sizes[1:], strict=True):
+            maps = level(F.interpolate(maps, size=size, mode="nearest"))
+        return self.out(maps)

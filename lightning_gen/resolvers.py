@@ -1,0 +1,63 @@
+"""Our OmegaConf resolvers: `${run_id:}` names a run, `${list_options:}` is for the help texts."""
+
+import os
+import secrets
+from datetime import datetime
+
+_current: str | None = None
+
+
+def register_resolvers() -> None:
+    from omegaconf import OmegaConf
+
+    OmegaConf.register_new_resolver("run_id", run_id, replace=True)
+    OmegaConf.register_new_resolver("list_options", _list_options, replace=True)
+
+
+def _list_options() -> str:
+    from lightning_gen.listing import describe_all
+
+    return "\n".join(f"  {line}" for line in describe_all())
+
+
+def new_run() -> None:
+    """Forget the run's name: the next config that is composed is another run."""
+    global _current
+    _current = None
+
+
+def run_id() -> str:
+    """The run's name, the same within one job: from the scheduler, so that a requeued job finds its folder, or the time.
+
+    The jobs of a multirun add their number.
+    """
+    global _current
+    _current = _current or _scheduler_id() or f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(2)}"
+    return _current + _multirun_suffix()
+
+
+def _scheduler_id() -> str | None:
+    env = os.environ
+    # An interactive allocation (salloc, srun --pty bash) is a place to run many jobs, not a job.
+    if "SLURM_JOB_ID" in env and env.get("SLURM_JOB_NAME") not in {"bash", "interactive"}:
+        if "SLURM_ARRAY_JOB_ID" in env:
+            return f"slurm-{env['SLURM_ARRAY_JOB_ID']}_{env.get('SLURM_ARRAY_TASK_ID', '0')}"
+        return f"slurm-{env['SLURM_JOB_ID']}"
+    if "LSB_JOBID" in env:
+        index = env.get("LSB_JOBINDEX", "0")
+        return f"lsf-{env['LSB_JOBID']}" + (f"_{index}" if index != "0" else "")
+    if "PBS_JOBID" in env:
+        return f"pbs-{env['PBS_JOBID'].split('.')[0]}"
+    if env.get("TORCHELASTIC_RUN_ID", "none") != "none":  # torchrun's ranks must agree on the folder
+        return f"torchrun-{env['TORCHELASTIC_RUN_ID']}"
+    return None
+
+
+def _multirun_suffix() -> str:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    config = HydraConfig.instance().cfg
+    if config is None or config.hydra.mode != RunMode.MULTIRUN:
+        return ""
+    return f"-{config.hydra.job.num}"

@@ -1,0 +1,120 @@
+"""What a `_target_` accepts: its parameters, followed up the base classes, and which plain values fit an annotation."""
+
+import collections.abc
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Union
+
+_SEQUENCES = (list, tuple, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
+_MAPPINGS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Annotations by parameter name; `open` when any other key is accepted too."""
+
+    parameters: dict[str, Any]
+    open: bool
+
+
+def signature_of(target: Callable) -> Signature:
+    """The keys `target` accepts; `**kwargs` of a class is followed to the constructors of its bases."""
+    parameters: dict[str, Any] = {}
+    for function in _constructors(target) if inspect.isclass(target) else [target]:
+        try:
+            signature = inspect.signature(function)
+        except (TypeError, ValueError):  # builtins have none
+            return Signature(parameters, open=True)
+        hints = _hints(function)
+        kinds = {p.kind for p in signature.parameters.values()}
+        # A plain function in a class still has `self` first; it is never a config's key.
+        skip_self = inspect.isclass(target) and function is not target
+        for name, parameter in list(signature.parameters.items())[skip_self:]:
+            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+                parameters.setdefault(name, _annotation(parameter, hints))
+        if inspect.Parameter.VAR_KEYWORD not in kinds:
+            return Signature(parameters, open=False)
+    return Signature(parameters, open=not _ends_in_module(target))
+
+
+def _constructors(cls: type) -> list[Callable]:
+    """The `__init__` functions along the method resolution order, most derived first."""
+    own = [base.__dict__["__init__"] for base in cls.__mro__[:-1] if "__init__" in base.__dict__]
+    # torch.nn.Module takes anything only to say which keyword was unexpected.
+    own = [function for function in own if function.__module__ != "torch.nn.modules.module"]
+    return own or [cls]
+
+
+def _ends_in_module(target: Any) -> bool:
+    return inspect.isclass(target) and any(
+        (base.__module__, base.__name__) == ("torch.nn.modules.module", "Module") for base in target.__mro__
+    )
+
+
+def _hints(function: Callable) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(inspect.unwrap(function))
+    except Exception:  # names that exist only for type checkers
+        return {}
+
+
+def _annotation(parameter: inspect.Parameter, hints: dict[str, Any]) -> Any:
+    annotation = hints.get(parameter.name, parameter.annotation)
+    if isinstance(annotation, str) or annotation is inspect.Parameter.empty:
+        return Any
+    return annotation | None if parameter.default is None and isinstance(annotation, type) else annotation
+
+
+def fits(value: Any, annotation: Any) -> bool:
+    """Whether a plain value (from YAML) may be given for `annotation`; annotations that are not simple fit anything."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (Union, types.UnionType):
+        return any(fits(value, argument) for argument in arguments)
+    if origin is typing.Annotated:
+        return fits(value, arguments[0])
+    if origin is Literal:
+        return any(value == choice and type(value) is type(choice) for choice in arguments)
+    if annotation in (None, type(None)):
+        return value is None
+    if annotation in (int, float, bool, str):
+        return _is_scalar(value, annotation)
+    if (origin or annotation) in _SEQUENCES:
+        return isinstance(value, list | tuple) and _elements_fit(value, origin, arguments)
+    if (origin or annotation) in _MAPPINGS:
+        return isinstance(value, dict) and (len(arguments) != 2 or all(fits(v, arguments[1]) for v in value.values()))
+    return not _is_tensor(annotation)  # YAML has no tensors: `float | Tensor` is a number
+
+
+def _is_tensor(annotation: Any) -> bool:
+    return (getattr(annotation, "__module__", ""), getattr(annotation, "__name__", "")) == ("torch", "Tensor")
+
+
+def _is_scalar(value: Any, annotation: type) -> bool:
+    if annotation is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is annotation
+
+
+def _elements_fit(value: list | tuple, origin: Any, arguments: tuple) -> bool:
+    if origin is tuple and arguments and arguments[-1] is not Ellipsis:
+        return len(value) == len(arguments) and all(map(fits, value, arguments))
+    return not arguments or all(fits(element, arguments[0]) for element in value)
+
+
+def describe(annotation: Any) -> str:
+    """`annotation` as a user reads it: `int or null`, `one of 'a', 'b'`, `list of int`."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (Union, types.UnionType):
+        return " or ".join(describe(argument) for argument in arguments)
+    if origin is Literal:
+        return "one of " + ", ".join(map(repr, arguments))
+    if annotation in (None, type(None)):
+        return "null"
+    if origin in _SEQUENCES and arguments:
+        inner = [describe(argument) for argument in arguments if argument is not Ellipsis]
+        fixed = origin is tuple and Ellipsis not in arguments
+        return f"[{', '.join(inner)}]" if fixed else f"list of {inner[0]}"
+    return getattr(origin or annotation, "__name__", str(annotation))

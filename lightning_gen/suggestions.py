@@ -1,0 +1,20 @@
+"""Did-you-mean."""
+
+from collections.abc import Iterable
+from difflib import SequenceMatcher
+
+
+def closest(word: str, known: Iterable[str], limit: int = 3) -> list[str]:
+    """The names in `known` that `word` may have meant, best first; only near ties of the best are kept."""
+    scores = {name: SequenceMatcher(None, word, name).ratio() for name in known}
+    best = max(scores.values(), default=0.0)
+    if best < 0.6:
+        return []
+    near = sorted((-score, name) for name, score in scores.items() if score >= max(0.6, best - 0.05))
+    return [name for _, name in near[:limit]]
+
+
+def did_you_mean(word: str, known: Iterable[str], template: str = "{}") -> str:
+    """`"; did you mean a or b?"`, or nothing when no name is near."""
+    names = [template.format(name) for name in closest(word, known)]
+    return f"; did you mean {' or '.join(names)}?" if names else ""

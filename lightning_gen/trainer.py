@@ -1,0 +1,73 @@
+"""Lightning's Trainer, told in images: an endless stream of batches, stopped and validated by images seen."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer as LightningTrainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from lightning_gen.checkpoint import AtomicCheckpointIO
+from lightning_gen.errors import UserError
+
+MOVED = {
+    "gradient_clip_val": "model.gradient_clip",
+    "accumulate_grad_batches": "model.accumulate",
+    "max_steps": "trainer.max_images",
+    "val_check_interval": "trainer.validate_every_images",
+}
+
+
+class Trainer(LightningTrainer):
+    """A Lightning Trainer whose run ends after `max_images`, or `max_epochs` passes over the training images.
+
+    - `validate_every_images`: interval of validation.
+    - `steps_per_call`: optimizer steps in one call of Lightning's loop, whose cost (about 0.2 ms) they share.
+    - `tf32`: let matrix products of float32 use TensorFloat-32. `channels_last`: keep convolution weights so.
+    - `batch_size` and `images_per_epoch` are facts of the data; all else is Lightning's.
+    """
+
+    def __init__(
+        self,
+        *,
+        batch_size: int,
+        images_per_epoch: int,
+        max_images: int | None,
+        max_epochs: int | None = None,
+        validate_every_images: int,
+        steps_per_call: int = 1,
+        tf32: bool = False,
+        channels_last: bool = False,
+        **lightning: Any,
+    ):
+        for key, ours in MOVED.items():
+            if lightning.get(key) is not None:
+                raise UserError(f"trainer.{key}: has no effect under manual optimization; use {ours}")
+        self.max_images = max_epochs * images_per_epoch if max_epochs else max_images
+        self.steps_per_call = steps_per_call
+        self.channels_last = channels_last
+        if tf32:
+            torch.set_float32_matmul_precision("high")
+        interval = max(1, round(validate_every_images / (batch_size * steps_per_call)))
+        callbacks = lightning.get("callbacks") or []
+        super().__init__(
+            max_epochs=-1,
+            check_val_every_n_epoch=None,
+            val_check_interval=interval,
+            num_sanity_val_steps=0,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+            use_distributed_sampler=False,
+            plugins=[AtomicCheckpointIO()],
+            **lightning,
+        )
+
+
+def check_accelerator(accelerator: str) -> None:
+    """UserError if the machine lacks what `trainer.accelerator` asks for."""
+    from lightning.pytorch.accelerators import AcceleratorRegistry
+
+    names = ("cuda", "mps") if accelerator == "gpu" else (accelerator,)
+    known = [name for name in names if name in AcceleratorRegistry]
+    if known and not any(AcceleratorRegistry.get(name).is_available() for name in known):
+        raise UserError(f"trainer.accelerator={accelerator}: no such device here; use trainer=cpu")

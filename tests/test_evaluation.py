@@ -1,0 +1,326 @@
+"""Scoring: one protocol, the same scores twice, nothing disturbed, and honest about what can't be had."""
+
+import json
+import math
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from tiny_vae import tiny_vae, write_checkpoint
+from torch import nn
+
+from lightning_gen.config import compose
+from lightning_gen.errors import UserError
+from lightning_gen.evaluation import evaluate, evaluate_command, print_table, save_evaluation
+from lightning_gen.extractors.extractor import Extractor
+from lightning_gen.image_generator import ImageGenerator
+from lightning_gen.images import to_uint8
+from lightning_gen.metrics.frechet import FrechetDistance
+from lightning_gen.metrics.kid import KernelDistance
+from lightning_gen.metrics.likelihood import Likelihood
+from lightning_gen.metrics.reconstruction import Reconstruction
+
+
+class Pixels(Extractor):
+    """Means over quarters of the image; counts what it is shown."""
+
+    name = "pixels"
+    num_features = 4
+
+    def __init__(self):
+        super().__init__()
+        self.seen = 0
+
+    def features(self, images):
+        self.seen += len(images)
+        return nn.functional.adaptive_avg_pool2d(images.float(), 2)[:, 0].flatten(1)
+
+    def protocol(self):
+        return {"name": "pixels"}
+
+
+class Sampler(ImageGenerator):
+    """Can only sample: like a GAN."""
+
+    def __init__(self, image_shape, num_classes=None):
+        super().__init__(image_shape, num_classes, optimizer=torch.optim.Adam)
+        self.averages = nn.ModuleDict()
+        self.labels = []
+
+    def sample(self, n, labels=None):
+        self.labels.append(labels)
+        return torch.rand(n, *self.image_shape) * 2 - 1
+
+
+def all_metrics():
+    return {
+        "likelihood": Likelihood(samples=3),
+        "reconstruction": Reconstruction(),
+        "frechet": FrechetDistance(),
+        "kid": KernelDistance(subsets=4, subset_size=8),
+    }
+
+
+def test_scores_names_and_protocol():
+    model, data, _ = tiny_vae()
+    result = evaluate(model, data, all_metrics(), Pixels(), num_samples=20, batch_size=6, seed=3)
+    assert set(result["scores"]) == {
+        "nll_nats",
+        "nll_bits_per_dim",
+        "negative_elbo_nats",
+        "negative_elbo_bits_per_dim",
+        "reconstruction_mse",
+        "reconstruction_psnr",
+        "reconstruction_ssim",
+        "frechet/pixels",
+        "kid/pixels",
+    }
+    assert all(math.isfinite(value) for value in result["scores"].values())
+    assert result["better"].keys() == result["scores"].keys()
+    assert result["better"]["reconstruction_psnr"] == "higher"
+    assert result["skipped"] == {}
+    assert result["warnings"] == []
+    protocol = result["protocol"]
+    assert (protocol["n_real"], protocol["n_fake"], protocol["seed"]) == (16, 20, 3)
+    assert (protocol["data"], protocol["split"], protocol["binarize"]) == ("fake", "test", False)
+    assert protocol["metrics"]["likelihood"] == {"samples": 3}
+    assert protocol["metrics"]["kid"]["subset_size"] == 8
+    assert protocol["versions"]["torch"] == torch.__version__
+    json.dumps(result)
+
+
+@pytest.mark.parametrize("conditional", ["false", "true"])
+def test_the_same_scores_twice_and_nothing_disturbed(conditional):
+    model, data, _ = tiny_vae(f"model.conditional={conditional}")
+    model.train()
+    model.encoder.eval()
+    modes = [module.training for module in model.modules()]
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    first = evaluate(model, data, all_metrics(), Pixels())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert [module.training for module in model.modules()] == modes
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+    torch.manual_seed(6)
+    second = evaluate(model, data, all_metrics(), Pixels())
+    assert second["scores"] == first["scores"]
+    other = evaluate(model, data, all_metrics(), Pixels(), seed=1)
+    assert other["scores"]["frechet/pixels"] != first["scores"]["frechet/pixels"]
+
+
+def test_a_score_does_not_depend_on_the_other_metrics():
+    model, data, _ = tiny_vae()
+    together = evaluate(model, data, all_metrics(), Pixels())["scores"]
+    for name, metric in all_metrics().items():
+        for score, value in evaluate(model, data, {name: metric}, Pixels())["scores"].items():
+            assert value == together[score]
+
+
+def test_frechet_is_that_of_all_samples_at_once():
+    _, data, _ = tiny_vae()
+    model = Sampler(data.image_shape)
+    result = evaluate(model, data, {"frechet": FrechetDistance()}, Pixels(), num_samples=30, batch_size=7)
+    drawn = []
+    for start in range(0, 30, 7):
+        from lightning_gen.randomness import seed_all
+
+        seed_all("evaluate", 0, "samples", start // 7)
+        drawn.append(model.sample(min(7, 30 - start)))
+    metric, extractor = FrechetDistance(), Pixels()
+    metric.update(extractor(data.sources["test"].images), real=True)
+    metric.update(extractor(to_uint8(torch.cat(drawn))), real=False)
+    assert result["scores"]["frechet/pixels"] == pytest.approx(metric.compute()["frechet"].item(), rel=1e-9)
+
+
+def test_each_image_is_extracted_once_and_real_ones_never_again():
+    model, data, _ = tiny_vae()
+    metrics, extractor = all_metrics(), Pixels()
+    first = evaluate(model, data, metrics, extractor, num_samples=20)
+    assert extractor.seen == 16 + 20
+    second = evaluate(model, data, metrics, extractor, num_samples=20)
+    assert extractor.seen == 16 + 20 + 20
+    assert first["scores"] == second["scores"]
+    evaluate(model, data, metrics, extractor, num_samples=20, split="val")
+    assert extractor.seen == 16 + 20 + 20 + 36
+
+
+def test_what_a_model_lacks_is_skipped_with_the_reason():
+    _, data, _ = tiny_vae()
+    model = Sampler(data.image_shape)
+    result = evaluate(model, data, all_metrics(), Pixels())
+    assert set(result["scores"]) == {"frechet/pixels", "kid/pixels"}
+    assert result["skipped"] == {
+        "likelihood": "Sampler has no log_likelihood",
+        "reconstruction": "Sampler has no reconstruct",
+    }
+    result = evaluate(model, data, all_metrics(), None)
+    assert result["scores"] == {}
+    assert "extractor=none" in result["skipped"]["frechet"]
+    assert result["protocol"]["extractor"] is None
+    assert result["protocol"]["n_fake"] == 0
+
+
+def test_conditional_models_without_labels_are_scored_on_samples_alone():
+    model, _, _ = tiny_vae("model.conditional=true")
+    _, unlabelled, _ = tiny_vae("data.num_classes=null")
+    result = evaluate(model, unlabelled, all_metrics(), Pixels())
+    assert set(result["skipped"]) == {"likelihood", "reconstruction"}
+    assert "labels" in result["skipped"]["likelihood"]
+    assert math.isfinite(result["scores"]["frechet/pixels"])
+
+
+def test_labels_of_samples_follow_the_split():
+    _, data, _ = tiny_vae()
+    model = Sampler(data.image_shape, num_classes=4)
+    evaluate(model, data, {"frechet": FrechetDistance()}, Pixels(), num_samples=32, batch_size=5)
+    drawn, real = torch.cat(model.labels), data.sources["test"].labels
+    assert torch.equal(drawn.bincount(minlength=4), 2 * real.bincount(minlength=4))
+    assert not torch.equal(drawn, drawn.sort().values)
+
+
+def test_broken_samples_get_no_score():
+    _, data, _ = tiny_vae()
+    model = Sampler(data.image_shape)
+    draw = model.sample
+    model.sample = lambda n, labels=None: draw(n).index_fill(0, torch.tensor([0]), torch.nan)
+    result = evaluate(model, data, all_metrics(), Pixels())
+    assert all(math.isnan(value) for value in result["scores"].values())
+    assert len(result["warnings"]) == 2
+    assert "frechet/pixels is nan" in result["warnings"][0]
+
+
+def test_averaged_weights_are_used_unless_refused():
+    model, data, _ = tiny_vae()
+    with torch.no_grad():
+        for parameter in model.decoder.parameters():
+            parameter.mul_(3)
+    metrics = {"reconstruction": Reconstruction()}
+    averaged = evaluate(model, data, metrics, None)
+    trained = evaluate(model, data, metrics, None, ema=False)
+    assert averaged["scores"] != trained["scores"]
+    assert (averaged["protocol"]["ema"], trained["protocol"]["ema"]) == (True, False)
+    model.use_averaged_weights()
+    assert evaluate(model, data, metrics, None)["scores"] == averaged["scores"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"split": "tets"}, "did you mean test"),
+        ({"num_samples": 1}, "num_samples=1"),
+        ({"num_real": 1}, "num_real=1"),
+    ],
+)
+def test_mistakes_end_in_one_line(options, message):
+    model, data, _ = tiny_vae()
+    with pytest.raises(UserError, match=message):
+        evaluate(model, data, all_metrics(), Pixels(), **options)
+
+
+def test_data_of_another_shape_or_other_classes_is_refused():
+    model, _, _ = tiny_vae("model.conditional=true")
+    for other, message in (("data.image_shape=[3,8,8]", r"\(3, 8, 8\)"), ("data.num_classes=5", "5 classes")):
+        _, data, _ = tiny_vae(other)
+        with pytest.raises(UserError, match=message):
+            evaluate(model, data, all_metrics(), Pixels())
+
+
+def test_two_metrics_of_one_name_are_refused():
+    model, data, _ = tiny_vae()
+    with pytest.raises(UserError, match=r"metrics\.b"):
+        evaluate(model, data, {"a": FrechetDistance(), "b": FrechetDistance()}, Pixels())
+
+
+def _process(rank, folder, world_size):
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=world_size)
+    model, data, _ = tiny_vae("data.num_images=12")  # three real images: one process has two, one has one
+    data._rank, data._world_size = lambda: rank, lambda: world_size
+    result = evaluate(model, data, all_metrics(), Pixels(), num_samples=13, batch_size=13)
+    (folder / f"{rank}.json").write_text(json.dumps(result["scores"]))
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_give_the_scores_of_one(tmp_path):
+    # one batch of samples: the second process has none, and must not hang
+    torch.multiprocessing.spawn(_process, (tmp_path, 2), nprocs=2)
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
+    assert first == second
+    model, data, _ = tiny_vae("data.num_images=12")
+    alone = evaluate(model, data, all_metrics(), Pixels(), num_samples=13, batch_size=13)["scores"]
+    for name in ("frechet/pixels", "reconstruction_mse", "reconstruction_ssim"):
+        assert first[name] == pytest.approx(alone[name], rel=1e-6)
+    assert first["nll_nats"] == pytest.approx(alone["nll_nats"], rel=0.2)  # other noise
+
+
+def test_every_evaluation_is_kept(tmp_path):
+    model, data, _ = tiny_vae()
+    result = evaluate(model, data, {"reconstruction": Reconstruction()}, None)
+    path = tmp_path / "deep" / "evaluation.json"
+    save_evaluation(result, path)
+    broken = result | {"scores": {"frechet/pixels": math.nan}, "better": {"frechet/pixels": "lower"}}
+    save_evaluation(broken, path)
+    first, second = json.loads(path.read_text())
+    assert first["scores"] == result["scores"]
+    assert second["scores"] == {"frechet/pixels": None}
+    path.write_text("{")
+    with pytest.raises(UserError, match="move it away"):
+        save_evaluation(result, path)
+    assert path.read_text() == "{"
+
+
+def test_table_shows_scores_and_what_was_skipped(capsys):
+    _, data, _ = tiny_vae()
+    result = evaluate(Sampler(data.image_shape), data, all_metrics(), Pixels())
+    print_table(result)
+    printed = capsys.readouterr().out
+    assert "fake test, 16 real, 16 samples, pixels, trained weights, seed 0" in printed
+    assert f"{result['scores']['kid/pixels']:.6g}" in printed
+    assert "skipped likelihood: Sampler has no log_likelihood" in printed
+
+
+# The command
+
+
+def command(*overrides):
+    evaluate_command(compose([*overrides, "metrics=[reconstruction,likelihood]", "device=cpu"], "evaluate"))
+
+
+def test_command_needs_only_the_checkpoint(tmp_path, capsys):
+    write_checkpoint(tmp_path / "run" / "checkpoints" / "best.ckpt")
+    command(f"checkpoint={tmp_path / 'run'}")
+    command(f"checkpoint={tmp_path / 'run' / 'checkpoints' / 'best.ckpt'}", "split=val", "+data.num_images=32")
+    first, second = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert (first["checkpoint"], first["protocol"]["images_seen"]) == ("best.ckpt", 640)
+    assert (first["protocol"]["n_real"], second["protocol"]["n_real"]) == (16, 8)
+    assert "nll_bits_per_dim" in capsys.readouterr().out
+
+
+def test_command_takes_other_data_and_another_file(tmp_path):
+    write_checkpoint(tmp_path / "kept.ckpt")
+    command(f"checkpoint={tmp_path / 'kept.ckpt'}", "data=fake", "data.image_shape=[1,8,8]", f"out={tmp_path}")
+    (result,) = json.loads((tmp_path / "evaluation.json").read_text())
+    assert result["protocol"]["n_real"] == 64
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("checkpoint={}/bset.ckpt", "did you mean .*best.ckpt"),
+        ("+data.num_image=3", "num_images"),
+        ("batch_size=0", "batch_size=0"),
+        ("device=cdua", "did you mean cuda"),
+        ("device=xpu:7", "not on this machine"),
+        ("out={}/best.ckpt", "move it away"),
+    ],
+)
+def test_command_explains_mistakes(tmp_path, override, message):
+    write_checkpoint(tmp_path / "best.ckpt")
+    override = override.format(tmp_path)
+    config = OmegaConf.merge(
+        compose([f"checkpoint={tmp_path / 'best.ckpt'}", "metrics=[reconstruction]", "extractor=none"], "evaluate"),
+        OmegaConf.from_dotlist([override.lstrip("+")]),
+    )
+    with pytest.raises(UserError, match=message):
+        evaluate_command(config)

@@ -1,0 +1,260 @@
+"""Each metric by numbers: closed forms, references, and what it does at the edges."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torchmetrics.functional.image import peak_signal_noise_ratio
+from torchmetrics.image.kid import KernelInceptionDistance
+
+from lightning_gen.batch import Batch
+from lightning_gen.metrics.frechet import FrechetDistance, frechet_distance, mean_and_covariance, trace_of_root
+from lightning_gen.metrics.kid import KernelDistance
+from lightning_gen.metrics.likelihood import Likelihood
+from lightning_gen.metrics.reconstruction import Reconstruction
+from lightning_gen.randomness import generator
+
+
+def normal(*shape: int, key: str = "x") -> torch.Tensor:
+    return torch.randn(*shape, generator=generator("test metrics", key))
+
+
+def frechet(real: torch.Tensor, fake: torch.Tensor) -> float:
+    metric = FrechetDistance()
+    metric.update(real, real=True)
+    metric.update(fake, real=False)
+    return metric.compute()["frechet"].item()
+
+
+# Fréchet distance
+
+
+@pytest.mark.parametrize("n", [200, 5])
+def test_frechet_of_a_set_with_itself_is_zero(n):
+    x = normal(n, 16)
+    assert frechet(x, x) == pytest.approx(0, abs=1e-6)
+
+
+def test_frechet_of_shifted_and_scaled_gaussians_has_its_closed_form():
+    x = normal(500, 8).double()
+    scale, shift = 3.0, torch.arange(8.0, dtype=torch.float64)
+    variance = torch.cov(x.T).trace()
+    mean = x.mean(0)
+    # fake = scale x + shift: roots of commuting covariances multiply, so the trace term is (scale - 1)^2 Tr S
+    expected = (mean - (scale * mean + shift)).square().sum() + (scale - 1) ** 2 * variance
+    assert frechet(x, scale * x + shift) == pytest.approx(expected.item(), rel=1e-9)
+
+
+def test_frechet_of_diagonal_gaussians_has_its_closed_form():
+    a, b = torch.rand(2, 6, dtype=torch.float64, generator=generator("diagonal")) + 0.1
+    zero = torch.zeros(6, dtype=torch.float64)
+    distance = frechet_distance(zero, a.diag(), zero + 1, b.diag())
+    assert distance.item() == pytest.approx((6 + (a.sqrt() - b.sqrt()).square().sum()).item(), rel=1e-12)
+
+
+@pytest.mark.parametrize(("n_real", "n_fake"), [(300, 300), (300, 10), (10, 300), (10, 12)])
+def test_trace_of_root_agrees_with_the_nuclear_norm_of_the_centred_features(n_real, n_fake):
+    # S = X^T X / (n - 1), so the eigenvalues' roots of S1 S2 are the singular values of X1 X2^T: no covariance needed.
+    centred = []
+    for n, key in ((n_real, "real"), (n_fake, "fake")):
+        x = (normal(n, 40, key=key) @ normal(40, 40, key="mix")).double()
+        centred.append((x - x.mean(0)) / math.sqrt(n - 1))
+    expected = torch.linalg.svdvals(centred[0] @ centred[1].T).sum()
+    actual = trace_of_root(*(x.T @ x for x in centred))
+    assert actual.item() == pytest.approx(expected.item(), rel=1e-7)
+
+
+def test_trace_of_root_agrees_with_the_eigenvalues_of_the_product():
+    a, b = (torch.cov(normal(400, 20, key=key).double().T) for key in "ab")
+    expected = torch.linalg.eigvals(a @ b).sqrt().real.sum()
+    assert trace_of_root(a, b).item() == pytest.approx(expected.item(), rel=1e-12)
+
+
+def test_covariance_from_sums_is_the_unbiased_one():
+    x = normal(50, 5).double()
+    mean, covariance = mean_and_covariance(torch.tensor(50.0, dtype=torch.float64), x.sum(0), x.T @ x)
+    torch.testing.assert_close(mean, x.mean(0))
+    torch.testing.assert_close(covariance, torch.cov(x.T))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 29), max_size=5), st.booleans())
+def test_frechet_in_pieces_equals_at_once(cuts, interleave):
+    real, fake = normal(30, 4, key="r"), normal(30, 4, key="f") + 0.5
+    bounds = [0, *sorted(cuts), 30]
+    pieces = [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+    metric = FrechetDistance()
+    updates = [(real, True, p) for p in pieces] + [(fake, False, p) for p in pieces]
+    for features, is_real, piece in sorted(updates, key=lambda u: u[2].start) if interleave else updates:
+        metric.update(features[piece], real=is_real)
+    assert metric.compute()["frechet"].item() == pytest.approx(frechet(real, fake), rel=1e-9)
+
+
+@pytest.mark.parametrize("make", [FrechetDistance, KernelDistance])
+def test_broken_features_and_lone_images_give_nan(make):
+    broken = normal(10, 4)
+    broken[3, 2] = torch.nan
+    for fake in (broken, normal(1, 4)):
+        metric = make()
+        metric.update(normal(10, 4), real=True)
+        metric.update(fake, real=False)
+        assert all(value.isnan() for value in metric.compute().values())
+
+
+@pytest.mark.parametrize("make", [FrechetDistance, KernelDistance])
+def test_real_features_outlive_reset_fake(make):
+    real, fake = normal(20, 4, key="r"), normal(20, 4, key="f")
+    metric = make()
+    metric.update(real, real=True)
+    metric.update(fake, real=False)
+    first = metric.compute()
+    metric.reset_fake()
+    metric.update(fake, real=False)
+    assert metric.compute() == first
+    metric.reset_fake()
+    metric.update(real, real=False)
+    assert metric.compute() != first
+
+
+# Kernel distance
+
+
+def test_kid_is_that_of_torchmetrics():
+    real, fake = normal(60, 8, key="r"), normal(50, 8, key="f") + 0.3
+    ours = KernelDistance(subsets=20, subset_size=30, seed=1)
+    theirs = KernelInceptionDistance(feature=nn.Identity(), subsets=2000, subset_size=30)
+    for metric in (ours, theirs):
+        metric.update(real, real=True)
+        metric.update(fake, real=False)
+    mean, std = theirs.compute()
+    assert ours.compute()["kid"].item() == pytest.approx(mean.item(), abs=4 * std.item() / math.sqrt(20))
+
+
+def test_kid_of_whole_sets_is_the_unbiased_estimate():
+    real, fake = normal(25, 6, key="r"), normal(25, 6, key="f") + 0.3
+    metric = KernelDistance()
+    metric.update(real, real=True)
+    metric.update(fake, real=False)
+
+    def mean_kernel(x, y):
+        values = [(x[i] @ y[j] / 6 + 1) ** 3 for i in range(25) for j in range(25) if not (x is y and i == j)]
+        return torch.stack(values).mean()
+
+    expected = mean_kernel(real, real) + mean_kernel(fake, fake) - 2 * mean_kernel(real, fake)
+    assert metric.compute()["kid"].item() == pytest.approx(expected.item(), rel=1e-3)
+    assert metric.protocol()["subset_size"] == 25
+
+
+def test_kid_depends_on_its_seed_alone():
+    def score(seed, disturb):
+        metric = KernelDistance(subsets=3, subset_size=10, seed=seed)
+        metric.update(normal(40, 4, key="r"), real=True)
+        metric.update(normal(40, 4, key="f"), real=False)
+        torch.manual_seed(disturb)
+        before = torch.get_rng_state()
+        value = metric.compute()["kid"].item()
+        assert torch.equal(before, torch.get_rng_state())
+        return value
+
+    assert score(0, 1) == score(0, 2)
+    assert score(0, 1) != score(1, 1)
+
+
+# Likelihood
+
+
+def test_uniform_noise_has_eight_bits_per_dimension():
+    dimensions = 3 * 4 * 4
+    metric = Likelihood()
+    log_likelihood = torch.full((5,), -dimensions * math.log(256))
+    metric.update(log_likelihood, log_likelihood, dimensions)
+    scores = metric.compute()
+    assert scores["nll_bits_per_dim"].item() == pytest.approx(8, rel=1e-6)
+    assert scores["nll_nats"].item() == pytest.approx(dimensions * math.log(256), rel=1e-6)
+    assert scores.keys() == metric.better.keys()
+
+
+class LinearGaussian:
+    """p(z) = N(0, I), p(x | z) = N(W z, I): log p(x) is known; q(z | x) is a wrong Gaussian around the true mean."""
+
+    def __init__(self) -> None:
+        self.weight = normal(6, 2, key="weight")
+        self.precision = torch.eye(2) + self.weight.T @ self.weight
+
+    def exact(self, x):
+        covariance = torch.eye(6) + self.weight @ self.weight.T
+        return torch.distributions.MultivariateNormal(torch.zeros(6), covariance).log_prob(x.flatten(1))
+
+    def observe(self, images):
+        return images
+
+    def log_likelihood(self, images, labels=None, samples=1):
+        x = images.flatten(1)
+        mean = x @ self.weight @ torch.linalg.inv(self.precision)
+        posterior = torch.distributions.Independent(torch.distributions.Normal(mean, 0.5), 1)
+        z = posterior.sample((samples,))
+        prior = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(-1)
+        log_prob = torch.distributions.Normal(z @ self.weight.T, 1.0).log_prob(x).sum(-1)
+        return (prior + log_prob - posterior.log_prob(z)).logsumexp(0) - math.log(samples)
+
+
+def test_importance_weighted_bound_closes_in_on_a_known_likelihood():
+    model, images = LinearGaussian(), normal(400, 1, 2, 3, key="images")
+    exact = -model.exact(images).mean().item()
+    found = {}
+    for samples in (1, 8, 512):
+        torch.manual_seed(0)
+        metric = Likelihood(samples=samples)
+        metric.observe(model, Batch(images))
+        scores = metric.compute()
+        found[samples] = scores["nll_nats"].item()
+        if samples == 1:
+            assert scores["negative_elbo_nats"] == scores["nll_nats"]
+        else:
+            assert scores["negative_elbo_nats"] > scores["nll_nats"]
+    assert found[1] > found[8] > found[512]
+    assert found[512] == pytest.approx(exact, abs=0.02)
+    assert metric.protocol() == {"samples": 512}
+
+
+# Reconstruction
+
+
+def test_reconstruction_of_a_known_error():
+    target = torch.zeros(4, 3, 16, 16)
+    metric = Reconstruction()
+    metric.update(target + 0.2, target)  # 0.1 on [0, 1]
+    scores = metric.compute()
+    assert scores["reconstruction_mse"].item() == pytest.approx(0.01, rel=1e-4)
+    assert scores["reconstruction_psnr"].item() == pytest.approx(20, rel=1e-4)
+    # of constants 0.5 and 0.6 only the luminance term is left
+    assert scores["reconstruction_ssim"].item() == pytest.approx((0.6 + 1e-4) / (0.61 + 1e-4), rel=1e-4)
+    assert scores.keys() == metric.better.keys()
+
+
+def test_reconstruction_agrees_with_torchmetrics_and_in_pieces():
+    target = normal(10, 1, 12, 12).tanh()
+    prediction = (target + 0.3 * normal(10, 1, 12, 12, key="noise")).clamp(-1, 1)
+    at_once, pieces = Reconstruction(), Reconstruction()
+    at_once.update(prediction, target)
+    for piece in (slice(0, 3), slice(3, 10)):
+        pieces.update(prediction[piece], target[piece])
+    expected = peak_signal_noise_ratio((prediction + 1) / 2, (target + 1) / 2, data_range=1.0)
+    assert at_once.compute()["reconstruction_psnr"].item() == pytest.approx(expected.item(), rel=1e-5)
+    for name, value in at_once.compute().items():
+        assert pieces.compute()[name].item() == pytest.approx(value.item(), rel=1e-6)
+
+
+def test_exact_reconstruction_and_images_too_small_for_ssim():
+    image = normal(2, 1, 8, 8).tanh()
+    metric = Reconstruction()
+    metric.update(image, image)
+    scores = metric.compute()
+    assert scores["reconstruction_ssim"].item() == pytest.approx(1)
+    assert scores["reconstruction_psnr"].item() == math.inf
+    metric.reset()
+    metric.update(image[..., :4], image[..., :4])
+    assert "reconstruction_ssim" not in metric.compute()
