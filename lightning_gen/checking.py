@@ -11,7 +11,7 @@ from typing import Any
 
 from lightning_gen.errors import UserError
 from lightning_gen.signatures import describe, fits, signature_of
-from lightning_gen.suggestions import closest, did_you_mean
+from lightning_gen.suggestions import did_you_mean
 
 HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
@@ -122,24 +122,22 @@ def _first_line(error: Exception) -> str:
 
 
 def check_top_level(config: Mapping[str, Any], primary: Path) -> None:
-    """Check that the command reads each key at the top, and that its values are of the default's type.
+    """Check that the command reads each key at the top, that none it needs is gone, and the types of their values.
 
     `primary` is the command's own file: its keys, and the groups in its defaults list, are all the command reads.
     """
-    defaults, groups = _primary_keys(primary)
+    defaults, groups = primary_keys(primary)
+    known = {*defaults, *groups}
     for key, value in config.items():
-        if key in groups:
-            continue
-        if key not in defaults:
-            known = {*defaults, *groups}
-            raise UserError(f"{shown(key, value)}: {primary.stem} has no such key{_near(key, known)}")
-        _check_default(key, value, defaults[key])
-
-
-def _near(key: str, known: set[str]) -> str:
-    if closest(key, known):
-        return did_you_mean(key, known)
-    return f"; its keys are {', '.join(sorted(known))}"
+        if key not in known:
+            mend = did_you_mean(key, known) or f"; its keys are {', '.join(sorted(known))}"
+            raise UserError(f"{shown(key, value)}: {primary.stem} has no such key{mend}")
+        if key in defaults:
+            _check_default(key, value, defaults[key])
+    for key in known - config.keys():
+        if isinstance(groups.get(key), str) or key in defaults:
+            hint = f"choose one with {key}=OPTION" if key in groups else f"give {key}=VALUE"
+            raise UserError(f"~{key}: {primary.stem} needs {key}; {hint}")
 
 
 def _check_default(path: str, value: Any, default: Any) -> None:
@@ -157,23 +155,28 @@ def _is_open(default: Any) -> bool:
     return isinstance(default, str) and (default == "???" or bool(re.fullmatch(r"\$\{.*\}", default)))
 
 
-def _primary_keys(primary: Path) -> tuple[dict[str, Any], set[str]]:
-    """The primary file's own keys with their defaults, and the top-level keys its defaults list brings."""
+def primary_keys(primary: Path) -> tuple[dict[str, Any], dict[str, str | list | None]]:
+    """The primary file's own keys with their defaults, and the top-level keys its defaults list brings.
+
+    The latter map to what is chosen by default: an option, a list of them, or None.
+    """
     import yaml
     from omegaconf._utils import get_yaml_loader
 
     content = dict(yaml.load(primary.read_text(), Loader=get_yaml_loader()) or {})
-    groups: set[str] = set()
+    groups: dict[str, str | list | None] = {}
     for entry in content.pop("defaults", []):
-        if isinstance(entry, str):
-            if entry != "_self_":
-                inner, inner_groups = _primary_keys(primary.parent / f"{entry.lstrip('/')}.yaml")
-                content = inner | content
-                groups |= inner_groups
+        if entry == "_self_":
             continue
-        group = next(iter(entry)).removeprefix("optional ").strip()
+        if isinstance(entry, str):
+            inner, inner_groups = primary_keys(primary.parent / f"{entry.lstrip('/')}.yaml")
+            content, groups = inner | content, inner_groups | groups
+            continue
+        ((group, option),) = entry.items()
         if not group.startswith("override "):
-            name, _, package = group.lstrip("/").partition("@")
-            groups.add((package or name.replace("/", ".")).split(".")[0])
+            name, _, package = group.removeprefix("optional ").strip().lstrip("/").partition("@")
+            top, _, rest = (package or name.replace("/", ".")).partition(".")
+            groups[top] = groups.get(top) if rest else option
     content.pop("hydra", None)
-    return content, groups - {"hydra"}
+    groups.pop("hydra", None)
+    return content, groups

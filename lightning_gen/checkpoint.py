@@ -76,7 +76,7 @@ def checkpoint_of(path: str | Path, key: str = "checkpoint") -> Path:
 
 
 def load_model(path: str | Path, ema: bool = True, device: str | torch.device = "cpu") -> "ImageGenerator":
-    """The model in a checkpoint, in evaluation mode, with averaged weights in place if `ema`; nothing else is needed."""
+    """The model in a checkpoint or a run's folder, ready to sample, with averaged weights in place if `ema`."""
     path = checkpoint_of(path)
     content = read_checkpoint(path)
     ours = content[KEY]

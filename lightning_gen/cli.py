@@ -75,6 +75,11 @@ def _help() -> str:
 
 
 def _run_app(command: str, arguments: list[str]) -> int:
+    if {"--help", "-h"} & set(arguments):
+        from lightning_gen.helping import help_text
+
+        print(help_text(command), end="")
+        return 0
     from lightning_gen.hydra_app import read_command_line
     from lightning_gen.processes import command_arguments, relaunchable
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from lightning_gen.checking import check_targets, check_top_level
+from lightning_gen.checking import check_targets, check_top_level, primary_keys
 from lightning_gen.errors import UserError
 from lightning_gen.plugins import add_to_search_path, conf_dir, discover
 from lightning_gen.resolvers import new_run, register_resolvers
@@ -12,7 +12,7 @@ from lightning_gen.resolvers import new_run, register_resolvers
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-__all__ = ["check", "compose", "conf_dir", "finish", "instantiate", "prepare_hydra"]
+__all__ = ["check", "compose", "conf_dir", "finish", "instantiate", "prepare_hydra", "task_overrides"]
 
 # Hydra 1.4 runs only targets of packages that are named.
 TRUSTED = ["lightning_gen", "torch", "lightning", "torchmetrics", "torchvision", "timm", "wandb", "pathlib", "hydra"]
@@ -50,20 +50,31 @@ def prepare_hydra() -> None:
 
 def finish(config: "DictConfig", hydra_node: "DictConfig", command: str) -> "DictConfig":
     """Resolve and check a config as Hydra composed it; `hydra_node` is what `${hydra:...}` in it refers to."""
-    from omegaconf import OmegaConf
+    from omegaconf import OmegaConf, open_dict
 
     from lightning_gen.explaining import explained
 
-    with explained(command, hydra_node.overrides.task), _hydra_config(hydra_node):
+    with explained(command, task_overrides(hydra_node)), _hydra_config(hydra_node):
         missing = sorted(OmegaConf.missing_keys(config))
         if missing:
             raise UserError(f"{command} needs {' '.join(f'{key}={_placeholder(key)}' for key in missing)}")
         OmegaConf.resolve(config)
     primary = conf_dir() / f"{hydra_node.job.config_name}.yaml"
     if primary.is_file():
+        with open_dict(config):
+            for group, chosen in primary_keys(primary)[1].items():
+                if isinstance(chosen, list) and group not in config:
+                    config[group] = {}  # logger=[]
         check_top_level(_plain(config), primary)
     check(config)
     return config
+
+
+def task_overrides(hydra_node: "DictConfig") -> list[str]:
+    """The overrides a config was composed with, as they were typed: what is an interpolation in them stays one."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(hydra_node.overrides.task, resolve=False)
 
 
 def _placeholder(key: str) -> str:

@@ -208,5 +208,5 @@ def _data_config(cfg: DictConfig, checkpoint: Path) -> DictConfig:
     if "_target_" in chosen:
         return chosen
     config = OmegaConf.merge(read_checkpoint(checkpoint)[KEY]["config"]["data"], chosen)
-    check({"data": config})
+    check({"data": OmegaConf.to_container(config)})
     return config

@@ -36,6 +36,8 @@ def explain(error: Exception, command: str, overrides: list[str]) -> str:
         return f"{error.problem_mark.name} line {error.problem_mark.line + 1}: {error.problem}; mend the file"
     if found := re.match(r"(?:Could not override|Could not delete from config\.) '(.+?)'", text):
         return _unknown_key(_full_key(error.__cause__) or found[1], found[1], command, overrides)
+    if found := re.match(r"Could not delete '(.+?)'", text):
+        return f"~{found[1]}: not chosen; for a group of several write {found[1]}=[]"
     if found := re.match(r"Could not append to config\. An item is already at '(.+?)'", text):
         return f"{_typed(found[1], overrides)}: {found[1]} is there already; leave out the +"
     if found := re.match(r"Ambiguous value for argument '(.+?)'", text):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from lightning_gen.config import conf_dir, finish, prepare_hydra
+from lightning_gen.config import conf_dir, finish, prepare_hydra, task_overrides
 from lightning_gen.errors import UserError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
             raise UserError(f"{len(failed)} of the jobs failed; their messages are above")
         return 0
     config, node = composed[0]
-    return Job(finish(config, node, command), list(node.overrides.task), flags + _search_path(node))
+    return Job(finish(config, node, command), task_overrides(node), flags + _search_path(node))
 
 
 def _parse(command: str, arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -84,7 +84,10 @@ def _parse(command: str, arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _search_path(node: "DictConfig") -> list[str]:
-    return [override for override in node.overrides.hydra if override.startswith("hydra.searchpath=")]
+    from omegaconf import OmegaConf
+
+    overrides = OmegaConf.to_container(node.overrides.hydra, resolve=False)
+    return [override for override in overrides if override.startswith("hydra.searchpath=")]
 
 
 @contextmanager

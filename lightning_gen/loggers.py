@@ -54,6 +54,7 @@ class CSV(Logger):
             csv.DictWriter(file, self._columns).writerow({"images": step, **metrics})
 
     def _open(self, step: int) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         # A resumed run goes back to its checkpoint: what was logged from there on is about to be logged again.
         rows = self._rows()
         self._columns = list(rows[0]) if rows else ["images"]
@@ -109,7 +110,7 @@ class TensorBoard(TensorBoardLogger):
 
 
 class Wandb(WandbLogger):
-    """Weights & Biases; offline unless `offline=false`. The run's id is kept in the folder: a resumed run goes on in it."""
+    """Weights & Biases; offline unless `offline=false`. The run's id is in the folder, so a resumed run goes on in it."""
 
     def __init__(self, folder: str, project: str, offline: bool, name: str | None = None, **settings: Any):
         id_file = Path(folder) / "wandb_id.txt"

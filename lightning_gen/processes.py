@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lightning_gen.config import task_overrides
 from lightning_gen.plugins import is_checkout
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def run_job(command: str, config: "DictConfig", node: "DictConfig", flags: Seque
 
     Memory, CUDA, wandb and process groups are never shared between jobs, and one that fails leaves the others alone.
     """
-    arguments = command_arguments(command, config, node.overrides.task, flags)
+    arguments = command_arguments(command, config, task_overrides(node), flags)
     print(f"job {node.job.num}: lightning-gen {' '.join(arguments)}", flush=True)
     # Hydra's errors are shown by us.
     environment = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}

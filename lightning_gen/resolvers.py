@@ -1,4 +1,4 @@
-"""Our OmegaConf resolvers: `${run_id:}` names a run, `${list_options:}` is for the help texts."""
+"""Our OmegaConf resolver: `${run_id:}` names a run."""
 
 import os
 import secrets
@@ -11,13 +11,6 @@ def register_resolvers() -> None:
     from omegaconf import OmegaConf
 
     OmegaConf.register_new_resolver("run_id", run_id, replace=True)
-    OmegaConf.register_new_resolver("list_options", _list_options, replace=True)
-
-
-def _list_options() -> str:
-    from lightning_gen.listing import describe_all
-
-    return "\n".join(f"  {line}" for line in describe_all())
 
 
 def new_run() -> None:
@@ -27,7 +20,7 @@ def new_run() -> None:
 
 
 def run_id() -> str:
-    """The run's name, the same within one job: from the scheduler, so that a requeued job finds its folder, or the time.
+    """The run's name, the same within one job: the scheduler's, so that a requeued job finds its folder, or the time.
 
     The jobs of a multirun add their number.
     """

@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
@@ -66,12 +67,24 @@ def _requeued(config: DictConfig) -> bool:
 def _merged(composed: DictConfig, saved: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """`composed` with the values of `saved`, but for what was overridden on the command line."""
     config = OmegaConf.create(OmegaConf.to_container(composed, resolve=True))
+    before = saved.get("run_dir")
     for key in saved:
         if key not in OWN_KEYS:
-            config[key] = saved[key]
+            config[key] = _moved(OmegaConf.to_container(saved, resolve=True)[key], before, composed.run_dir)
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         path = override.package or override.key_or_group.replace("/", ".")
         value = OmegaConf.select(composed, path)
         if value is not None or not override.is_delete():
             OmegaConf.update(config, path, value, force_add=True, merge=False)
     return config
+
+
+def _moved(value: Any, before: str | None, now: str) -> Any:
+    """`value` with paths in the folder `before` pointing into `now`: the files of a new, or moved, run are its own."""
+    if isinstance(value, dict):
+        return {key: _moved(item, before, now) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_moved(item, before, now) for item in value]
+    if before and isinstance(value, str) and (value == before or value.startswith(before + "/")):
+        return now + value[len(before) :]
+    return value

@@ -1,5 +1,6 @@
 """Run folders: one folder holds all of a run, belongs to one process at a time, and is never overwritten."""
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -63,7 +64,11 @@ def _lock(path: Path) -> IO[str]:
     file = open(path, "w")  # noqa: SIM115 (held open as long as the claim)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         file.close()
         raise
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+        # Some network file systems have no locks; a run there does without.
     return file

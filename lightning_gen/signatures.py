@@ -85,7 +85,9 @@ def fits(value: Any, annotation: Any) -> bool:
         return isinstance(value, list | tuple) and _elements_fit(value, origin, arguments)
     if (origin or annotation) in _MAPPINGS:
         return isinstance(value, dict) and (len(arguments) != 2 or all(fits(v, arguments[1]) for v in value.values()))
-    return not _is_tensor(annotation)  # YAML has no tensors: `float | Tensor` is a number
+    if origin is collections.abc.Callable or _is_tensor(annotation):  # neither can be written in YAML
+        return isinstance(value, dict)
+    return True
 
 
 def _is_tensor(annotation: Any) -> bool:

@@ -49,7 +49,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, Any]:
     plain = OmegaConf.to_container(config, resolve=True)
     model.provenance = provenance(plain, data)
     model.seed = data.run_seed = config.seed
-    trainer = _build_trainer(config, data)
+    trainer = build_trainer(config, data)
     if main_rank:
         run.save_config(config)
         for logger in trainer.loggers:
@@ -63,7 +63,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, Any]:
     return result
 
 
-def _build_trainer(config: DictConfig, data: ImageData) -> Trainer:
+def build_trainer(config: DictConfig, data: ImageData) -> Trainer:
     loggers = [instantiate(logger) for logger in (config.logger or {}).values()]
     for logger in loggers:
         if hasattr(logger, "open") and _rank() == 0:

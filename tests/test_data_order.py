@@ -53,7 +53,9 @@ def test_streamed_batches_equal_those_from_memory(num_workers: int) -> None:
 @given(
     images_seen=st.integers(0, 500), batch_size=st.integers(1, 23), steps_per_call=st.integers(1, 3), rank=st.booleans()
 )
-def test_resuming_anywhere_continues_the_run(images_seen: int, batch_size: int, steps_per_call: int, rank: bool) -> None:
+def test_resuming_anywhere_continues_the_run(
+    images_seen: int, batch_size: int, steps_per_call: int, rank: bool
+) -> None:
     position = images_seen // batch_size
     options = {"batch_size": batch_size, "seed": 3, "augmentations": [Flip(), Jitter()], "rank": int(rank) % batch_size}
     options["world_size"] = 2 if batch_size > 1 else 1

@@ -5,7 +5,6 @@ import math
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from tiny_vae import tiny_vae, write_checkpoint
 from torch import nn
 
@@ -43,7 +42,7 @@ class Sampler(ImageGenerator):
     """Can only sample: like a GAN."""
 
     def __init__(self, image_shape, num_classes=None):
-        super().__init__(image_shape, num_classes, optimizer=torch.optim.Adam)
+        super().__init__(image_shape, num_classes, conditional=num_classes is not None, optimizer=torch.optim.Adam)
         self.averages = nn.ModuleDict()
         self.labels = []
 
@@ -85,7 +84,7 @@ def test_scores_names_and_protocol():
     assert (protocol["data"], protocol["split"], protocol["binarize"]) == ("fake", "test", False)
     assert protocol["metrics"]["likelihood"] == {"samples": 3}
     assert protocol["metrics"]["kid"]["subset_size"] == 8
-    assert protocol["versions"]["torch"] == torch.__version__
+    assert torch.__version__.startswith(protocol["versions"]["torch"])
     json.dumps(result)
 
 
@@ -249,9 +248,9 @@ def test_two_processes_give_the_scores_of_one(tmp_path):
     assert first == second
     model, data, _ = tiny_vae("data.num_images=12")
     alone = evaluate(model, data, all_metrics(), Pixels(), num_samples=13, batch_size=13)["scores"]
-    for name in ("frechet/pixels", "reconstruction_mse", "reconstruction_ssim"):
-        assert first[name] == pytest.approx(alone[name], rel=1e-6)
-    assert first["nll_nats"] == pytest.approx(alone["nll_nats"], rel=0.2)  # other noise
+    assert first["frechet/pixels"] == pytest.approx(alone["frechet/pixels"], rel=1e-9)
+    for name in ("reconstruction_mse", "nll_nats"):  # both binarise, with each process's own noise
+        assert first[name] == pytest.approx(alone[name], rel=0.2)
 
 
 def test_every_evaluation_is_kept(tmp_path):
@@ -317,10 +316,8 @@ def test_command_takes_other_data_and_another_file(tmp_path):
 )
 def test_command_explains_mistakes(tmp_path, override, message):
     write_checkpoint(tmp_path / "best.ckpt")
-    override = override.format(tmp_path)
-    config = OmegaConf.merge(
-        compose([f"checkpoint={tmp_path / 'best.ckpt'}", "metrics=[reconstruction]", "extractor=none"], "evaluate"),
-        OmegaConf.from_dotlist([override.lstrip("+")]),
-    )
+    checkpoint = f"checkpoint={tmp_path / 'best.ckpt'}"
+    overrides = [checkpoint, "metrics=[reconstruction]", "extractor=none", override.format(tmp_path)]
+    config = compose(overrides, "evaluate")
     with pytest.raises(UserError, match=message):
         evaluate_command(config)

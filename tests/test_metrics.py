@@ -1,5 +1,6 @@
 """Each metric by numbers: closed forms, references, and what it does at the edges."""
 
+import itertools
 import math
 
 import pytest
@@ -85,7 +86,7 @@ def test_covariance_from_sums_is_the_unbiased_one():
 def test_frechet_in_pieces_equals_at_once(cuts, interleave):
     real, fake = normal(30, 4, key="r"), normal(30, 4, key="f") + 0.5
     bounds = [0, *sorted(cuts), 30]
-    pieces = [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+    pieces = [slice(a, b) for a, b in itertools.pairwise(bounds)]
     metric = FrechetDistance()
     updates = [(real, True, p) for p in pieces] + [(fake, False, p) for p in pieces]
     for features, is_real, piece in sorted(updates, key=lambda u: u[2].start) if interleave else updates:

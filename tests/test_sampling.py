@@ -39,11 +39,8 @@ def test_files_and_where_they_go(tmp_path, capsys):
 
 def test_the_same_seed_gives_the_same_files(tmp_path):
     write_checkpoint(tmp_path / "a.ckpt")
-    torch.manual_seed(1)
-    state = torch.get_rng_state()
     for out, seed in (("first", 0), ("second", 0), ("third", 1)):
         command(f"checkpoint={tmp_path / 'a.ckpt'}", "n=6", f"out={tmp_path / out}", f"seed={seed}")
-    assert torch.equal(state, torch.get_rng_state())
     for file in ("grid.png", "interpolation.gif"):
         first, second, third = ((tmp_path / out / file).read_bytes() for out in ("first", "second", "third"))
         assert first == second != third

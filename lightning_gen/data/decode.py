@@ -98,7 +98,9 @@ def fit(image: Image.Image, size: tuple[int, int], resize: Resize) -> Image.Imag
 def header(image: Image.Image) -> tuple[tuple[int, int], str]:
     """(height, width) as it will be shown, and Pillow's mode, of an image that need not be decoded."""
     width, height = image.size
-    sideways = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
+    # Pillow would decode a whole PNG in search of Exif data at its end.
+    has_exif = image.format != "PNG" or "exif" in image.info
+    sideways = has_exif and image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
     return ((width, height) if sideways else (height, width)), image.mode
 
 

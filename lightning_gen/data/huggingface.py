@@ -138,4 +138,6 @@ class _Rows:
                 )
             return to_tensor(image, self.channels, self.size, self.resize or "crop")
         except (OSError, ValueError, SyntaxError) as error:
-            raise UserError(f"data.image_column={self.column}: row {row} cannot be read as an image ({reason(error)})") from error
+            raise UserError(
+                f"data.image_column={self.column}: row {row} cannot be read as an image ({reason(error)})"
+            ) from error

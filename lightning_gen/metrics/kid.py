@@ -25,6 +25,9 @@ class KernelDistance(FeatureMetric, KernelInceptionDistance):
         with warnings.catch_warnings():  # torchmetrics warns of the memory
             warnings.simplefilter("ignore")
             super().__init__(feature=nn.Identity(), subsets=subsets, subset_size=subset_size)
+        # torchmetrics exchanges these batch by batch, which hangs if one process has more batches than another.
+        for state in ("real_features", "fake_features"):
+            self.add_state(state, [], dist_reduce_fx="cat")
         self.seed = seed
         self.asked = {"subsets": subsets, "subset_size": subset_size}
         self.used = dict(self.asked)

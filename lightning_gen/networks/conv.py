@@ -36,13 +36,9 @@ class ConvEncoder(nn.Module):
         sizes = pyramid(height, image_width)
         layers: list[nn.Module] = []
         for out_channels in widths(width, len(sizes) - 1, largest):
-            for stride in [2] + [1] * (depth - 1):
-                layers += [
-                    nn.Conv2d(channels, out_channels, 3, stride, padding=1),
-                    normalization_layer(normalization, out_channels),
-                    activation_layer(activation),
-                ]
-                channels = out_channels
+            layers.append(nn.Conv2d(channels, out_channels, 3, stride=2, padding=1))
+            layers += convolutions(out_channels, depth - 1, activation, normalization)
+            channels = out_channels
         features = channels * sizes[-1][0] * sizes[-1][1]
         head: list[nn.Module] = [nn.Flatten()]
         if hidden:
@@ -55,7 +51,7 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """Vectors `(B, in_dim)` to maps of `image_shape`, `(B, C, H, W)` with no output activation: ConvEncoder mirrored."""
+    """Vectors `(B, in_dim)` to maps of `image_shape`, `(B, C, H, W)`, with no output activation: the encoder mirrored."""
 
     def __init__(
         self,
@@ -72,16 +68,21 @@ class ConvDecoder(nn.Module):
         super().__init__()
         out_channels, height, image_width = image_shape
         sizes = pyramid(height, image_width)[::-1]
-        channels = widths(width, len(sizes) - 1, largest)[::-1] + [width]
+        channels = widths(width, len(sizes) - 1, largest)[::-1] or [width]
         self.start = (channels[0], *sizes[0])
         stem: list[nn.Module] = [nn.Linear(in_dim, hidden), activation_layer(activation)] if hidden else []
         features = channels[0] * sizes[0][0] * sizes[0][1]
         self.stem = nn.Sequential(*stem, nn.Linear(hidden or in_dim, features), activation_layer(activation))
         self.levels = nn.ModuleList(
-            Upsample(channels[i], channels[i + 1], sizes[i + 1], depth, activation, normalization)
-            for i in range(len(sizes) - 1)
+            nn.Sequential(
+                Upsample(channels[i], channels[i + 1], sizes[i + 1]),
+                *convolutions(channels[i + 1], depth - 1, activation, normalization),
+            )
+            for i in range(len(channels) - 1)
         )
-        self.out = nn.Conv2d(channels[-1], out_channels, 3, padding=1)
+        # An image too small to be halved gets a plain convolution.
+        last = channels[-1]
+        self.out = Upsample(last, out_channels, sizes[-1]) if len(sizes) > 1 else nn.Conv2d(last, out_channels, 3, 1, 1)
 
     def forward(self, vectors: Tensor) -> Tensor:
         maps = self.stem(vectors).unflatten(1, self.start)
@@ -90,30 +91,25 @@ class ConvDecoder(nn.Module):
         return self.out(maps)
 
 
-class Upsample(nn.Module):
-    """Maps to `size`, about twice their own, by a transposed convolution; then `depth` - 1 plain ones."""
+class Upsample(nn.ConvTranspose2d):
+    """Maps to `size`, about twice their own, by a transposed convolution."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        size: tuple[int, int],
-        depth: int,
-        activation: Activation,
-        normalization: Normalization,
-    ):
-        super().__init__()
+    def __init__(self, in_channels: int, out_channels: int, size: tuple[int, int]):
+        super().__init__(in_channels, out_channels, 4, stride=2, padding=1)
         self.size = size
-        layers = [nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1)]
-        for _ in range(depth - 1):
-            layers += [
-                normalization_layer(normalization, out_channels),
-                activation_layer(activation),
-                nn.Conv2d(out_channels, out_channels, 3, padding=1),
-            ]
-        self.first, *rest = layers
-        self.rest = nn.Sequential(*rest, normalization_layer(normalization, out_channels), activation_layer(activation))
 
     def forward(self, maps: Tensor) -> Tensor:
         # Twice a size that was rounded up is one too many.
-        return self.rest(self.first(maps)[..., : self.size[0], : self.size[1]])
+        return super().forward(maps)[..., : self.size[0], : self.size[1]]
+
+
+def convolutions(channels: int, n: int, activation: Activation, normalization: Normalization) -> list[nn.Module]:
+    """What follows a change of size: normalisation and activation, then `n` convolutions with theirs."""
+    layers: list[nn.Module] = [normalization_layer(normalization, channels), activation_layer(activation)]
+    for _ in range(n):
+        layers += [
+            nn.Conv2d(channels, channels, 3, padding=1),
+            normalization_layer(normalization, channels),
+            activation_layer(activation),
+        ]
+    return layers

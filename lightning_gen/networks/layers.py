@@ -33,10 +33,10 @@ def normalization_layer(name: Normalization, channels: int) -> nn.Module:
     return layers[name]()
 
 
-def pyramid(height: int, width: int, smallest: int = 4) -> list[tuple[int, int]]:
-    """Sizes of feature maps from the image down: halved, rounding up, while the shorter side stays >= `smallest`."""
+def pyramid(height: int, width: int) -> list[tuple[int, int]]:
+    """Sizes of feature maps from the image down: halved, rounding up, while the shorter side is 8 or more."""
     sizes = [(height, width)]
-    while (min(sizes[-1]) + 1) // 2 >= smallest:
+    while min(sizes[-1]) >= 8:
         sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
     return sizes
 

@@ -1,0 +1,131 @@
+"""What a training step costs over a hand-written loop: `python scripts/bench_step.py [model] [key=value ...]`.
+
+`tiny`: overhead in microseconds of CPU time a step on a network of 9 weights with 5 logged terms, default callbacks.
+Any other name: images/s of that model of the config against the raw loop, and with its networks compiled.
+The two loops take turns in one process; medians. Prints one JSON line.
+"""
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+
+import torch
+from lightning.pytorch import Callback
+from torch import nn
+
+from lightning_gen.batch import Batch
+from lightning_gen.build import build_data, build_model
+from lightning_gen.config import compose, instantiate
+from lightning_gen.image_generator import ImageGenerator
+from lightning_gen.training import build_trainer
+
+
+class Tiny(ImageGenerator):
+    """A step that costs next to nothing, with five terms to log."""
+
+    def __init__(self, image_shape, num_classes, **training):
+        super().__init__(image_shape, num_classes, **training)
+        self.layer = nn.Linear(8, 1)
+
+    def losses(self, batch):
+        loss = self.layer(batch.images.flatten(1)).square().mean()
+        return {"loss": loss, "a": loss, "b": loss, "c": loss, "d": loss}
+
+    def sample(self, n, labels=None):
+        return torch.zeros(n, *self.image_shape)
+
+
+class Stopwatch(Callback):
+    """CPU and wall seconds a step, after a warm-up."""
+
+    def __init__(self, warm_up: int, steps: int):
+        self.warm_up, self.steps = warm_up, steps
+
+    def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx):
+        if model.batches_seen == self.warm_up:
+            self.start = time.process_time(), time.perf_counter()
+        elif model.batches_seen == self.warm_up + self.steps:
+            self.cpu = (time.process_time() - self.start[0]) / self.steps
+            self.wall = (time.perf_counter() - self.start[1]) / self.steps
+
+
+def raw_loop(model: ImageGenerator, data, warm_up: int, steps: int) -> tuple[float, float]:
+    """Seconds of CPU and wall a step of the loop one would write by hand."""
+    images, labels = data.sources["train"].images, data.sources["train"].labels
+    optimizer = model.make_optimizer([p for p in model.parameters() if p.requires_grad])
+    order = torch.randperm(len(images))
+    model.train()
+    for step in range(warm_up + steps):
+        if step == warm_up:
+            start = time.process_time(), time.perf_counter()
+        first = step * data.batch_size % (len(images) - data.batch_size)
+        index = order[first : first + data.batch_size]
+        batch = Batch(images[index].float() / 127.5 - 1, None if labels is None else labels[index])
+        optimizer.zero_grad()
+        terms = model.losses(batch)
+        terms["loss"].backward()
+        optimizer.step()
+        if step % 50 == 0:
+            {name: term.item() for name, term in terms.items()}
+    return (time.process_time() - start[0]) / steps, (time.perf_counter() - start[1]) / steps
+
+
+def ours(config, model, data, warm_up: int, steps: int) -> tuple[float, float]:
+    """Seconds of CPU and wall a step of `lightning-gen train` with its default callbacks."""
+    stopwatch = Stopwatch(warm_up, steps)
+    with tempfile.TemporaryDirectory() as folder:
+        config = config.copy()
+        config.logger.csv.folder = folder
+        config.run_dir = config.callbacks.last.folder = config.callbacks.best.dirpath = folder
+        config.trainer.max_images = (warm_up + steps + 1) * data.batch_size
+        config.trainer.validate_every_images = 10**9
+        for name in ("sample_grid", "reconstructions", "last"):
+            config.callbacks[name].update({"every_images": 10**9, "folder": folder})
+        trainer = build_trainer(config, data)
+        trainer.callbacks.insert(0, stopwatch)
+        trainer.fit(model, datamodule=data)
+    return stopwatch.cpu, stopwatch.wall
+
+
+def main(name: str = "tiny", *overrides: str) -> None:
+    """Measure and print."""
+    import logging
+
+    for noisy in ("lightning.pytorch", "lightning_gen"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    tiny = name == "tiny"
+    chosen = ["data=fake", "data.image_shape=[1,2,4]", "data.batch_size=8"] if tiny else [f"model={name}"]
+    config = compose([*chosen, *overrides])
+    data = build_data(config.data)
+    warm_up, steps, rounds = (200, 2000, 5) if tiny else (10, 60, 3)
+
+    def make(compiled: bool = False):
+        if tiny:
+            model = Tiny(data.image_shape, data.num_classes, optimizer=instantiate(config.model.optimizer))
+            model.finish()
+            return model
+        return build_model({**config.model, "compile": compiled}, data.image_shape, data.num_classes)
+
+    results: dict[str, list[tuple[float, float]]] = {"raw": [], "ours": [], "compiled": []}
+    for _ in range(rounds):
+        results["raw"].append(raw_loop(make(), data, warm_up, steps))
+        results["ours"].append(ours(config, make(), data, warm_up, steps))
+        if not tiny:
+            results["compiled"].append(ours(config, make(compiled=True), data, warm_up, steps))
+    cpu = {key: statistics.median(r[0] for r in rows) for key, rows in results.items() if rows}
+    wall = {key: statistics.median(r[1] for r in rows) for key, rows in results.items() if rows}
+    line = {"bench": "step", "model": name, "threads": torch.get_num_threads(), "rounds": rounds}
+    line |= {f"{key}_us": round(value * 1e6, 1) for key, value in cpu.items()}
+    if tiny:
+        line["overhead_us"] = round((cpu["ours"] - cpu["raw"]) * 1e6, 1)
+    else:
+        line |= {f"{key}_images_per_second": round(data.batch_size / value) for key, value in wall.items()}
+        line |= {f"{key}_over_raw": round(cpu["raw"] / cpu[key], 3) for key in ("ours", "compiled")}
+    print(json.dumps(line))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(*sys.argv[1:])

@@ -1,0 +1,44 @@
+"""Helpers: the command in a process of its own, and plugin packages as pip would leave them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def run_command(
+    *arguments: str, cwd: Path, path: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess:
+    """`python -m lightning_gen <arguments>` in the folder `cwd`; `path` is a site-packages folder of its own."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "LIGHTNING_GEN_", "HYDRA_"))}
+    python_path = os.pathsep.join(str(p) for p in (path, ROOT) if p)
+    return subprocess.run(
+        [sys.executable, "-m", "lightning_gen", *arguments],
+        cwd=cwd,
+        env=inherited | {"PYTHONPATH": python_path, "OMP_NUM_THREADS": "1"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def make_plugin(site: Path, name: str, files: dict[str, str], *, entry_point: str | None = "", version: str = "1.2"):
+    """A package `name` with `files` under conf/ in `site`, and the metadata that pip writes.
+
+    `entry_point` is the package that the entry point names (by default `name`); None leaves the metadata out.
+    """
+    package = site / name
+    package.mkdir(parents=True, exist_ok=True)
+    # Finding a plugin must not run its code.
+    (package / "__init__.py").write_text("raise RuntimeError('imported')\n")
+    for path, text in files.items():
+        (package / "conf" / path).parent.mkdir(parents=True, exist_ok=True)
+        (package / "conf" / path).write_text(text)
+    if entry_point is not None:
+        info = site / f"{name}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (info / "entry_points.txt").write_text(f"[lightning_gen.plugins]\n{name} = {entry_point or name}\n")
+    return package

@@ -1,0 +1,213 @@
+"""The check of a composed config against the signatures of its targets."""
+
+import random
+import string
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from lightning_gen.config import check, compose
+from lightning_gen.errors import UserError
+from lightning_gen.explaining import _dotted, suggest_key
+from lightning_gen.signatures import describe, fits, signature_of
+
+HERE = __name__
+
+
+class Base:
+    def __init__(self, width: int, name: str = "a", activation: Literal["relu", "silu"] = "relu"):
+        pass
+
+
+class Child(Base):
+    def __init__(self, depth: "int | None" = None, **kwargs):
+        super().__init__(**kwargs)
+
+
+class Open:
+    def __init__(self, **kwargs: Any):
+        pass
+
+
+class Network(nn.Module):
+    def __init__(self, rate: float = 0.1, **kwargs):
+        super().__init__(**kwargs)
+
+
+def function(lr: float | Tensor, betas: tuple[float, float] = (0, 1), sizes: Sequence[int] = (), f: Callable = print):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("target", "keys", "is_open"),
+    [
+        (Base, {"width", "name", "activation"}, False),
+        (Child, {"depth", "width", "name", "activation"}, False),
+        (Open, set(), True),
+        (Network, {"rate"}, False),
+        (function, {"lr", "betas", "sizes", "f"}, False),
+        (dict.fromkeys, None, None),
+    ],
+)
+def test_signatures(target, keys, is_open):
+    signature = signature_of(target)
+    if keys is not None:
+        assert set(signature.parameters) == keys
+        assert signature.open is is_open
+
+
+def test_lightnings_trainer_keeps_its_signature_through_its_decorator():
+    from lightning.pytorch import Trainer
+
+    signature = signature_of(Trainer)
+    assert {"max_epochs", "accelerator", "callbacks"} <= set(signature.parameters)
+    assert not signature.open
+
+
+def test_optimizers_of_torch():
+    from torch.optim import Adam
+
+    signature = signature_of(Adam)
+    assert "betas" in signature.parameters
+    assert not signature.open
+    assert not fits("abc", signature.parameters["lr"])
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation", "expected"),
+    [
+        (1, int, True),
+        (True, int, False),
+        (1.0, int, False),
+        ("1", int, False),
+        (1, float, True),
+        (True, float, False),
+        ("1e-3", float, False),
+        (1, bool, False),
+        (None, int, False),
+        (None, int | None, True),
+        ("a", Literal["a", "b"], True),
+        ("c", Literal["a", "b"], False),
+        (True, Literal[1, 2], False),
+        ([1, 2], list[int], True),
+        ([1, "2"], list[int], False),
+        ([1, 2], tuple[int, int], True),
+        ([1, 2, 3], tuple[int, int], False),
+        ([1, 2, 3], tuple[int, ...], True),
+        ("abc", Sequence[str], False),
+        ({"a": 1}, dict[str, int], True),
+        ({"a": "b"}, dict[str, int], False),
+        (3, dict, False),
+        ("abc", nn.Module, True),
+        ("abc", float | Tensor, False),
+        ("abc", Callable[[int], int], False),
+        ("abc", Any, True),
+    ],
+)
+def test_fits(value, annotation, expected):
+    assert fits(value, annotation) is expected
+
+
+def test_annotations_as_a_user_reads_them():
+    assert describe(int | None) == "int or null"
+    assert describe(Literal["a", "b"]) == "one of 'a', 'b'"
+    assert describe(list[int]) == "list of int"
+    assert describe(tuple[int, float]) == "[int, float]"
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"widht": 3}, "part.widht=3: Child has no such key; did you mean part.width?"),
+        ({"zzz": 3}, "part.zzz=3: Child has no such key; its keys are activation, depth, name, width"),
+        ({"width": "abc"}, "part.width=abc: expected int"),
+        ({"width": 1e3}, "part.width=1000.0: expected int; write 1000"),
+        ({"depth": True}, "part.depth=true: expected int or null"),
+        (
+            {"activation": "silo"},
+            "part.activation=silo: expected one of 'relu', 'silu'; did you mean silu?",
+        ),
+        (
+            {"name": {"_target_": f"{HERE}.Bas"}},
+            f"part.name._target_={HERE}.Bas: {HERE} has no Bas; did you mean Base?",
+        ),
+        (
+            {"name": {"_target_": "lightning_gen.eror.UserError"}},
+            "part.name._target_=lightning_gen.eror.UserError: lightning_gen has no eror; did you mean errors?",
+        ),
+        (
+            {"name": {"_target_": "no_such_package.X"}},
+            "part.name._target_=no_such_package.X: there is no package no_such_package; install it or mend the name",
+        ),
+        (
+            {"name": {"_target_": f"{HERE}.HERE"}},
+            f"part.name._target_={HERE}.HERE: is not something that can be called",
+        ),
+    ],
+)
+def test_messages(keys, message):
+    with pytest.raises(UserError) as caught:
+        check({"part": {"_target_": f"{HERE}.Child", **keys}})
+    assert str(caught.value) == message
+
+
+def test_good_configs_pass():
+    inner = {"_target_": f"{HERE}.function", "_partial_": True, "lr": 1, "betas": [0, 0.9]}
+    check({"part": {"_target_": f"{HERE}.Child", "width": 3, "name": inner, "_convert_": "all"}, "plain": {"a": 1}})
+    check(OmegaConf.create({"a": 3, "part": {"_target_": f"{HERE}.Base", "width": "${a}"}}))
+    check({"parts": [{"_target_": f"{HERE}.Open", "anything": 1}]})
+
+
+def test_keys_in_lists_are_named():
+    with pytest.raises(UserError, match=r"^parts\[1\]\.widt=2: "):
+        check({"parts": [{}, {"_target_": f"{HERE}.Base", "widt": 2}]})
+
+
+def test_missing_dependency_is_named(tmp_path, monkeypatch):
+    (tmp_path / "lg_needs.py").write_text("import lg_absent_dependency\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match="lg_needs needs the package lg_absent_dependency; install it"):
+        check({"_target_": "lg_needs.X"})
+
+
+KEYS = sorted(set(_dotted(OmegaConf.to_container(compose()))))
+
+
+@given(key=st.sampled_from(KEYS), seed=st.integers(0, 2**32))
+@settings(max_examples=500, deadline=None)
+def test_a_single_edit_of_any_key_suggests_the_key(key, seed):
+    typo = one_edit(key, random.Random(seed))
+    if typo not in KEYS:
+        assert key in suggest_key(typo, KEYS).removesuffix("?").split()
+
+
+@given(key=st.sampled_from([key for key in KEYS if "_target_" not in key]), seed=st.integers(0, 2**32))
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_a_single_edit_is_an_error_however_it_is_written(key, seed):
+    chance = random.Random(seed)
+    typo = one_edit(key, chance)
+    if typo not in KEYS:
+        with pytest.raises(UserError) as caught:
+            compose([f"{chance.choice(['', '+', '++'])}{typo}=1"])
+        assert typo.split(".")[0] in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def one_edit(key: str, chance: random.Random) -> str:
+    """Change, leave out, add or swap a letter of the last part."""
+    parent, dot, name = key.rpartition(".")
+    at, letter = chance.randrange(len(name)), chance.choice(string.ascii_lowercase)
+    edited = chance.choice(
+        [
+            name[:at] + letter + name[at + 1 :],
+            name[:at] + name[at + 1 :] or name + letter,
+            name[:at] + letter + name[at:],
+            name[:at] + name[at : at + 2][::-1] + name[at + 2 :],
+        ]
+    )
+    return f"{parent}{dot}{edited}"
