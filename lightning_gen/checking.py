@@ -97,7 +97,7 @@ def _import(module: str, where: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(f"{error.name}.")):
             return None
-        raise UserError(f"{where}: {module} needs the package {error.name}; install it") from error
+        raise UserError(f"{where}: needs the package {error.name}; install it") from error
     except (ImportError, ValueError) as error:
         raise UserError(f"{where}: {module} cannot be imported: {_first_line(error)}") from error
 

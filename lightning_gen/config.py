@@ -12,7 +12,16 @@ from lightning_gen.resolvers import new_run, register_resolvers
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-__all__ = ["check", "compose", "conf_dir", "finish", "instantiate", "prepare_hydra", "task_overrides"]
+__all__ = [
+    "check",
+    "compose",
+    "compose_unchecked",
+    "conf_dir",
+    "finish",
+    "instantiate",
+    "prepare_hydra",
+    "task_overrides",
+]
 
 # Hydra 1.4 runs only targets of packages that are named.
 TRUSTED = ["lightning_gen", "torch", "lightning", "torchmetrics", "torchvision", "timm", "wandb", "pathlib", "hydra"]
@@ -23,14 +32,13 @@ def compose(overrides: Sequence[str] = (), command: str = "train", return_hydra_
 
     With `return_hydra_config` it keeps Hydra's own node under `hydra`. Raises UserError, one line, for any mistake.
     """
-    import hydra
     from omegaconf import open_dict
 
     from lightning_gen.explaining import explained
 
     prepare_hydra()
-    with explained(command, overrides), hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = hydra.compose(command, list(overrides), return_hydra_config=True)
+    with explained(command, overrides):
+        config = compose_unchecked(command, overrides)
     hydra_node = config.hydra
     with open_dict(config):
         del config["hydra"]
@@ -39,6 +47,19 @@ def compose(overrides: Sequence[str] = (), command: str = "train", return_hydra_
         with open_dict(config):
             config["hydra"] = hydra_node
     return config
+
+
+def compose_unchecked(command: str, overrides: Sequence[str]) -> "DictConfig":
+    """The config as Hydra composes it, with its own node; a Hydra that is at work already is put aside meanwhile."""
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    outer, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
+    try:
+        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return hydra.compose(command, list(overrides), return_hydra_config=True)
+    finally:
+        GlobalHydra.instance().hydra = outer
 
 
 def prepare_hydra() -> None:

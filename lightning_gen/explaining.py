@@ -55,6 +55,7 @@ def explain(error: Exception, command: str, overrides: list[str]) -> str:
 def _other(error: Exception) -> str:
     key = getattr(error, "full_key", None) or _full_key(error)
     first = (str(error).splitlines() or [""])[0] or type(error).__name__
+    first = re.sub(r"^\w+ raised while resolving interpolation: ", "", first).strip('"')
     return f"{key}: {first}" if key else first
 
 
@@ -84,15 +85,13 @@ def suggest_key(key: str, known: Iterable[str]) -> str:
 
 def _known_keys(command: str, overrides: list[str]) -> set[str]:
     """All dotted keys and chosen groups of the config; without the overrides if they have other mistakes."""
-    import hydra
     from omegaconf import OmegaConf
 
-    from lightning_gen.plugins import conf_dir
+    from lightning_gen.config import compose_unchecked
 
     for attempt in (overrides, []):
         try:
-            with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-                config = hydra.compose(command, attempt, return_hydra_config=True)
+            config = compose_unchecked(command, attempt)
             choices = {group for group in config.hydra.runtime.choices if not group.startswith("hydra")}
             return choices | set(_dotted(OmegaConf.to_container(config, resolve=False)))
         except Exception:
@@ -107,9 +106,9 @@ def _dotted(node: Any, parent: str = "") -> Iterator[str]:
 
 
 def _missing_option(error: Any, overrides: list[str]) -> str:
-    missing = error.missing_cfg_file or (re.findall(r"Could not (?:load|find) '(.+?)'", str(error)) or [None])[0]
-    if missing is None:
-        return f"{_other(error)}; is the conf/ folder complete?"
+    missing = error.missing_cfg_file or (re.findall(r"Could not (?:load|find) '(.+?)'", str(error)) or [""])[0]
+    if "/" not in missing:
+        return f"{_other(error)} Is the conf/ folder complete?"
     group, _, option = missing.rpartition("/")
     for typed in overrides:
         key, _, value = typed.lstrip("+").partition("=")

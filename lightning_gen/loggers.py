@@ -51,7 +51,8 @@ class CSV(Logger):
             self._columns += sorted(new)
             self._rewrite(rows)
         with open(self.path, "a", newline="") as file:
-            csv.DictWriter(file, self._columns).writerow({"images": step, **metrics})
+            row = {name: f"{value:.7g}" for name, value in metrics.items()}
+            csv.DictWriter(file, self._columns).writerow({"images": step, **row})
 
     def _open(self, step: int) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,6 +120,7 @@ class Wandb(WandbLogger):
         os.environ.setdefault("WANDB_SILENT", "true")
         run_id = id_file.read_text() if id_file.exists() else None
         super().__init__(name=name, save_dir=folder, project=project, offline=offline, id=run_id, **settings)
+        del self._wandb_init["anonymous"]  # wandb warns of it, even if it is None
 
     def open(self) -> None:
         """Start the run. UserError without an account, which is better known before training."""
@@ -149,7 +151,7 @@ class Wandb(WandbLogger):
         self.experiment.log({name: kind(str(path)), "images": step})
 
     @rank_zero_only
-    def finalize(self, status: str) -> None:
+    def close(self) -> None:
         """End the wandb run, so that the next one of this process starts its own."""
-        super().finalize(status)
-        self.experiment.finish(exit_code=0 if status == "success" else 1)
+        if self._experiment is not None:
+            self._experiment.finish()

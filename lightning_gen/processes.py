@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,8 +32,9 @@ def command_arguments(
 
 def quoted(text: str) -> str:
     """`text` as a string of Hydra's override grammar, whatever characters it has."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'") if text.endswith("\\") else text.replace("'", "\\'")
-    return f"'{escaped}'"
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    return QuotedString(text=text, quote=Quote.single).with_quotes()
 
 
 def run_job(command: str, config: "DictConfig", node: "DictConfig", flags: Sequence[str]) -> tuple[int, float | None]:
@@ -85,7 +86,7 @@ def relaunchable(arguments: Sequence[str]) -> Iterator[None]:
                 os.environ[name] = environment[name]
 
 
-def _findable(environment):
+def _findable(environment: MutableMapping[str, str]) -> MutableMapping[str, str]:
     """Add the source tree to PYTHONPATH when the package is not installed."""
     root = str(Path(__file__).parent.parent)
     paths = environment.get("PYTHONPATH", "").split(os.pathsep)

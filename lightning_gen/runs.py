@@ -1,5 +1,6 @@
 """Run folders: one folder holds all of a run, belongs to one process at a time, and is never overwritten."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -13,51 +14,53 @@ from lightning_gen.files import atomic_write
 
 
 class Run:
-    """The folder of a run, claimed for this process until it ends.
+    """The folder of a run; `claim` it before writing there.
 
-    The claim is a file lock, which the system lifts however the process ends; `resume` allows a folder that already
-    holds a run. Raises UserError if the folder is taken, in use, or can't be written.
+    With `in_place` it must hold a run already, else it must not. Raises UserError where that isn't so.
     """
 
-    def __init__(self, folder: str | Path, resume: bool = False):
+    def __init__(self, folder: str | Path, in_place: bool = False):
         self.folder = Path(folder).absolute()
-        if resume and not self.config_file.is_file():
-            raise UserError(f"run_dir={folder}: nothing to resume, there is no config.yaml; leave out resume=true")
-        if not resume and self.config_file.exists():
+        self.config_file = self.folder / "config.yaml"
+        self.in_place = in_place
+        self._check()
+
+    def _check(self) -> None:
+        if self.config_file.exists() and not self.in_place:
             raise UserError(
-                f"run_dir={folder}: holds a run already; add resume=true to go on with it, or name another folder"
+                f"run_dir={self.folder}: holds a run already; add resume=true to go on with it, or name another folder"
             )
+
+    def claim(self) -> None:
+        """Make the folder this process's until it ends, however it ends: the system lifts the lock.
+
+        Raises UserError if another process has it, or if it can't be written.
+        """
         try:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            (self.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.folder / ".lock")
         except BlockingIOError:
             raise UserError(
-                f"run_dir={folder}: in use by another process; wait for it or name another folder"
+                f"run_dir={self.folder}: another process is using it; wait, or name another folder"
             ) from None
         except OSError as error:
-            raise UserError(
-                f"run_dir={folder}: {os.strerror(error.errno)}; name a folder that can be written"
-            ) from error
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.folder / "checkpoints"
-
-    @property
-    def last(self) -> Path:
-        return self.checkpoints / "last.ckpt"
-
-    @property
-    def config_file(self) -> Path:
-        return self.folder / "config.yaml"
+            reason = os.strerror(error.errno)
+            raise UserError(f"run_dir={self.folder}: {reason}; name a folder that can be written") from error
+        self._check()  # another process may have been faster
 
     def save_config(self, config: DictConfig) -> None:
-        """Write `config.yaml`, every interpolation resolved."""
+        """Write `config.yaml`, every interpolation resolved: from now on the folder holds a run."""
         atomic_write(self.config_file, OmegaConf.to_yaml(config, resolve=True))
 
     def release(self) -> None:
-        """Give the folder back before the process ends."""
+        """Give the folder back; one that never came to hold a run is removed, if nothing else is in it."""
         self._lock.close()
+        if not self.config_file.exists():
+            for name in (".lock", "log.txt", "wandb_id.txt"):
+                (self.folder / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (self.folder / "checkpoints").rmdir()
+                self.folder.rmdir()
 
 
 def _lock(path: Path) -> IO[str]:

@@ -4,22 +4,22 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from lightning_gen.build import build_data, build_model
 from lightning_gen.callbacks.last_checkpoint import LastCheckpoint
 from lightning_gen.callbacks.stopping import GracefulStop, Interrupted, StopAtImages
-from lightning_gen.checkpoint import load_weights, provenance, read_checkpoint
+from lightning_gen.checkpoint import KEY, load_weights, provenance, read_checkpoint
 from lightning_gen.config import check, instantiate
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.errors import UserError
-from lightning_gen.evaluation import evaluate, print_table, save_evaluation
+from lightning_gen.evaluation import build_extractor, build_metrics, evaluate, print_table, save_evaluation
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.resuming import start_of
 from lightning_gen.runs import Run
@@ -29,7 +29,7 @@ log = logging.getLogger("lightning_gen")
 
 
 def train(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Run `config` and return its scores; `overrides` are those of the command line.
+    """Run `config` and return its evaluation; `overrides` are those of the command line.
 
     Raises UserError for what a user can mend, before anything is made where that can be known.
     """
@@ -37,10 +37,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, Any]:
     config = start.config
     check(config)
     check_accelerator(config.trainer.accelerator)
-    main_rank = _rank() == 0
-    run = Run(config.run_dir, resume=start.in_place) if main_rank else None
-    _set_up_logging(Path(config.run_dir) if main_rank else None)
-
+    run = Run(config.run_dir, start.in_place) if _is_main() else None
     torch.manual_seed(config.seed)  # initial weights
     data = build_data(config.data)
     model = build_model(config.model, data.image_shape, data.num_classes)
@@ -49,34 +46,58 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, Any]:
     plain = OmegaConf.to_container(config, resolve=True)
     model.provenance = provenance(plain, data)
     model.seed = data.run_seed = config.seed
-    trainer = build_trainer(config, data)
-    if main_rank:
-        run.save_config(config)
+    metrics, extractor = build_metrics(config.metrics), build_extractor(config.extractor)
+    with _claimed(run), _open_trainer(config, data) as trainer:
+        if run:
+            run.save_config(config)
         for logger in trainer.loggers:
             logger.log_hyperparams(plain)
-    _describe(model, data, trainer, config)
+        _describe(model, data, trainer, config)
+        _fit(trainer, model, data, start.state, config.run_dir)
+        return _score(model, data, metrics, extractor, trainer, config)
 
-    _fit(trainer, model, data, start.state, config.run_dir)
-    result = _score(config, model, data, trainer)
-    if main_rank:
+
+@contextmanager
+def _claimed(run: Run | None) -> Iterator[None]:
+    if run is None:
+        _set_up_logging(None)
+        yield
+        return
+    run.claim()
+    try:
+        _set_up_logging(run.folder)
+        yield
+    finally:
         run.release()
-    return result
 
 
-def build_trainer(config: DictConfig, data: ImageData) -> Trainer:
+@contextmanager
+def _open_trainer(config: DictConfig, data: ImageData) -> Iterator[Trainer]:
+    """The trainer of a config, its loggers open as long as it is."""
     loggers = [instantiate(logger) for logger in (config.logger or {}).values()]
-    for logger in loggers:
-        if hasattr(logger, "open") and _rank() == 0:
-            logger.open()
-    callbacks: list[Callback] = [instantiate(callback) for callback in (config.callbacks or {}).values()]
+    try:
+        for logger in loggers:
+            if hasattr(logger, "open") and _is_main():
+                logger.open()
+        yield build_trainer(config, data, loggers)
+    finally:
+        for logger in loggers:
+            if hasattr(logger, "close"):
+                logger.close()
+
+
+def build_trainer(config: DictConfig, data: ImageData, loggers: Sequence[Any]) -> Trainer:
+    """The trainer that `config` describes, for `data`."""
+    callbacks = [instantiate(callback) for callback in (config.callbacks or {}).values()]
     trainer = instantiate(
         config.trainer,
         batch_size=data.batch_size,
         images_per_epoch=data.num_images["train"],
-        logger=loggers or False,
+        logger=list(loggers) or False,
         callbacks=[*callbacks, StopAtImages(), GracefulStop()],
         default_root_dir=config.run_dir,
     )
+    data.check_batch_size(trainer.world_size)
     data.steps_per_call = trainer.steps_per_call
     return trainer
 
@@ -84,50 +105,59 @@ def build_trainer(config: DictConfig, data: ImageData) -> Trainer:
 def _fit(trainer: Trainer, model: ImageGenerator, data: ImageData, state: Path | None, run_dir: str) -> None:
     if trainer.channels_last:
         model.to(memory_format=torch.channels_last)
+    if state and _is_over(trainer, model, state):
+        return
     try:
         trainer.fit(model, datamodule=data, ckpt_path=state)
     except Interrupted as stop:
         kept = any(isinstance(callback, LastCheckpoint) for callback in trainer.checkpoint_callbacks)
-        how = (
-            f"go on with: lightning-gen train run_dir={run_dir} resume=true" if kept else "no checkpoint was asked for"
-        )
+        how = f"go on: lightning-gen train run_dir={run_dir} resume=true" if kept else "no last.ckpt was asked for"
         log.info("stopped by %s at %s images; %s", stop, f"{model.images_seen:,}", how)
         sys.exit(128 + stop.signal_number)
     except OSError as error:
         raise UserError(
-            f"run_dir={run_dir}: {error.strerror or error} while writing {error.filename or 'a checkpoint'}; "
-            "what was saved before is kept: make room, then add resume=true"
+            f"run_dir={run_dir}: {error.strerror or error}: {error.filename or 'while saving'}; "
+            "what was saved before is kept: make room, then go on with resume=true"
         ) from error
 
 
-def _score(config: DictConfig, model: ImageGenerator, data: ImageData, trainer: Trainer) -> dict[str, Any]:
-    if not config.metrics:
+def _is_over(trainer: Trainer, model: ImageGenerator, state: Path) -> bool:
+    """Whether the run had ended; then its weights are loaded, to be scored."""
+    content = read_checkpoint(state, "resume")
+    seen = content[KEY]["images_seen"]
+    if trainer.max_images is None or seen < trainer.max_images:
+        return False
+    log.info("nothing to train: %s of %s images seen; raise trainer.max_images", f"{seen:,}", f"{trainer.max_images:,}")
+    load_weights(model, content["state_dict"], f"resume={state}")
+    model.on_load_checkpoint(content)
+    return True
+
+
+def _score(
+    model: ImageGenerator,
+    data: ImageData,
+    metrics: Mapping[str, Any],
+    extractor: Any,
+    trainer: Trainer,
+    config: DictConfig,
+) -> dict[str, Any]:
+    if not metrics:
         return {}
-    model.to(trainer.strategy.root_device)
-    result = evaluate(
-        model,
-        data,
-        {name: instantiate(metric) for name, metric in config.metrics.items()},
-        instantiate(config.extractor) if config.extractor else None,
-        split="test",
-        num_samples=config.evaluation.num_samples,
-        batch_size=config.evaluation.batch_size,
-        seed=config.evaluation.seed,
-        device=trainer.strategy.root_device,
-    )
+    device = trainer.strategy.root_device
+    result = evaluate(model.to(device), data, metrics, extractor, device=device, **config.evaluation)
+    for logger in trainer.loggers:
+        logger.log_metrics({f"test/{name}": value for name, value in result["scores"].items()}, model.images_seen)
     if trainer.is_global_zero:
-        save_evaluation(result, Path(config.run_dir) / "evaluation.json")
+        save_evaluation({"checkpoint": "last.ckpt", **result}, Path(config.run_dir) / "evaluation.json")
         print_table(result)
         log.info("run folder: %s", config.run_dir)
     return result
 
 
-def _rank() -> int:
+def _is_main() -> bool:
     # Before Lightning has made the process group, the launchers' variables tell.
-    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
-        if os.environ.get(name, "").isdigit():
-            return int(os.environ[name])
-    return 0
+    ranks = (os.environ.get(name, "") for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
+    return next((int(rank) for rank in ranks if rank.isdigit()), 0) == 0
 
 
 def _describe(model: ImageGenerator, data: ImageData, trainer: Trainer, config: DictConfig) -> None:
@@ -137,21 +167,19 @@ def _describe(model: ImageGenerator, data: ImageData, trainer: Trainer, config: 
     splits = " / ".join(f"{count:,}" for count in data.num_images.values())
     shape = "x".join(map(str, data.image_shape))
     log.info("%s: %s parameters; %s: %s images of %s", type(model).__name__, f"{trained:,}", data.name, splits, shape)
-    log.info(
-        "%s x %d, %s; run folder: %s", config.trainer.accelerator, trainer.world_size, trainer.precision, config.run_dir
-    )
+    where = f"{config.trainer.accelerator} x {trainer.world_size}, {trainer.precision}"
+    log.info("%s; run folder: %s", where, config.run_dir)
 
 
 def _set_up_logging(folder: Path | None) -> None:
-    """Our lines to the terminal and to `log.txt`; Lightning's advertisements and known false alarms to nowhere."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    """Our lines to the terminal and to `log.txt`; Lightning's advertisements and false alarms to nowhere."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning.*")
     log.setLevel(logging.INFO if folder else logging.WARNING)
     log.propagate = False
     for handler in list(log.handlers):
         log.removeHandler(handler)
-    handlers = [logging.StreamHandler(sys.stdout)]
+    log.addHandler(logging.StreamHandler(sys.stdout))
     if folder:
-        handlers.append(logging.FileHandler(folder / "log.txt"))
-    for handler in handlers:
-        log.addHandler(handler)
+        log.addHandler(logging.FileHandler(folder / "log.txt"))

@@ -83,7 +83,7 @@ def ours(config, model, data, warm_up: int, steps: int) -> tuple[float, float]:
         config.trainer.validate_every_images = 10**9
         for name in ("sample_grid", "reconstructions", "last"):
             config.callbacks[name].update({"every_images": 10**9, "folder": folder})
-        trainer = build_trainer(config, data)
+        trainer = build_trainer(config, data, [instantiate(config.logger.csv)])
         trainer.callbacks.insert(0, stopwatch)
         trainer.fit(model, datamodule=data)
     return stopwatch.cpu, stopwatch.wall

@@ -171,8 +171,10 @@ def test_keys_in_lists_are_named():
 def test_missing_dependency_is_named(tmp_path, monkeypatch):
     (tmp_path / "lg_needs.py").write_text("import lg_absent_dependency\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(UserError, match="lg_needs needs the package lg_absent_dependency; install it"):
-        check({"_target_": "lg_needs.X"})
+    with pytest.raises(
+        UserError, match=r"^part\._target_=lg_needs\.X: needs the package lg_absent_dependency; install it"
+    ):
+        check({"part": {"_target_": "lg_needs.X"}})
 
 
 KEYS = sorted(set(_dotted(OmegaConf.to_container(compose()))))

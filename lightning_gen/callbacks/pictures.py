@@ -81,6 +81,6 @@ class Reconstructions(Pictures):
         batch = next(iter(trainer.datamodule.batches("val", model.device, limit=self.n)))
         images, labels = batch.images[: self.n], None if batch.labels is None else batch.labels[: self.n]
         images = model.observe(images) if hasattr(model, "observe") else images
-        columns = max(1, round(len(images) ** 0.5))
+        columns = min(8, len(images))
         rows = zip(images.split(columns), model.reconstruct(images, labels).split(columns), strict=True)
         return grid(torch.cat([row for pair in rows for row in pair]), columns=columns)

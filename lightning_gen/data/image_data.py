@@ -58,7 +58,7 @@ class ImageData(LightningDataModule):
         self.num_images = {split: len(source) for split, source in self.sources.items()}
 
     def train_dataloader(self) -> TrainBatches:
-        self._check_batch_size()
+        self.check_batch_size(self._world_size())
         device = self._device()
         return TrainBatches(
             self._placed("train", device),
@@ -106,8 +106,9 @@ class ImageData(LightningDataModule):
         chosen = [augmentation for augmentation in self.augment.values() if augmentation is not None]
         return [*chosen, Binarize()] if self.binarize else chosen
 
-    def _check_batch_size(self) -> None:
-        size, processes, images = self.batch_size, self._world_size(), len(self.sources["train"])
+    def check_batch_size(self, processes: int) -> None:
+        """UserError unless there are enough training images for a batch, shared evenly by so many processes."""
+        size, images = self.batch_size, len(self.sources["train"])
         if images < size:
             raise UserError(
                 f"data.batch_size={size}: data={self.name} has only {images} training images, "

@@ -1,0 +1,37 @@
+"""The command answers before anything heavy is imported."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from fake_plugins import ROOT
+
+HEAVY = {"torch", "lightning", "torchvision", "torchmetrics", "wandb", "numpy", "timm", "PIL", "rich"}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["train", "--help"], ["train", "--cfg", "job"], ["list"], ["list", "model"], ["--version"], []]
+)
+def test_nothing_heavy_is_imported(arguments, tmp_path):
+    code = (
+        "import sys; from lightning_gen.cli import main; status = main(sys.argv[1:]); "
+        "print(*sorted({name.split('.')[0] for name in sys.modules}), file=sys.stderr); sys.exit(status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout
+    assert not HEAVY & set(done.stderr.decode().split())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"]])
+def test_answers_at_once(arguments, tmp_path):
+    seconds = []
+    for _ in range(4):  # other tests may be running: the best counts
+        start = time.perf_counter()
+        subprocess.run([sys.executable, ROOT / "train.py", *arguments], cwd=tmp_path, check=True, capture_output=True)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.9
+    assert not list(tmp_path.iterdir())
