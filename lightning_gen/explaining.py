@@ -155,6 +155,8 @@ def explain_instantiation(error: Exception) -> UserError | None:
 
 
 def _refuses_arguments(cause: BaseException) -> bool:
+    if cause.__cause__ is None and type(cause).__name__ == "InstantiationException":
+        return True  # Hydra itself: a target it does not run, or cannot find
     if isinstance(cause, TypeError):
         return bool(re.search(r"\(\) (missing|got|takes) ", str(cause)))
     return isinstance(cause, ValueError | ImportError) or type(cause).__name__ == "MisconfigurationException"

@@ -100,7 +100,8 @@ def speaks() -> bool:
 
     A rank that Lightning launched gives rank 0 a moment to end with the same error.
     """
-    if os.environ.get("LOCAL_RANK", "0") == "0":
+    ranks = [os.environ[name] for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if name in os.environ]
+    if not ranks or ranks[0] == "0":
         return True
     if RELAUNCHED not in os.environ:  # torchrun, srun: all ranks read the same command line
         return False

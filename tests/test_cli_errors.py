@@ -27,14 +27,18 @@ TRAIN = {
     "metrics=[frechet,kidd]": "metrics=[frechet,kidd]: no such option; did you mean metrics=kid?",
     "model/likelihod=gaussian": "model/likelihod=gaussian: no such key; did you mean model/likelihood?",
     "model/likelihood=gausian": "model/likelihood=gausian: no such option; did you mean model/likelihood=gaussian?",
-    "optimizer@model.optimzer=sgd": "optimizer@model.optimzer=sgd: no such key; did you mean optimizer@model.optimizer?",
+    "optimizer@model.optimzer=sgd": (
+        "optimizer@model.optimzer=sgd: no such key; did you mean optimizer@model.optimizer?"
+    ),
     "model.latnt_dim=3": "model.latnt_dim=3: no such key; did you mean model.latent_dim?",
     "+model.latnt_dim=3": "model.latnt_dim=3: VAE has no such key; did you mean model.latent_dim?",
     "++model.latnt_dim=3": "model.latnt_dim=3: VAE has no such key; did you mean model.latent_dim?",
     "latent_dim=3": "latent_dim=3: no such key; did you mean model.latent_dim?",
     "trainer.max_image=3": "trainer.max_image=3: no such key; did you mean trainer.max_images?",
     "+trainer.max_epoch=3": "trainer.max_epoch=3: Trainer has no such key; did you mean trainer.max_epochs",
-    "++evaluation.num_sample=3": "evaluation.num_sample=3: evaluation has no such key; did you mean evaluation.num_samples",
+    "++evaluation.num_sample=3": (
+        "evaluation.num_sample=3: evaluation has no such key; did you mean evaluation.num_samples?"
+    ),
     "model.latent_dim=abc": "model.latent_dim=abc: expected int",
     "seed=abc": "seed=abc: expected int",
     "seed=1.5": "seed=1.5: expected int",
@@ -99,7 +103,8 @@ def test_as_a_process(tmp_path):
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])
-def test_ranks_of_an_outside_launcher_say_it_once(rank, monkeypatch, capsys):
-    monkeypatch.setenv("LOCAL_RANK", rank)
+@pytest.mark.parametrize("variable", ["RANK", "LOCAL_RANK", "SLURM_PROCID"])
+def test_ranks_of_an_outside_launcher_say_it_once(variable, rank, monkeypatch, capsys):
+    monkeypatch.setenv(variable, rank)
     assert main(["train", "modle=vae"]) == 2
     assert bool(capsys.readouterr().err) is (rank == "0")

@@ -136,3 +136,8 @@ def test_failures_inside_are_bugs(size):
     with pytest.raises(Exception, match="a bug") as caught:
         instantiate(part(size=size))
     assert not isinstance(caught.value, UserError)
+
+
+def test_targets_that_hydra_does_not_run_are_the_users():
+    with pytest.raises(UserError, match="os.system"):
+        instantiate(OmegaConf.create({"_target_": "os.system", "command": "true"}))

@@ -1,5 +1,6 @@
 """The base of every data set: uint8 sources in, float [-1, 1] batches on the device out."""
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ class ImageData(LightningDataModule):
     batch_size: int
     seed: int
     augment: dict
+    augment_share: float
     binarize: bool
     in_memory: bool | None
     num_workers: int | None
@@ -67,6 +69,7 @@ class ImageData(LightningDataModule):
             seed=self.run_seed,
             steps_per_call=self.steps_per_call,
             augmentations=self._augmentations(),
+            augment_until=self._augment_until(),
             device=device,
             rank=self._rank(),
             world_size=self._world_size(),
@@ -105,6 +108,10 @@ class ImageData(LightningDataModule):
     def _augmentations(self) -> list[Augmentation]:
         chosen = [augmentation for augmentation in self.augment.values() if augmentation is not None]
         return [*chosen, Binarize()] if self.binarize else chosen
+
+    def _augment_until(self) -> float:
+        total = getattr(self.trainer, "max_images", None)
+        return math.inf if total is None or self.augment_share == 1 else total * self.augment_share
 
     def check_batch_size(self, processes: int) -> None:
         """UserError unless there are enough training images for a batch, shared evenly by so many processes."""

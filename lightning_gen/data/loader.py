@@ -3,6 +3,7 @@
 Training batch b is a function of (seed, b, rank) alone, so a resumed run jumps to its place and replays nothing.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from itertools import count
 
@@ -18,7 +19,8 @@ from lightning_gen.randomness import generator, seed_all
 class TrainBatches:
     """Endless lists of `steps_per_call` batches; it has no length, so Lightning never starts it over.
 
-    `batch_size` counts the images of all ranks; each rank yields every `world_size`-th of them.
+    `batch_size` counts the images of all ranks; each rank yields every `world_size`-th of them. From `augment_until`
+    images on, only the augmentations that make the data what it is are applied (binarisation), no made-up variety.
     """
 
     def __init__(
@@ -30,6 +32,7 @@ class TrainBatches:
         seed: int = 0,
         steps_per_call: int = 1,
         augmentations: list[Augmentation] | None = None,
+        augment_until: float = math.inf,
         device: torch.device | str = "cpu",
         rank: int = 0,
         world_size: int = 1,
@@ -40,6 +43,7 @@ class TrainBatches:
         self.seed = seed
         self.steps_per_call = steps_per_call
         self.augmentations = augmentations or []
+        self.augment_until = augment_until
         self.device = torch.device(device)
         self.rank = rank
         self.world_size = world_size
@@ -64,9 +68,12 @@ class TrainBatches:
             start = 0
 
     def _batch(self, number: int, images: Tensor, labels: Tensor | None) -> Batch:
-        if self.augmentations:
+        augmentations = self.augmentations
+        if number * self.batch_size >= self.augment_until:
+            augmentations = [a for a in augmentations if isinstance(a, Binarize)]
+        if augmentations:
             seed_all("data", self.seed, number, self.rank)
-        return Batch(augmented(images, self.augmentations), labels)
+        return Batch(augmented(images, augmentations), labels)
 
 
 class EvaluationBatches:
