@@ -134,10 +134,21 @@ def check_top_level(config: Mapping[str, Any], primary: Path) -> None:
             raise UserError(f"{shown(key, value)}: {primary.stem} has no such key{mend}")
         if key in defaults:
             _check_default(key, value, defaults[key])
+        elif isinstance(groups[key], list):
+            _check_members(key, value)
     for key in known - config.keys():
         if isinstance(groups.get(key), str) or key in defaults:
             hint = f"choose one with {key}=OPTION" if key in groups else f"give {key}=VALUE"
             raise UserError(f"~{key}: {primary.stem} needs {key}; {hint}")
+
+
+def _check_members(group: str, members: Mapping[str, Any]) -> None:
+    """Each member of a group of several is an object: anything else is a misspelt name."""
+    for name, member in members.items():
+        if not isinstance(member, Mapping) or "_target_" not in member:
+            others = [other for other, value in members.items() if isinstance(value, Mapping) and "_target_" in value]
+            hint = did_you_mean(name, others, f"{group}.{{}}") or f"; leave one out with ~{group}.NAME"
+            raise UserError(f"{shown(f'{group}.{name}', member)}: expected an object with a _target_{hint}")
 
 
 def _check_default(path: str, value: Any, default: Any) -> None:

@@ -155,9 +155,9 @@ def _score(
 
 
 def _is_main() -> bool:
-    # Before Lightning has made the process group, the launchers' variables tell.
-    ranks = (os.environ.get(name, "") for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
-    return next((int(rank) for rank in ranks if rank.isdigit()), 0) == 0
+    # Before Lightning has made the process group the launchers' variables tell; rank 0 is the first in each of them.
+    ranks = ("RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID")
+    return all(os.environ.get(name, "0") in ("0", "") for name in ranks)
 
 
 def _describe(model: ImageGenerator, data: ImageData, trainer: Trainer, config: DictConfig) -> None:

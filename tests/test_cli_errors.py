@@ -39,6 +39,10 @@ TRAIN = {
     "++evaluation.num_sample=3": (
         "evaluation.num_sample=3: evaluation has no such key; did you mean evaluation.num_samples?"
     ),
+    "++callbacks.progres.n=3": "callbacks.progres: expected an object with a _target_; did you mean callbacks.progress",
+    "callbacks.progress=null": (
+        "callbacks.progress=null: expected an object with a _target_; leave one out with ~callbacks.NAME"
+    ),
     "model.latent_dim=abc": "model.latent_dim=abc: expected int",
     "seed=abc": "seed=abc: expected int",
     "seed=1.5": "seed=1.5: expected int",

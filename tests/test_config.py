@@ -139,5 +139,5 @@ def test_failures_inside_are_bugs(size):
 
 
 def test_targets_that_hydra_does_not_run_are_the_users():
-    with pytest.raises(UserError, match="os.system"):
+    with pytest.raises(UserError, match=r"os\.system"):
         instantiate(OmegaConf.create({"_target_": "os.system", "command": "true"}))

@@ -189,7 +189,15 @@ class Numbers(ImageData):
 
 
 def numbers(**options) -> Numbers:
-    keys = {"batch_size": 8, "seed": 0, "augment": {}, "binarize": False, "in_memory": None, "num_workers": 0}
+    keys = {
+        "batch_size": 8,
+        "seed": 0,
+        "augment": {},
+        "augment_share": 1.0,
+        "binarize": False,
+        "in_memory": None,
+        "num_workers": 0,
+    }
     data = Numbers(**keys | options)
     data.setup()
     return data
@@ -247,3 +255,17 @@ def test_facts_and_where_images_are_kept() -> None:
     assert isinstance(numbers(in_memory=False).sources["train"], StreamSource)
     assert data.transfer_batch_to_device("as it is", torch.device("cpu"), 0) == "as it is"
     assert not isinstance(data.train_dataloader(), DataLoader)
+
+
+def test_augmentation_ends_where_told_and_binarisation_goes_on() -> None:
+    images = torch.arange(64, dtype=torch.uint8).view(16, 1, 2, 2)
+    options = {"batch_size": 4, "augmentations": [Flip(p=1.0), Binarize()], "augment_until": 4}
+    (first,), (second,) = islice(TrainBatches(TensorSource(images), **options), 2)
+    assert set(first.images.unique().tolist()) <= {-1.0, 1.0}
+    assert set(second.images.unique().tolist()) <= {-1.0, 1.0}
+
+    white = {"batch_size": 4, "augmentations": [Flip(p=1.0)], "augment_until": 4}
+    (flipped,), (plain,) = islice(TrainBatches(TensorSource(images), **white), 2)
+    (raw_first,), (raw_second,) = islice(TrainBatches(TensorSource(images), batch_size=4), 2)
+    assert torch.equal(flipped.images, raw_first.images.flip(-1))
+    assert torch.equal(plain.images, raw_second.images)
