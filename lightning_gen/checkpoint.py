@@ -5,6 +5,7 @@ A checkpoint carries the run's whole config under our own key, so a model is reb
 
 import difflib
 import pickle
+import zipfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,16 +50,18 @@ def read_checkpoint(path: str | Path, key: str = "checkpoint") -> dict[str, Any]
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
         raise UserError(f"{key}={path}: no such file" + (f"; did you mean {path.parent / near[0]}?" if near else ""))
     try:
+        if not zipfile.is_zipfile(path):  # torch.save writes no other kind; a bare pickle is never read
+            raise zipfile.BadZipFile(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "weights_only" not in str(error).lower():
-            raise UserError(f"{key}={path}: not a checkpoint, or a damaged one") from error
+    except Exception as error:  # damaged bytes make the unpickler raise anything
+        if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
+            raise UserError(
+                f"{key}={path}: refused, it holds more than tensors and plain data (nothing of it was run); "
+                "use a checkpoint written by lightning-gen"
+            ) from error
         raise UserError(
-            f"{key}={path}: refused, it holds more than tensors and plain data (nothing of it was run); "
-            "use a checkpoint written by lightning-gen"
+            f"{key}={path}: not a checkpoint, or one cut short or damaged; use another, such as best.ckpt beside it"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise UserError(f"{key}={path}: cut short or damaged; use another one, such as best.ckpt beside it") from error
     if not isinstance(content, dict) or KEY not in content:
         raise UserError(f"{key}={path}: not written by lightning-gen (no config in it)")
     return content

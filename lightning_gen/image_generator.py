@@ -143,7 +143,7 @@ class ImageGenerator(LightningModule):
             terms = self.losses(part)
             share = len(part.images) / len(batch.images)
             stepper.backward(terms["loss"] if share == 1 else terms["loss"] * share)
-            self.terms.add(terms)
+            self.terms.add(terms, weight=share)
         stepper.step(self.images_seen, self.total_images)
         self.update_averages(*self.averages)
 

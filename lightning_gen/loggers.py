@@ -59,16 +59,15 @@ class CSV(Logger):
         # A resumed run goes back to its checkpoint: what was logged from there on is about to be logged again.
         rows = self._rows()
         self._columns = list(rows[0]) if rows else ["images"]
-        kept = [row for row in rows if int(row["images"]) < step]
-        if len(kept) < len(rows):
-            self._rewrite(kept)
+        if self.path.exists():
+            self._rewrite([row for row in rows if int(row["images"]) < step])
 
     def _rows(self) -> list[dict[str, str]]:
         if not self.path.exists():
             return []
         with open(self.path, newline="") as file:
-            # A process killed in the middle of a row leaves a short one.
-            return [row for row in csv.DictReader(file) if None not in row.values()]
+            # A process killed, or a disk that is full, in the middle of a row leaves one without its end.
+            return list(csv.DictReader(line for line in file if line.endswith("\n")))
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
         text = io.StringIO(newline="")

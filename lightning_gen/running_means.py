@@ -31,9 +31,13 @@ class RunningMeans:
             return {}
         totals = torch.cat([total for total, _ in self._sums.values()])
         weights = totals.new_tensor([count for total, count in self._sums.values() for _ in total])
+        both = torch.stack([totals, weights])
         if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(totals)
-            torch.distributed.all_reduce(weights)
+            torch.distributed.all_reduce(both)
         names = [name for group in self._sums for name in group]
         self._sums.clear()
-        return dict(zip(names, (totals / weights).tolist(), strict=True))
+        sums: dict[str, tuple[float, float]] = {}
+        for name, total, weight in zip(names, *both.tolist(), strict=True):
+            before = sums.get(name, (0.0, 0.0))  # a term of steps that had unlike others
+            sums[name] = (before[0] + total, before[1] + weight)
+        return {name: total / weight for name, (total, weight) in sums.items()}

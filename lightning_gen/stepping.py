@@ -41,9 +41,9 @@ class Stepper:
 
     def step(self, images_seen: int, total_images: int) -> None:
         """Take the step for the gradients gathered so far, and clear them."""
-        if self.scaler:
-            self.scaler.unscale_(self.optimizer)
         average_gradients(self.parameters)
+        if self.scaler:  # after averaging, so that an overflow on one rank makes all of them skip the step
+            self.scaler.unscale_(self.optimizer)
         if self.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.gradient_clip)
         if self.schedule is not None:

@@ -102,8 +102,10 @@ class DiscretizedLogistic(Likelihood):
         centred, inverse_scale = images - location, torch.exp(-log_scale.clamp(min=-7))
         upper = inverse_scale * (centred + LEVEL_WIDTH / 2)
         lower = inverse_scale * (centred - LEVEL_WIDTH / 2)
-        # log(sigmoid(u) - sigmoid(l)) = logsigmoid(u) + logsigmoid(-l) + log(1 - exp(l - u)): no cancellation.
-        inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(lower - upper))
+        # log(sigmoid(u) - sigmoid(l)) = logsigmoid(u) + logsigmoid(-l) + log(1 - exp(l - u)): no cancellation,
+        # nor in l - u itself, which rounding would make 0 far from the image.
+        difference = torch.log(-torch.expm1(-inverse_scale * LEVEL_WIDTH))
+        inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + difference
         edge = LEVEL_WIDTH / 2
         log_mass = torch.where(
             images < -1 + edge, F.logsigmoid(upper), torch.where(images > 1 - edge, F.logsigmoid(-lower), inside)
@@ -129,4 +131,5 @@ class CrossEntropy(Likelihood):
 
     def mean(self, parameters: Tensor) -> Tensor:
         levels = torch.linspace(-1, 1, self.parameters_per_value, device=parameters.device, dtype=parameters.dtype)
-        return torch.einsum("blchw,l->bchw", self._logits(parameters).softmax(1), levels)
+        mean = torch.einsum("blchw,l->bchw", self._logits(parameters).softmax(1), levels)
+        return mean.clamp(-1, 1)  # rounding leaves it by 1e-7

@@ -52,7 +52,7 @@ class VAE(ImageGenerator):
         images = self.observe(batch.images)
         mean, log_var = self.posterior(images, batch.labels)
         latent = mean + (0.5 * log_var).exp() * torch.randn_like(mean)
-        nll = -self.likelihood.log_prob(self._decoder_output(latent, batch.labels), images).mean()
+        nll = -self.likelihood.log_prob(self.decoder_output(latent, batch.labels), images).mean()
         kl = kl_from_standard_normal(mean, log_var).mean()
         return {"loss": nll + self.beta * kl, "reconstruction": nll, "kl": kl, "negative_elbo": (nll + kl).detach()}
 
@@ -73,7 +73,7 @@ class VAE(ImageGenerator):
         mean, log_var = self.posterior(images, labels)
         if samples == 1:
             latent = mean + (0.5 * log_var).exp() * torch.randn_like(mean)
-            log_prob = self.likelihood.log_prob(self._decoder_output(latent, labels), images)
+            log_prob = self.likelihood.log_prob(self.decoder_output(latent, labels), images)
             return log_prob - kl_from_standard_normal(mean, log_var)
         weights = [self._log_weight(images, labels, mean, log_var) for _ in range(samples)]
         return torch.stack(weights).logsumexp(0) - math.log(samples)
@@ -81,7 +81,7 @@ class VAE(ImageGenerator):
     def _log_weight(self, images: Tensor, labels: Tensor | None, mean: Tensor, log_var: Tensor) -> Tensor:
         noise = torch.randn_like(mean)
         latent = mean + (0.5 * log_var).exp() * noise
-        log_prob = self.likelihood.log_prob(self._decoder_output(latent, labels), images)
+        log_prob = self.likelihood.log_prob(self.decoder_output(latent, labels), images)
         # log p(z) - log q(z | x); the normalisers of the two Gaussians cancel up to the variance
         return log_prob + 0.5 * (noise**2 + log_var - latent**2).sum(dim=1)
 
@@ -97,7 +97,7 @@ class VAE(ImageGenerator):
         """The expected image under the likelihood."""
         if self.num_classes and labels is None:
             labels = self.draw_labels(len(latent))
-        return self.likelihood.mean(self._decoder_output(latent, labels))
+        return self.likelihood.mean(self.decoder_output(latent, labels))
 
     def reconstruct(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Decode the posterior mean."""
@@ -107,7 +107,7 @@ class VAE(ImageGenerator):
         """Expected images of latents from the prior."""
         return self.decode(self.latent(n), labels)
 
-    def _decoder_output(self, latent: Tensor, labels: Tensor | None) -> Tensor:
+    def decoder_output(self, latent: Tensor, labels: Tensor | None) -> Tensor:
         if self.num_classes:
             latent = torch.cat([latent, self.label_embedding(labels)], dim=1)
         return self.decoder(latent).float()

@@ -1,0 +1,107 @@
+"""Every command and every piece of code in the README does what it says, on a small budget."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lightning_gen.cli import main
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+# What is added to each command, so that its run is short.
+BUDGET = {
+    "train": ["trainer.max_images=128", "trainer.validate_every_images=64", "metrics=[]", "data.batch_size=8"],
+    "evaluate": ["num_real=20", "num_samples=20"],
+    "sample": ["interpolation=false"],
+}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    lines = [line for block in blocks("bash") for line in block.splitlines() if line.strip()]
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch) -> Path:
+    """A folder with what the README's commands name: images, a run, a package with a model."""
+    for i in range(60):
+        folder = tmp_path / "my_images" / f"class_{i % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 36), (i * 4, 80, 200 - i)).save(folder / f"{i}.png")
+    package = tmp_path / "my_models"
+    (package / "conf" / "model").mkdir(parents=True)
+    (package / "__init__.py").write_text(blocks("python")[0])
+    (package / "conf" / "model" / "mmd_vae.yaml").write_text(blocks("yaml")[0])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert main(["train", "run_dir=my_run", "trainer=smoke", "metrics=[]"]) == 0
+    return tmp_path
+
+
+def on_a_budget(command: str, arguments: list[str]) -> list[str]:
+    if command == "train" and ({"--help", "--cfg"} & set(arguments) or "trainer=" in " ".join(arguments)):
+        return [command, *arguments] if "--help" in arguments else [command, *arguments, "--cfg", "job"]
+    extra = [
+        override
+        for override in BUDGET.get(command, [])
+        if not any(argument.startswith(override.split("=")[0] + "=") for argument in arguments)
+    ]
+    # A run that is continued keeps its batch size, and metrics that are asked for are computed.
+    return [command, *arguments, *(e for e in extra if not ("resume" in str(arguments) and "batch" in e))]
+
+
+def test_commands(place, monkeypatch, capsys):
+    seen = 0
+    for words in commands():
+        while "=" in words[0]:  # VARIABLE=value command
+            monkeypatch.setenv(*words.pop(0).split("=", 1))
+        if words[0] == "make":
+            continue
+        command, arguments = ("train", words[2:]) if words[0] == "python" else (words[1], words[2:])
+        assert words[0] in ("python", "lightning-gen")
+        status = main(on_a_budget(command, arguments))
+        assert status == 0, f"{shlex.join(words)}: {capsys.readouterr().err}"
+        seen += 1
+    assert seen >= 20
+    out = capsys.readouterr().out
+    assert "conditional_vae" in out
+    assert (place / "my_run" / "evaluation.json").exists()
+    assert list(place.glob("my_run/generated/*/grid.png"))
+    assert list(place.glob("outputs/mmd_vae/mnist5k/*/checkpoints/last.ckpt"))
+
+
+def test_make_commands():
+    for words in commands():
+        if words[0] == "make":
+            dry = subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, capture_output=True, text=True)
+            assert dry.returncode == 0, dry.stderr
+            expected = {"train": "train.py", "test": "pytest", "lint": "ruff"}[words[1]]
+            assert expected in dry.stdout
+            for word in words[2:]:
+                assert word.removeprefix("ARGS=") in dry.stdout
+
+
+def test_python(place):
+    namespace: dict = {}
+    exec(blocks("python")[1], namespace)
+    assert namespace["images"].shape == (16, 1, 28, 28)
+
+
+def test_own_model_passes_its_check(place, monkeypatch):
+    from lightning_gen.testing import check_model
+
+    monkeypatch.setenv("LIGHTNING_GEN_PLUGINS", "my_models")
+    check_model("mmd_vae")
+
+
+def test_links_and_pictures_exist():
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
