@@ -93,20 +93,15 @@ def load_model(path: str | Path, ema: bool = True, device: str | torch.device = 
 
 def load_weights(model: "ImageGenerator", state_dict: dict[str, torch.Tensor], origin: str) -> None:
     """Load all weights; UserError, naming `origin` and the first tensor that differs, unless every one fits."""
-    expected = model.state_dict()
-    names = [*expected, *(name for name in state_dict if name not in expected)]
-    differing = [
-        n for n in names if n not in expected or n not in state_dict or expected[n].shape != state_dict[n].shape
-    ]
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state_dict.items()}
+    differing = [name for name in expected | found if expected.get(name) != found.get(name)]
     if differing:
-
-        def shape(tensors: dict[str, torch.Tensor], name: str) -> str:
-            return str(tuple(tensors[name].shape)) if name in tensors else "absent"
-
         name = differing[0]
         raise UserError(
-            f"{origin}: {len(differing)} of {len(names)} tensors don't fit this model, the first is {name}: "
-            f"{shape(state_dict, name)} in the checkpoint, {shape(expected, name)} here; use the same model and image size"
+            f"{origin}: {len(differing)} of {len(expected)} tensors don't fit this model, the first is {name}: "
+            f"{found.get(name, 'absent')} in the checkpoint, {expected.get(name, 'absent')} here; "
+            "use the same model and image size"
         )
     model.load_state_dict(state_dict)
 

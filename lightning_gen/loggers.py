@@ -110,7 +110,7 @@ class TensorBoard(TensorBoardLogger):
 
 
 class Wandb(WandbLogger):
-    """Weights & Biases; offline unless `offline=false`. The run's id is in the folder, so a resumed run goes on in it."""
+    """Weights & Biases; offline unless `offline=false`. Its run id is kept, so a resumed run goes on in it."""
 
     def __init__(self, folder: str, project: str, offline: bool, name: str | None = None, **settings: Any):
         id_file = Path(folder) / "wandb_id.txt"

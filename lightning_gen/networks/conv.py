@@ -51,7 +51,7 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """Vectors `(B, in_dim)` to maps of `image_shape`, `(B, C, H, W)`, with no output activation: the encoder mirrored."""
+    """Vectors `(B, in_dim)` to maps of `image_shape`, `(B, C, H, W)`, no output activation: the encoder mirrored."""
 
     def __init__(
         self,
