@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer as LightningTrainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lightning_gen.checkpoint import AtomicCheckpointIO
 from lightning_gen.errors import UserError
@@ -49,18 +50,21 @@ class Trainer(LightningTrainer):
             torch.set_float32_matmul_precision("high")
         interval = max(1, round(validate_every_images / (batch_size * steps_per_call)))
         callbacks = lightning.get("callbacks") or []
-        super().__init__(
-            max_epochs=-1,
-            check_val_every_n_epoch=None,
-            val_check_interval=interval,
-            num_sanity_val_steps=0,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
-            use_distributed_sampler=False,
-            plugins=[AtomicCheckpointIO()],
-            **lightning,
-        )
+        try:
+            super().__init__(
+                max_epochs=-1,
+                check_val_every_n_epoch=None,
+                val_check_interval=interval,
+                num_sanity_val_steps=0,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+                use_distributed_sampler=False,
+                plugins=[AtomicCheckpointIO()],
+                **lightning,
+            )
+        except (MisconfigurationException, TypeError, ValueError) as error:
+            raise UserError(f"trainer: {' '.join(str(error).split())}") from error
 
 
 def check_accelerator(accelerator: str) -> None:

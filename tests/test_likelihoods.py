@@ -1,0 +1,213 @@
+"""Likelihoods and divergences against torch.distributions, and as distributions: what they give sums to one."""
+
+import itertools
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import distributions as D
+
+from lightning_gen.losses.divergences import kl_from_standard_normal
+from lightning_gen.losses.likelihoods import (
+    LEVEL_WIDTH,
+    Bernoulli,
+    CrossEntropy,
+    DiscretizedLogistic,
+    Gaussian,
+    Laplace,
+)
+
+ALL = {
+    "bernoulli": Bernoulli(),
+    "gaussian": Gaussian(scale=0.2),
+    "gaussian_learned": Gaussian(scale=None),
+    "laplace": Laplace(scale=0.2),
+    "discretized_logistic": DiscretizedLogistic(),
+    "cross_entropy": CrossEntropy(levels=256),
+    "cross_entropy_4": CrossEntropy(levels=4),
+}
+SHAPE = (5, 3, 4, 6)
+LOCATIONS, LOG_SCALES = st.floats(-5, 5, width=32), st.floats(-10, 10, width=32)
+
+
+def random_images(*shape: int, levels: int = 256) -> torch.Tensor:
+    return torch.randint(levels, shape).double() / (levels - 1) * 2 - 1
+
+
+def random_parameters(likelihood, b: int, c: int, h: int, w: int) -> torch.Tensor:
+    return torch.randn(b, likelihood.parameters_per_value * c, h, w, dtype=torch.float64)
+
+
+def every_level(dtype=torch.float32) -> torch.Tensor:
+    return (torch.arange(256, dtype=dtype) / 127.5 - 1).view(256, 1, 1, 1)
+
+
+def independent(distribution: D.Distribution) -> D.Distribution:
+    return D.Independent(distribution, 3)
+
+
+def test_bernoulli_is_that_of_torch():
+    logits, images = torch.randn(SHAPE, dtype=torch.float64), random_images(*SHAPE, levels=2)
+    expected = independent(D.Bernoulli(logits=logits)).log_prob((images + 1) / 2)
+    torch.testing.assert_close(Bernoulli().log_prob(logits, images), expected)
+    torch.testing.assert_close(Bernoulli().mean(logits), D.Bernoulli(logits=logits).mean * 2 - 1)
+
+
+def test_bernoulli_sums_to_one_over_all_binary_images():
+    logits = torch.randn(1, 1, 2, 2, dtype=torch.float64).expand(16, -1, -1, -1)
+    images = torch.tensor(list(itertools.product([-1.0, 1.0], repeat=4))).double().view(16, 1, 2, 2)
+    assert Bernoulli().log_prob(logits, images).exp().sum().item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "of_torch"),
+    [(Gaussian(scale=0.3), lambda p: D.Normal(p, 0.3)), (Laplace(scale=0.3), lambda p: D.Laplace(p, 0.3))],
+)
+def test_fixed_scales_are_torchs_times_the_width_of_a_level(likelihood, of_torch):
+    location, images = torch.randn(SHAPE, dtype=torch.float64), random_images(*SHAPE)
+    expected = independent(of_torch(location)).log_prob(images) + 3 * 4 * 6 * math.log(2 / 255)
+    torch.testing.assert_close(likelihood.log_prob(location, images), expected)
+
+
+def test_learned_scale_is_the_second_half_of_the_channels():
+    parameters, images = torch.randn(5, 6, 4, 6, dtype=torch.float64), random_images(*SHAPE)
+    normal = independent(D.Normal(parameters[:, :3], parameters[:, 3:].exp()))
+    expected = normal.log_prob(images) + 3 * 4 * 6 * math.log(2 / 255)
+    torch.testing.assert_close(Gaussian(scale=None).log_prob(parameters, images), expected)
+
+
+@pytest.mark.parametrize("likelihood", [Gaussian(scale=0.1), Laplace(scale=0.1)], ids=["gaussian", "laplace"])
+def test_the_width_of_a_level_makes_a_density_a_mass(likelihood):
+    images = every_level(torch.float64)
+    assert likelihood.log_prob(torch.zeros_like(images), images).exp().sum().item() == pytest.approx(1, abs=1e-3)
+
+
+def logistic_masses(location: float, log_scale: float) -> torch.Tensor:
+    """By the differences of the distribution function, in float64, from the tail where they keep their digits."""
+    images, scale = every_level(torch.float64), math.exp(max(log_scale, -7))
+    upper = (images + LEVEL_WIDTH / 2 - location) / scale
+    lower = (images - LEVEL_WIDTH / 2 - location) / scale
+    upper[-1], lower[0] = math.inf, -math.inf
+    return torch.where(lower > 0, (-lower).sigmoid() - (-upper).sigmoid(), upper.sigmoid() - lower.sigmoid()).flatten()
+
+
+def logistic_log_masses(location: float, log_scale: float, dtype: torch.dtype) -> torch.Tensor:
+    parameters = torch.tensor([location, log_scale], dtype=dtype).view(1, 2, 1, 1).expand(256, -1, -1, -1)
+    return DiscretizedLogistic().log_prob(parameters, every_level(dtype)).double()
+
+
+@settings(max_examples=200, deadline=None)
+@given(LOCATIONS, LOG_SCALES)
+def test_discretized_logistic_sums_to_one(location, log_scale):
+    masses = logistic_log_masses(location, log_scale, torch.float32).exp()
+    assert masses.sum().item() == pytest.approx(1, abs=2e-5)
+    torch.testing.assert_close(masses, logistic_masses(location, log_scale), rtol=1e-3, atol=1e-7)
+
+
+@settings(max_examples=200, deadline=None)
+@given(LOCATIONS, LOG_SCALES)
+def test_discretized_logistic_is_exact_far_into_its_tails(location, log_scale):
+    exact, expected = logistic_log_masses(location, log_scale, torch.float64), logistic_masses(location, log_scale)
+    known = expected > 1e-300  # below, the reference has no digits left
+    torch.testing.assert_close(exact[known], expected[known].log(), rtol=1e-9, atol=1e-9)
+    rounded = logistic_log_masses(location, log_scale, torch.float32)
+    # float32 holds an image less its location, up to 6, to 5e-7.
+    torch.testing.assert_close(rounded, exact, rtol=2e-6, atol=1e-5 + 1e-6 * math.exp(-max(log_scale, -7)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(["discretized_logistic", "gaussian_learned"]), LOCATIONS, LOG_SCALES)
+def test_gradients_are_finite_at_extreme_parameters(name, location, log_scale):
+    images = torch.tensor([-1, -1 + LEVEL_WIDTH, 1 / 255, 1 - LEVEL_WIDTH, 1]).view(5, 1, 1, 1)
+    parameters = torch.tensor([location, log_scale]).view(1, 2, 1, 1).repeat(5, 1, 1, 1).requires_grad_()
+    nats = ALL[name].log_prob(parameters, images)
+    nats.sum().backward()
+    assert nats.isfinite().all()
+    assert parameters.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("location", [1e3, 1e6, -1e9])
+def test_discretized_logistic_pulls_back_a_location_that_ran_away(location):
+    parameters = torch.tensor([location, 0.0]).view(1, 2, 1, 1).requires_grad_()
+    DiscretizedLogistic().log_prob(parameters, torch.zeros(1, 1, 1, 1)).sum().backward()
+    assert parameters.grad.flatten()[0].item() == pytest.approx(-math.copysign(1, location))
+    assert parameters.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("levels", [4, 256])
+def test_cross_entropy_is_that_of_each_channel(levels):
+    parameters, images = torch.randn(5, levels * 3, 4, 6, dtype=torch.float64), random_images(*SHAPE, levels=levels)
+    classes = ((images + 1) / 2 * (levels - 1)).round().long()
+    nats = [F.cross_entropy(parameters[:, c::3], classes[:, c], reduction="none").sum((1, 2)) for c in range(3)]
+    likelihood = CrossEntropy(levels=levels)
+    torch.testing.assert_close(likelihood.log_prob(parameters, images), -sum(nats))
+    grey = torch.linspace(-1, 1, levels, dtype=torch.float64)
+    expected = [(parameters[:, c::3].softmax(1) * grey.view(-1, 1, 1)).sum(1) for c in range(3)]
+    torch.testing.assert_close(likelihood.mean(parameters), torch.stack(expected, dim=1))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32), st.floats(0, 30))
+def test_cross_entropy_sums_to_one(seed, spread):
+    logits = torch.randn(1, 256, 1, 1, generator=torch.Generator().manual_seed(seed)) * spread
+    masses = CrossEntropy(levels=256).log_prob(logits.expand(256, -1, -1, -1), every_level()).exp()
+    assert masses.sum().item() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_log_prob_is_a_sum_over_channels(name):
+    likelihood, images = ALL[name], random_images(*SHAPE, levels=2)
+    parameters = random_parameters(likelihood, *SHAPE)
+    of_channels = [likelihood.log_prob(parameters[:, c::3], images[:, c : c + 1]) for c in range(3)]
+    assert likelihood.log_prob(parameters, images).shape == (5,)
+    torch.testing.assert_close(likelihood.log_prob(parameters, images), sum(of_channels))
+
+
+@pytest.mark.parametrize("name", ["gaussian_learned", "discretized_logistic"])
+def test_location_is_the_first_half_of_the_channels(name):
+    parameters = torch.rand(5, 6, 4, 6) * 2 - 1
+    assert torch.equal(ALL[name].mean(parameters), parameters[:, :3])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(sorted(ALL)), st.integers(0, 2**32), st.floats(0, 100), st.sampled_from([1, 3]))
+def test_mean_is_an_image(name, seed, spread, channels):
+    likelihood = ALL[name]
+    shape = (2, likelihood.parameters_per_value * channels, 4, 6)
+    mean = likelihood.mean(torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * spread)
+    assert mean.shape == (2, channels, 4, 6)
+    assert mean.min() >= -1
+    assert mean.max() <= 1
+
+
+def test_mean_of_a_nearly_certain_level_stays_in_range():
+    torch.manual_seed(0)
+    logits = torch.randn(4096, 256, 1, 1)
+    logits[:, -1] += torch.rand(4096, 1, 1) * 40
+    assert CrossEntropy(levels=256).mean(logits).max() <= 1
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_observing_binary_images_changes_nothing(name):
+    images = random_images(*SHAPE, levels=2).float()
+    assert torch.equal(ALL[name].observe(images), images)
+
+
+def test_observed_grey_images_are_binary_with_the_right_mean():
+    torch.manual_seed(0)
+    grey = torch.tensor([-1, -0.8, 0, 0.3, 1])
+    drawn = Bernoulli().observe(grey.expand(100_000, 1, 1, 5))
+    assert drawn.unique().tolist() == [-1, 1]
+    deviation = ((1 - grey**2) / 100_000).sqrt()
+    assert ((drawn.mean(dim=(0, 1, 2)) - grey).abs() <= 5 * deviation).all()
+
+
+def test_kl_is_that_of_torch():
+    mean, log_var = torch.randn(7, 4, dtype=torch.float64) * 2, torch.randn(7, 4, dtype=torch.float64) * 3
+    posterior = D.Normal(mean, (0.5 * log_var).exp())
+    expected = D.kl_divergence(posterior, D.Normal(torch.zeros_like(mean), torch.ones_like(mean))).sum(1)
+    torch.testing.assert_close(kl_from_standard_normal(mean, log_var), expected)
+    assert kl_from_standard_normal(torch.zeros(2, 4), torch.zeros(2, 4)).tolist() == [0, 0]

@@ -1,0 +1,70 @@
+"""Every shipped option of every group composes, and those that run on any machine run."""
+
+import pytest
+from test_training import TINY, run
+
+from lightning_gen.config import compose
+from lightning_gen.listing import list_groups, list_options
+from lightning_gen.training import train
+
+# Groups that are used under another name, and what else an option needs to be chosen.
+PLACES = {
+    "network": lambda name: f"network@model.{name.rpartition('_')[2]}={name}",
+    "optimizer": lambda name: f"optimizer@model.optimizer={name}",
+    "schedule": lambda name: f"schedule@model.schedule={name}",
+}
+SETS = ("callbacks", "logger", "metrics", "data/augment")
+NEEDS = {"data=folder": ["data.path=somewhere"], "data=huggingface": ["data.path=somewhere"]}
+OPTIONS = [(group, option.name) for group in list_groups() for option in list_options(group)]
+
+
+def override(group: str, name: str) -> str:
+    if group in PLACES:
+        return PLACES[group](name)
+    return f"{group}=[{name}]" if group in SETS else f"{group}={name}"
+
+
+@pytest.mark.parametrize(("group", "name"), OPTIONS)
+def test_composes(group, name):
+    chosen = override(group, name)
+    assert compose([chosen, *NEEDS.get(chosen, [])])
+
+
+def names(group: str) -> str:
+    return "[" + ",".join(option.name for option in list_options(group) if option.name != "none") + "]"
+
+
+def test_all_callbacks_and_loggers_together(tmp_path):
+    folder = run(
+        tmp_path / "run",
+        f"callbacks={names('callbacks')}",
+        f"logger={names('logger')}",
+        "metrics=[likelihood,reconstruction,frechet,kid]",
+        "metrics.likelihood.samples=2",
+        "callbacks.scores.num_samples=8",
+        "callbacks.best.monitor=val/kid/efficientnet_lite0",
+    )
+    assert list((folder / "tensorboard").glob("events*"))
+    assert list((folder / "wandb").glob("offline-run-*"))
+    header = (folder / "metrics.csv").read_text().splitlines()[0].split(",")
+    wanted = ("train/loss", "val/loss", "val/active_units", "images_per_second", "memory_gib", "learning_rate")
+    assert {*wanted, "val/kid/efficientnet_lite0", "test/nll_nats", "test/frechet/efficientnet_lite0"} <= set(header)
+
+
+def test_all_augmentations_together(tmp_path):
+    run(tmp_path / "run", f"data/augment={names('data/augment')}", "data.binarize=true")
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
+def test_no_callbacks_no_loggers(precision, tmp_path):
+    kept = [argument for argument in TINY if not argument.startswith("callbacks")]
+    options = ["callbacks=[]", "logger=[]", f"trainer.precision={precision}", "trainer.channels_last=true"]
+    train(compose([*kept, *options, "trainer.max_images=32", f"run_dir={tmp_path / 'run'}"]))
+    assert not list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+def test_deterministic_compiled_by_epochs(tmp_path):
+    folder = run(
+        tmp_path / "run", "trainer.deterministic=true", "trainer.max_epochs=1", "model.compile=[decoder]", images=1
+    )
+    assert "64 of 64 images" in (folder / "log.txt").read_text()
