@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lightning_gen.build import build_data, build_model
 from lightning_gen.callbacks.last_checkpoint import LastCheckpoint
-from lightning_gen.callbacks.stopping import GracefulStop, Interrupted, StopAtImages
+from lightning_gen.callbacks.stopping import Interrupted, Stopping
 from lightning_gen.checkpoint import KEY, load_weights, provenance, read_checkpoint
 from lightning_gen.config import check, instantiate
 from lightning_gen.data.image_data import ImageData
@@ -94,7 +94,7 @@ def build_trainer(config: DictConfig, data: ImageData, loggers: Sequence[Any]) -
         batch_size=data.batch_size,
         images_per_epoch=data.num_images["train"],
         logger=list(loggers) or False,
-        callbacks=[*callbacks, StopAtImages(), GracefulStop()],
+        callbacks=[*callbacks, Stopping()],
         default_root_dir=config.run_dir,
     )
     data.check_batch_size(trainer.world_size)

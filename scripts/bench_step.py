@@ -96,7 +96,9 @@ def main(name: str = "tiny", *overrides: str) -> None:
     for noisy in ("lightning.pytorch", "lightning_gen"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     tiny = name == "tiny"
-    chosen = ["data=fake", "data.image_shape=[1,2,4]", "data.batch_size=8"] if tiny else [f"model={name}"]
+    # Neither loop augments or averages weights: what is compared is the loop.
+    chosen = ["data/augment=[none]", "model.ema_decay=null"]
+    chosen += ["data=fake", "data.image_shape=[1,2,4]", "data.batch_size=8"] if tiny else [f"model={name}"]
     config = compose([*chosen, *overrides])
     data = build_data(config.data)
     warm_up, steps, rounds = (200, 2000, 5) if tiny else (10, 60, 3)

@@ -140,3 +140,10 @@ def test_bytes_and_floats_go_through_augmentations_alike() -> None:
     torch.testing.assert_close(from_bytes, augmented(normalise(images), chain))
     assert from_bytes.dtype == torch.float32
     assert from_bytes.abs().max() <= 1
+
+
+def test_grid_is_torch_s_affine_grid() -> None:
+    from lightning_gen.data.augment import _grid
+
+    maps = torch.randn(3, 2, 3)
+    assert torch.allclose(_grid(maps, 5, 8), F.affine_grid(maps, [3, 1, 5, 8], align_corners=False), atol=1e-6)

@@ -1,5 +1,7 @@
 """Encoders and decoders: any image size, every option, and a gradient for each weight."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -135,7 +137,7 @@ def test_encoders_see_every_pixel(kind):
 def test_pyramid_halves_down_to_four_to_seven(height, width):
     sizes = pyramid(height, width)
     assert sizes[0] == (height, width)
-    for (above, beside), below in zip(sizes, sizes[1:], strict=False):
+    for (above, beside), below in pairwise(sizes):
         assert below == (-(-above // 2), -(-beside // 2))
         assert min(above, beside) >= 8
     assert min(sizes[-1]) < 8

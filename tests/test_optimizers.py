@@ -12,6 +12,7 @@ from lightning_gen.optimizers import MuonWithAdamW
 SHAPES = ((4, 6), (4,), (2, 3, 3, 3), (8, 3), ())
 OPTIONS = {"lr": 0.01, "weight_decay": 0.1}
 
+
 def walk(parameters, optimizers, steps):
     """Give all the gradients of each step, which depend on its number alone, and step."""
     for step in steps:
@@ -21,9 +22,11 @@ def walk(parameters, optimizers, steps):
         for optimizer in optimizers:
             optimizer.step()
 
+
 def make(shapes=SHAPES):
     random = torch.Generator().manual_seed(99)
     return [nn.Parameter(torch.randn(shape, generator=random)) for shape in shapes]
+
 
 @pytest.mark.parametrize("shapes", [SHAPES, [(4, 6)], [(4,), (2, 3, 3, 3)]], ids=["both", "matrices", "others"])
 def test_is_the_two_optimizers(shapes):
@@ -35,6 +38,7 @@ def test_is_the_two_optimizers(shapes):
     walk(apart, [*muon, *adamw], range(5))
     assert all(torch.equal(one, other) for one, other in zip(joint, apart, strict=True))
 
+
 def test_a_matrix_moves_by_an_orthogonal_one_of_adamws_size():
     (matrix,) = make([(8, 3)])
     before = matrix.detach().clone()
@@ -42,6 +46,7 @@ def test_a_matrix_moves_by_an_orthogonal_one_of_adamws_size():
     singular = torch.linalg.svdvals((matrix.detach() - before) / (0.01 * 0.2 * 8**0.5))
     assert singular.min() > 0.5
     assert singular.max() < 1.5
+
 
 def test_a_saved_state_goes_on_identically():
     straight, resumed = make(), make()

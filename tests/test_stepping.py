@@ -1,5 +1,6 @@
 """One optimizer step: clipping, accumulation, mixed precision, schedules, averages, running means, randomness."""
 
+from contextlib import suppress
 from copy import deepcopy
 from functools import partial
 from types import SimpleNamespace
@@ -289,8 +290,7 @@ class TestRandomness:
 
     def test_preserved_rng_is_restored_even_after_an_error(self):
         state = torch.get_rng_state()
-        with pytest.raises(ValueError, match="inside"), preserved_rng():
+        with suppress(ValueError), preserved_rng():
             seed_all(3)
-            torch.randn(3)
-            raise ValueError("inside")
+            raise ValueError
         assert torch.equal(torch.get_rng_state(), state)

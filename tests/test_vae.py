@@ -92,7 +92,7 @@ def test_with_the_exact_posterior_every_importance_weight_is_the_evidence():
 def test_elbo_lacks_the_posteriors_divergence(errors):
     model = LinearGaussian(*errors)
     images = model.images(4)
-    elbos = torch.stack([model.log_likelihood(images) for _ in range(5000)])
+    elbos = model.log_likelihood(images.repeat(5000, 1, 1, 1)).view(5000, 4)
     expected = model.log_evidence(images) - model.gap()
     assert ((elbos.mean(0) - expected).abs() < 5 * elbos.std(0) / 5000**0.5).all()
 
@@ -159,10 +159,11 @@ def test_samples_and_reconstructions_are_expected_images():
 def test_labels_change_what_a_conditional_model_sees_and_shows(conditional):
     images, latent = torch.rand(5, 1, 8, 8) * 2 - 1, torch.randn(5, 3)
     zeros, ones = torch.zeros(5, dtype=torch.long), torch.ones(5, dtype=torch.long)
-    assert (conditional.decode(latent, zeros) - conditional.decode(latent, ones)).abs().amax(dim=(1, 2, 3)).gt(1e-3).all()
+    assert (
+        (conditional.decode(latent, zeros) - conditional.decode(latent, ones)).abs().amax(dim=(1, 2, 3)).gt(1e-3).all()
+    )
     means = [conditional.posterior(images, labels)[0] for labels in (zeros, ones)]
     assert (means[0] - means[1]).abs().amax(dim=1).gt(1e-4).all()
-    torch.testing.assert_close(conditional.decode(latent, zeros), conditional.decode(latent, zeros))
 
 
 def test_a_conditional_model_draws_the_labels_it_is_not_given(conditional):
@@ -180,7 +181,7 @@ def test_labels_are_learned(conditional):
 
 
 def test_a_conditional_model_needs_labels():
-    with pytest.raises(UserError, match="conditional=true.*no labels"):
+    with pytest.raises(UserError, match=r"conditional=true.*no labels"):
         tiny_vae("model.conditional=true", "data.num_classes=null")
 
 

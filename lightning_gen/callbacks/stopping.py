@@ -18,17 +18,10 @@ class Interrupted(Exception):
         self.signal_number = signal_number
 
 
-class StopAtImages(Callback):
-    """Ends training when the trainer's `max_images` have been seen."""
+class Stopping(Callback):
+    """Ends training at the trainer's `max_images`, and when asked to.
 
-    def on_train_batch_end(self, trainer: Trainer, model: ImageGenerator, outputs, batch, batch_idx: int) -> None:
-        """Count."""
-        if trainer.max_images is not None and model.images_seen >= trainer.max_images:
-            trainer.should_stop = True
-
-
-class GracefulStop(Callback):
-    """On Ctrl-C, SIGTERM (preemption) or SIGUSR1 (a scheduler's warning): finish the step, save, raise Interrupted.
+    On Ctrl-C, SIGTERM (preemption) or SIGUSR1 (a scheduler's warning): finish the step, save, raise Interrupted.
 
     A second Ctrl-C stops at once. Ranks agree on the step by a reduction every `agree_every` batches.
     """
@@ -57,7 +50,9 @@ class GracefulStop(Callback):
         self.received = number
 
     def on_train_batch_end(self, trainer: Trainer, model: ImageGenerator, outputs, batch, batch_idx: int) -> None:
-        """Save and stop if a signal came."""
+        """Stop at the end; save and stop if a signal came."""
+        if trainer.max_images is not None and model.images_seen >= trainer.max_images:
+            trainer.should_stop = True
         if trainer.world_size > 1:
             if (batch_idx + 1) % self.agree_every:
                 return

@@ -43,7 +43,8 @@ class Bernoulli(Likelihood):
     """
 
     def observe(self, images: Tensor) -> Tensor:
-        return torch.bernoulli((images + 1) / 2) * 2 - 1
+        # rand < p is several times faster on a CPU than torch.bernoulli.
+        return (torch.rand_like(images) < (images + 1) / 2).to(images.dtype) * 2 - 1
 
     def log_prob(self, parameters: Tensor, images: Tensor) -> Tensor:
         nats = F.binary_cross_entropy_with_logits(parameters, (images + 1) / 2, reduction="none")

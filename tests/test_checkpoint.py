@@ -1,0 +1,243 @@
+"""Checkpoints and files: whole or not at all, read without running them, refused in one line."""
+
+import io
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_vae import tiny_vae, write_checkpoint
+
+from lightning_gen.checkpoint import KEY, AtomicCheckpointIO, checkpoint_of, load_model, load_weights, read_checkpoint
+from lightning_gen.errors import UserError
+from lightning_gen.files import atomic_save, atomic_write
+from lightning_gen.image_generator import ImageGenerator
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> tuple[Path, ImageGenerator]:
+    """A checkpoint, and the model it is of."""
+    path = tmp_path_factory.mktemp("saved") / "last.ckpt"
+    return path, write_checkpoint(path)
+
+
+def refusal(path: Path) -> str:
+    """The error that reading `path` ends in: one line that begins with the key and the value."""
+    with pytest.raises(UserError) as error:
+        read_checkpoint(path)
+    message = str(error.value)
+    assert message.startswith(f"checkpoint={path}: ")
+    assert "\n" not in message
+    return message
+
+
+class RunsOnLoad:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, marker: Path):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.marker}",)
+
+
+def test_a_model_comes_back_from_the_file_alone(saved):
+    path, model = saved
+    latent = torch.randn(4, 3)
+    for ema in (True, False):
+        loaded = load_model(path, ema=ema)
+        assert not loaded.training
+        assert (loaded.image_shape, loaded.num_classes, loaded.images_seen) == ((1, 8, 8), None, 640)
+        with model.averaged_weights(ema):
+            assert torch.equal(loaded.decode(latent), model.decode(latent))
+        assert bool(loaded.averages) is not ema
+
+
+def test_a_folder_means_its_best_else_its_last(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(UserError, match=r"a folder without checkpoints/best\.ckpt or"):
+        checkpoint_of(tmp_path)
+    for name in ("last.ckpt", "best.ckpt"):
+        (tmp_path / "checkpoints" / name).touch()
+        assert checkpoint_of(tmp_path) == tmp_path / "checkpoints" / name
+    assert checkpoint_of(tmp_path / "a.ckpt") == tmp_path / "a.ckpt"
+
+
+def test_a_missing_file_names_the_one_that_was_meant(saved, tmp_path):
+    path, _ = saved
+    assert refusal(path.with_name("lst.ckpt")).endswith(f"no such file; did you mean {path}?")
+    assert refusal(tmp_path / "none" / "a.ckpt").endswith("no such file")
+    with pytest.raises(UserError, match=r"^resume=.*no such file$"):
+        read_checkpoint(tmp_path / "a.ckpt", key="resume")
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2, 4, 30, 1000, 0.3, 0.9, -30, -1])
+def test_a_file_cut_short(saved, tmp_path, kept):
+    whole = saved[0].read_bytes()
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(whole[: int(kept * len(whole)) if isinstance(kept, float) else kept])
+    assert "cut short" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"name: vae\n",
+        b"a text",
+        b"Run of a model\n",
+        b'{"state_dict": {}}',
+        b"\x89PNG\r\n\x1a\n\0\0",
+        b"\0" * 5000,
+        pickle.dumps({KEY: {}}),
+    ],
+)
+def test_a_file_of_another_kind(tmp_path, content):
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(content)
+    assert "not a checkpoint" in refusal(path)
+
+
+def test_damaged_bytes_end_in_one_line(saved, tmp_path):
+    whole, random = saved[0].read_bytes(), torch.Generator().manual_seed(0)
+    start = whole.index(b"data.pkl")
+    path = tmp_path / "a.ckpt"
+    for _ in range(60):
+        content = bytearray(whole)
+        for place in torch.randint(start, start + 3000, (20,), generator=random).tolist():
+            content[place] ^= 0x55
+        path.write_bytes(content)
+        refusal(path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_code_is_refused_and_never_run(tmp_path, zipped):
+    path, marker = tmp_path / "a.ckpt", tmp_path / "marker"
+    torch.save(
+        {"state_dict": {"a": torch.zeros(2)}, KEY: RunsOnLoad(marker)}, path, _use_new_zipfile_serialization=zipped
+    )
+    assert ("refused" if zipped else "not a checkpoint") in refusal(path)
+    with pytest.raises(UserError):
+        load_model(path)
+    with pytest.raises(UserError):
+        AtomicCheckpointIO().load_checkpoint(path, weights_only=False)
+    assert not marker.exists()
+    torch.load(path, weights_only=False)  # it would have run
+    assert marker.exists()
+
+
+@pytest.mark.parametrize("content", [{"state_dict": {}}, [1, 2], torch.zeros(3)])
+def test_checkpoints_of_others(tmp_path, content):
+    torch.save(content, tmp_path / "a.ckpt")
+    assert "not written by lightning-gen" in refusal(tmp_path / "a.ckpt")
+
+
+def test_weights_of_another_size_are_named(saved):
+    weights = saved[1].state_dict()
+    other, _, _ = tiny_vae("model.latent_dim=4")
+    before = {name: value.clone() for name, value in other.state_dict().items()}
+    with pytest.raises(UserError) as error:
+        load_weights(other, weights, "init_from=a.ckpt")
+    message = str(error.value)
+    assert message.startswith("init_from=a.ckpt: ")
+    assert "the first is encoder.layers.5.weight: (6, 512) in the checkpoint, (8, 512) here" in message
+    assert "\n" not in message
+    assert all(torch.equal(value, before[name]) for name, value in other.state_dict().items())
+
+
+@pytest.mark.parametrize(("change", "message"), [("missing", "absent in the checkpoint"), ("extra", "absent here")])
+def test_absent_weights_are_named(saved, change, message):
+    model = saved[1]
+    weights = model.state_dict()
+    if change == "missing":
+        del weights["decoder.layers.0.weight"]
+    else:
+        weights["decoder.other"] = torch.zeros(2)
+    with pytest.raises(UserError, match=f"1 of .* decoder.*{message}"):
+        load_weights(model, weights, "checkpoint=a.ckpt")
+
+
+@pytest.mark.parametrize("content", ["grün\n", "grün\n".encode(), lambda file: file.write("grün\n".encode())])
+def test_atomic_write_replaces(tmp_path, content):
+    path = tmp_path / "a.txt"
+    for _ in range(2):
+        atomic_write(path, content)
+        assert path.read_bytes() == "grün\n".encode()
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_the_old_file_stays_when_writing_fails_midway(tmp_path):
+    def fail(file):
+        file.write(b"new" * 100_000)
+        assert path.read_text() == "old"
+        raise OSError("disk full")
+
+    path = tmp_path / "a.txt"
+    atomic_write(path, "old")
+    with pytest.raises(OSError, match="disk full"):
+        atomic_write(path, fail)
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_what_cannot_be_saved_leaves_nothing(tmp_path):
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        atomic_save({"model": lambda: None}, tmp_path / "a.ckpt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_checkpoints_make_their_folder(tmp_path):
+    path = tmp_path / "new" / "a.ckpt"
+    AtomicCheckpointIO().save_checkpoint({KEY: {"a": 1}, "state_dict": {"w": torch.ones(2)}}, path)
+    assert AtomicCheckpointIO().load_checkpoint(path)["state_dict"]["w"].tolist() == [1, 1]
+
+
+FULL_DISK = """
+import resource, signal, sys
+import torch
+from lightning_gen.checkpoint import AtomicCheckpointIO
+
+path, limits = sys.argv[1], [int(limit) for limit in sys.argv[2:]]
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+state = {"weights": torch.ones(300_000), "others": [torch.ones(1000) for _ in range(50)]}
+for limit in limits:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        AtomicCheckpointIO().save_checkpoint(state, path)
+        outcome = "saved"
+    except OSError as error:
+        outcome = f"OSError {error.errno}"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    print(outcome)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits there")
+def test_a_full_disk_is_an_os_error_and_the_old_checkpoint_stays(tmp_path):
+    path = tmp_path / "last.ckpt"
+    atomic_save({KEY: {"images_seen": 7}}, path)
+    # In the header, between tensors, within one, in the directory at the end: torch fails differently at each.
+    limits = [0, 1, 100, 5_000, 1_000_000, 1_210_000, 1_300_000, 1_410_000]
+    finished = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(path), *map(str, limits)],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert finished.stdout.splitlines() == ["OSError 27"] * len(limits), finished.stderr
+    assert read_checkpoint(path)[KEY] == {"images_seen": 7}
+    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_atomic_save_is_torch_save(tmp_path):
+    content = {"a": torch.arange(5), "b": ["text", 1, None, 0.5]}
+    atomic_save(content, tmp_path / "a.ckpt")
+    loaded = torch.load(io.BytesIO((tmp_path / "a.ckpt").read_bytes()), weights_only=True)
+    assert torch.equal(loaded.pop("a"), content.pop("a"))
+    assert loaded == content
