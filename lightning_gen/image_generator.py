@@ -128,6 +128,8 @@ class ImageGenerator(LightningModule):
         """One optimizer step for each of `batches`: Lightning's cost per call is shared by as many as there are."""
         self.images_per_call = 0
         for batch in batches:
+            if self.images_seen >= self.total_images:
+                break  # the run ends within these batches
             seed_all(self.seed, "step", self.images_seen, self.global_rank)
             self.step(batch)
             self.batches_seen += 1

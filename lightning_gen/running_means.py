@@ -15,7 +15,8 @@ class RunningMeans:
 
     def add(self, terms: dict[str, Tensor], weight: float = 1.0) -> None:
         """Add one step's terms, scalars of any floating dtype on one device, counted `weight` times."""
-        values = torch.stack([term.detach() for term in terms.values()]).float()
+        with torch.no_grad():
+            values = torch.stack(list(terms.values())).float()
         if weight != 1.0:
             values *= weight
         names = tuple(terms)

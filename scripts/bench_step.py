@@ -44,11 +44,13 @@ class Stopwatch(Callback):
         self.warm_up, self.steps = warm_up, steps
 
     def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx):
-        if model.batches_seen == self.warm_up:
+        if not hasattr(self, "start") and model.batches_seen >= self.warm_up:
+            self.first = model.batches_seen
             self.start = time.process_time(), time.perf_counter()
-        elif model.batches_seen == self.warm_up + self.steps:
-            self.cpu = (time.process_time() - self.start[0]) / self.steps
-            self.wall = (time.perf_counter() - self.start[1]) / self.steps
+        elif model.batches_seen >= self.warm_up + self.steps and not hasattr(self, "cpu"):
+            steps = model.batches_seen - self.first
+            self.cpu = (time.process_time() - self.start[0]) / steps
+            self.wall = (time.perf_counter() - self.start[1]) / steps
 
 
 def raw_loop(model: ImageGenerator, data, warm_up: int, steps: int) -> tuple[float, float]:
@@ -79,7 +81,7 @@ def ours(config, model, data, warm_up: int, steps: int) -> tuple[float, float]:
         config = config.copy()
         config.logger.csv.folder = folder
         config.run_dir = config.callbacks.last.folder = config.callbacks.best.dirpath = folder
-        config.trainer.max_images = (warm_up + steps + 1) * data.batch_size
+        config.trainer.max_images = (warm_up + steps + 64) * data.batch_size
         config.trainer.validate_every_images = 10**9
         for name in ("sample_grid", "reconstructions", "last"):
             config.callbacks[name].update({"every_images": 10**9, "folder": folder})
@@ -101,7 +103,7 @@ def main(name: str = "tiny", *overrides: str) -> None:
     chosen += ["data=fake", "data.image_shape=[1,2,4]", "data.batch_size=8"] if tiny else [f"model={name}"]
     config = compose([*chosen, *overrides])
     data = build_data(config.data)
-    warm_up, steps, rounds = (200, 2000, 5) if tiny else (10, 60, 3)
+    warm_up, steps, rounds = (200, 2000, 5) if tiny else (30, 200, 5)
 
     def make(compiled: bool = False):
         if tiny:
@@ -119,6 +121,7 @@ def main(name: str = "tiny", *overrides: str) -> None:
     cpu = {key: statistics.median(r[0] for r in rows) for key, rows in results.items() if rows}
     wall = {key: statistics.median(r[1] for r in rows) for key, rows in results.items() if rows}
     line = {"bench": "step", "model": name, "threads": torch.get_num_threads(), "rounds": rounds}
+    line["steps_per_call"] = config.trainer.steps_per_call
     line |= {f"{key}_us": round(value * 1e6, 1) for key, value in cpu.items()}
     if tiny:
         line["overhead_us"] = round((cpu["ours"] - cpu["raw"]) * 1e6, 1)

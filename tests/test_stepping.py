@@ -182,8 +182,10 @@ class TestWeightAverage:
     def test_floating_buffers_are_averaged_and_others_copied(self):
         source = nn.BatchNorm1d(2)
         average = WeightAverage(source, decay=0.5)
-        source(torch.randn(8, 2) + 5)
         average.update(source, step=100)
+        source, average = source.double(), average.double()  # which makes new buffers
+        source(torch.randn(8, 2).double() + 5)
+        average.update(source, step=101)
         torch.testing.assert_close(average.module.running_mean, source.running_mean / 2)
         assert average.module.num_batches_tracked.item() == 1
 
