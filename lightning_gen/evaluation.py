@@ -2,8 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,9 +21,9 @@ from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.images import MODES
 from lightning_gen.metrics.image_metric import ImageMetric
 from lightning_gen.plugins import core_version
-from lightning_gen.randomness import preserved_rng
 from lightning_gen.scoring import Scoring
 from lightning_gen.suggestions import did_you_mean
+from lightning_gen.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from lightning_gen.data.image_data import ImageData
@@ -61,7 +60,7 @@ def evaluate(
     usable = {name: metric for name, metric in metrics.items() if reasons[name] is None}
     device = torch.device(device or model.device)
     scoring = Scoring(model, data, usable, extractor, split, n_real, seed, device, show_progress)
-    with _undisturbed(model, ema, device):
+    with undisturbed(model, ema):
         scoring.real_pass()
         scoring.fake_pass(n_fake, batch_size)
         scores = scoring.scores()
@@ -132,23 +131,6 @@ def _warnings(scores: dict[str, float]) -> list[str]:
     exact = "every reconstruction is exact"
     broken = {name: value for name, value in scores.items() if not math.isfinite(value)}
     return [f"{name} is {value}: {exact if value > 0 else reason}" for name, value in broken.items()]
-
-
-@contextmanager
-def _undisturbed(model: "ImageGenerator", ema: bool, device: torch.device) -> Iterator[None]:
-    """Evaluation mode, averaged weights, float32, no gradients; afterwards training goes on as if it had not been."""
-    training = [module for module in model.modules() if module.training]
-    with ExitStack() as stack:
-        stack.enter_context(preserved_rng())
-        stack.enter_context(torch.no_grad())
-        stack.enter_context(torch.autocast(device.type, enabled=False))
-        stack.enter_context(model.averaged_weights() if ema else nullcontext())
-        model.eval()
-        try:
-            yield
-        finally:
-            for module in training:
-                module.training = True
 
 
 def _versions() -> dict[str, str]:

@@ -93,7 +93,7 @@ def main() -> None:
     medians = {name: statistics.median(values) for name, values in speeds.items()}
     best = max("0", "2", key=medians.__getitem__)
     report = {
-        "benchmark": "data",
+        "bench": "data",
         "images_per_second": round(medians["ours"]),
         "torchvision_images_per_second": round(medians[best]),
         "torchvision_workers": int(best),

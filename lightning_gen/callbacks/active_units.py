@@ -3,9 +3,10 @@
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from lightning_gen.callbacks.interval import looking_at
 from lightning_gen.capabilities import Encodes
 from lightning_gen.image_generator import ImageGenerator
+from lightning_gen.randomness import seed_all
+from lightning_gen.undisturbed import undisturbed
 
 
 class ActiveUnits(Callback):
@@ -21,7 +22,8 @@ class ActiveUnits(Callback):
         """Encode the validation images, as one rank sees them."""
         if not isinstance(model, Encodes):
             return
-        with looking_at(model, "active units", model.seed):
+        with undisturbed(model):
+            seed_all("active units", model.seed)
             batches = trainer.datamodule.batches("val", model.device, limit=1000)
             latents = torch.cat([model.encode(batch.images, batch.labels) for batch in batches])
         active = int((latents.var(dim=0) > self.threshold).sum())

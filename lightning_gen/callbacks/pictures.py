@@ -7,10 +7,12 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from lightning_gen.callbacks.interval import crossed, looking_at
+from lightning_gen.callbacks.interval import crossed
 from lightning_gen.capabilities import Reconstructs
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.images import grid, save_png
+from lightning_gen.randomness import seed_all
+from lightning_gen.undisturbed import undisturbed
 
 
 class Pictures(Callback):
@@ -38,7 +40,8 @@ class Pictures(Callback):
     @rank_zero_only
     def _draw(self, trainer: Trainer, model: ImageGenerator) -> None:
         path = self.folder / f"{self.name}_{model.images_seen:010d}.png"
-        with looking_at(model, "pictures", model.seed):
+        with undisturbed(model):
+            seed_all("pictures", model.seed)
             picture = self.picture(trainer, model)
         if picture is None:
             return

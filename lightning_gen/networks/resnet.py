@@ -34,6 +34,17 @@ class ResidualBlock(nn.Module):
         return self.skip(maps) + self.residual(maps)
 
 
+def residual_levels(
+    channels: list[int], depth: int, activation: Activation, normalization: Normalization
+) -> nn.ModuleList:
+    """For each entry of `channels` a sequence of `depth` blocks, from the entry before to it."""
+    levels = nn.ModuleList()
+    for before, after in zip(channels[:1] + channels, channels, strict=False):
+        widths_in = [before] + [after] * (depth - 1)
+        levels.append(nn.Sequential(*(ResidualBlock(n, after, activation, normalization) for n in widths_in)))
+    return levels
+
+
 class ResNetEncoder(nn.Module):
     """Images `(B, C, H, W)` of any size to vectors `(B, out_dim)`: `depth` blocks a level, average pooling between."""
 
@@ -53,15 +64,8 @@ class ResNetEncoder(nn.Module):
         sizes = pyramid(height, image_width)
         levels = widths(width, len(sizes), largest)
         self.stem = nn.Conv2d(channels, levels[0], 3, padding=1)
-        self.levels = nn.ModuleList()
-        channels = levels[0]
-        for out_channels in levels:
-            blocks = [
-                ResidualBlock(channels if i == 0 else out_channels, out_channels, activation, normalization)
-                for i in range(depth)
-            ]
-            self.levels.append(nn.Sequential(*blocks))
-            channels = out_channels
+        self.levels = residual_levels(levels, depth, activation, normalization)
+        channels = levels[-1]
         self.head = nn.Sequential(
             normalization_layer(normalization, channels),
             activation_layer(activation),
@@ -96,15 +100,8 @@ class ResNetDecoder(nn.Module):
         levels = widths(width, len(self.sizes), largest)[::-1]
         self.start = (levels[0], *self.sizes[0])
         self.stem = nn.Linear(in_dim, levels[0] * self.sizes[0][0] * self.sizes[0][1])
-        self.levels = nn.ModuleList()
-        channels = levels[0]
-        for level_channels in levels:
-            blocks = [
-                ResidualBlock(channels if i == 0 else level_channels, level_channels, activation, normalization)
-                for i in range(depth)
-            ]
-            self.levels.append(nn.Sequential(*blocks))
-            channels = level_channels
+        self.levels = residual_levels(levels, depth, activation, normalization)
+        channels = levels[-1]
         self.out = nn.Sequential(
             normalization_layer(normalization, channels),
             activation_layer(activation),

@@ -1,0 +1,29 @@
+"""Looking at a model without leaving traces in its training."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+from lightning_gen.randomness import preserved_rng
+
+if TYPE_CHECKING:
+    from lightning_gen.image_generator import ImageGenerator
+
+
+@contextmanager
+def undisturbed(model: "ImageGenerator", ema: bool = True) -> Iterator[None]:
+    """Evaluation mode, averaged weights if `ema`, float32, no gradients; afterwards all is as it was."""
+    training = [module for module in model.modules() if module.training]
+    with ExitStack() as stack:
+        stack.enter_context(preserved_rng())
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(torch.autocast(model.device.type, enabled=False))
+        stack.enter_context(model.averaged_weights(ema))
+        model.eval()
+        try:
+            yield
+        finally:
+            for module in training:
+                module.training = True
