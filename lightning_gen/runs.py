@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import weakref
 from pathlib import Path
 from typing import IO
 
@@ -54,6 +55,8 @@ class Run:
 
     def release(self) -> None:
         """Give the folder back; one that never came to hold a run is removed, if nothing else is in it."""
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
         self._lock.close()
         if not self.config_file.exists():
             for name in (".lock", "log.txt", "wandb_id.txt"):
@@ -63,8 +66,14 @@ class Run:
                 self.folder.rmdir()
 
 
+_held: weakref.WeakSet[IO[str]] = weakref.WeakSet()
+# A forked data worker would share the lock, and outlive a killed run by seconds.
+os.register_at_fork(after_in_child=lambda: [file.close() for file in _held])
+
+
 def _lock(path: Path) -> IO[str]:
     file = open(path, "w")  # noqa: SIM115 (held open as long as the claim)
+    _held.add(file)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

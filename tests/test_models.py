@@ -43,3 +43,8 @@ def test_network(kind: str, normalization: str):
 
 def test_accumulation_and_clipping_and_calls_of_several_steps():
     check_model("vae", "model.accumulate=2", "model.gradient_clip=1.0", "trainer.steps_per_call=2", *SMALL)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_streamed_data(workers: int):
+    check_model("vae", "data.in_memory=false", f"data.num_workers={workers}", "data/augment=[flip]", *SMALL)

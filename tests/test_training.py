@@ -274,6 +274,24 @@ def test_a_folder_in_use(tmp_path, capsys):
     run(tmp_path / "run", images=8)
 
 
+def test_a_forked_child_does_not_keep_the_folder(tmp_path):
+    script = (
+        "import os, signal, sys, time; from lightning_gen.runs import Run; Run(sys.argv[1]).claim()\n"
+        "if os.fork() == 0: time.sleep(60)\n"
+        "print('claimed', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "run")], stdout=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        assert process.stdout.readline() == b"claimed\n"
+        process.kill()
+        process.wait()
+        run(tmp_path / "run", images=8)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
 def test_refused_before_training_leaves_no_folder(tmp_path, capsys):
     folder = tmp_path / "run"
     assert "data.batch_size=65" in refused(capsys, *TINY, f"run_dir={folder}", "data.batch_size=65")
