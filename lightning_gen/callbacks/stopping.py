@@ -1,5 +1,6 @@
 """Ends a run at its number of images, or when a user or a scheduler asks, always at a state that resumes exactly."""
 
+import logging
 import signal
 import threading
 
@@ -8,6 +9,8 @@ from lightning.pytorch import Callback, Trainer
 
 from lightning_gen.callbacks.last_checkpoint import LastCheckpoint
 from lightning_gen.image_generator import ImageGenerator
+
+log = logging.getLogger("lightning_gen")
 
 
 class Interrupted(Exception):
@@ -47,6 +50,8 @@ class Stopping(Callback):
     def _receive(self, number: int, frame) -> None:
         if self.received and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if number == signal.SIGINT:
+            log.info("stopping after this step; Ctrl-C again stops at once, without saving")
         self.received = number
 
     def on_train_batch_end(self, trainer: Trainer, model: ImageGenerator, outputs, batch, batch_idx: int) -> None:
