@@ -1,4 +1,4 @@
-"""Kills a run with SIGKILL at random moments, resumes it each time, and compares its end with an undisturbed run.
+"""Kills runs with SIGKILL at random moments, resumes them each time, and compares their ends with an undisturbed run.
 
 `python scripts/kill_test.py [kills] [key=value ...]` prints one JSON line.
 """
@@ -24,8 +24,8 @@ SMALL = [
 
 def command(folder: Path, overrides: list[str]) -> list[str]:
     """Start the run in `folder`, or go on with it."""
-    resume = ["resume=true"] if (folder / "config.yaml").exists() else SMALL + overrides
-    return [sys.executable, "-m", "lightning_gen", "train", f"run_dir={folder}", *resume]
+    how = ["resume=true"] if (folder / "config.yaml").exists() else overrides
+    return [sys.executable, "-m", "lightning_gen", "train", f"run_dir={folder}", *how]
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -33,33 +33,46 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
+def run_for(folder: Path, overrides: list[str], moment: float | None = None) -> bool:
+    """Run or go on with the run in `folder`; whether it was killed, at `moment` seconds, before its end."""
+    run = subprocess.Popen(command(folder, overrides), stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        run.wait(moment)
+    except subprocess.TimeoutExpired:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+        return True
+    if run.returncode:
+        sys.exit(f"the run ended with status {run.returncode}")
+    return False
+
+
 def main(kills: int = 20, *overrides: str) -> None:
-    """Run, kill, resume, compare."""
+    """Kill runs until there have been `kills` kills, a new run after each that got to its end; compare all ends."""
+    overrides = SMALL + list(overrides)
     with tempfile.TemporaryDirectory() as root:
-        straight, disturbed = Path(root, "straight"), Path(root, "disturbed")
+        straight = Path(root, "straight")
         start = time.monotonic()
-        subprocess.run(command(straight, list(overrides)), check=True, stdout=subprocess.DEVNULL)
+        run_for(straight, overrides)
         seconds = time.monotonic() - start
         chance = random.Random(0)
-        moments = []
-        for _ in range(kills):
-            run = subprocess.Popen(
-                command(disturbed, list(overrides)), stdout=subprocess.DEVNULL, start_new_session=True
-            )
-            moment = chance.uniform(0.1, 0.9) * seconds
-            try:
-                run.wait(moment)
-                assert run.returncode == 0, f"the resumed run failed with status {run.returncode}"
-            except subprocess.TimeoutExpired:
-                os.killpg(run.pid, signal.SIGKILL)
-                run.wait()
-            moments.append(round(moment, 1))
-        subprocess.run(command(disturbed, list(overrides)), check=True, stdout=subprocess.DEVNULL)
-        one, other = weights(straight), weights(disturbed)
-        equal = one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-        rows = [(folder / "metrics.csv").read_text().count("\n") for folder in (straight, disturbed)]
-    print(json.dumps({"bench": "kill", "kills": kills, "seconds": moments, "bit_identical": equal, "csv_rows": rows}))
-    sys.exit(not equal)
+        runs, moments = [Path(root, "0")], []
+        while len(moments) < kills:
+            moment = chance.uniform(0.2, 1.0) * seconds
+            if run_for(runs[-1], overrides, moment):
+                moments.append(round(moment, 1))
+            else:
+                runs.append(Path(root, str(len(runs))))
+        run_for(runs[-1], overrides)
+        expected, rows = weights(straight), (straight / "metrics.csv").read_text().count("\n")
+        equal = [
+            expected.keys() == (other := weights(run)).keys()
+            and all(torch.equal(expected[name], other[name]) for name in expected)
+            and (run / "metrics.csv").read_text().count("\n") == rows
+            for run in runs
+        ]
+    print(json.dumps({"bench": "kill", "killed_at": moments, "runs": len(runs), "bit_identical": sum(equal)}))
+    sys.exit(not all(equal))
 
 
 if __name__ == "__main__":
