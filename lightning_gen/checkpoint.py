@@ -68,13 +68,14 @@ def read_checkpoint(path: str | Path, key: str = "checkpoint") -> dict[str, Any]
 
 
 def checkpoint_of(path: str | Path, key: str = "checkpoint") -> Path:
-    """The checkpoint file that `path` means: itself, or for a run's folder its best, else its last one."""
+    """The checkpoint file that `path` means: itself, or for a run's folder its best (to resume: its last) one."""
     path = Path(path)
     if not path.is_dir():
         return path
-    for candidate in (path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt"):
-        if candidate.is_file():
-            return candidate
+    names = ("last.ckpt", "best.ckpt") if key == "resume" else ("best.ckpt", "last.ckpt")
+    for name in names:
+        if (path / "checkpoints" / name).is_file():
+            return path / "checkpoints" / name
     raise UserError(f"{key}={path}: a folder without checkpoints/best.ckpt or checkpoints/last.ckpt")
 
 

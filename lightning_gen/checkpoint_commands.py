@@ -42,4 +42,6 @@ def choose_device(name: str) -> torch.device:
     there = accelerator is not None and device.type == accelerator.type
     if device.type != "cpu" and not (there and (device.index or 0) < torch.accelerator.device_count()):
         raise UserError(f"device={name}: not on this machine, give device={accelerator or 'cpu'} or device=auto")
+    if device.index is not None and device.type != "cpu":
+        torch.accelerator.set_device_index(device.index)  # the generators that are seeded are the current device's
     return device

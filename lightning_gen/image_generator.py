@@ -118,11 +118,16 @@ class ImageGenerator(LightningModule):
 
     def configure_optimizers(self) -> list[Optimizer]:
         """The optimizers, in the order of their steppers."""
-        trained = [p for name, p in self.named_parameters() if p.requires_grad]
+        trained = [p for p in self.parameters() if p.requires_grad]
         optimizers = [self.make_optimizer(trained)]
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         self.steppers = [Stepper(o, self.gradient_clip, self.schedule, scaler) for o in optimizers]
         return optimizers
+
+    def on_train_start(self) -> None:
+        """After a checkpoint is loaded, before the first step."""
+        for stepper in self.steppers:
+            stepper.apply_settings()
 
     def training_step(self, batches: list[Batch], batch_idx: int) -> None:
         """One optimizer step for each of `batches`: Lightning's cost per call is shared by as many as there are."""

@@ -44,7 +44,7 @@ class CSV(Logger):
     def log_metrics(self, metrics: dict[str, float], step: int) -> None:
         """Append a row."""
         if self._columns is None:
-            self._open(step)
+            self.rewind(step)
         new = [name for name in metrics if name not in self._columns]
         if new or not self.path.exists():
             rows = self._rows()
@@ -54,13 +54,14 @@ class CSV(Logger):
             row = {name: f"{value:.7g}" for name, value in metrics.items()}
             csv.DictWriter(file, self._columns).writerow({"images": step, **row})
 
-    def _open(self, step: int) -> None:
+    @rank_zero_only
+    def rewind(self, images_seen: int) -> None:
+        """Go back to a checkpoint at `images_seen`: what was logged after it is about to be logged again."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # A resumed run goes back to its checkpoint: what was logged from there on is about to be logged again.
         rows = self._rows()
         self._columns = list(rows[0]) if rows else ["images"]
         if self.path.exists():
-            self._rewrite([row for row in rows if int(row["images"]) < step])
+            self._rewrite([row for row in rows if int(row["images"]) <= images_seen])
 
     def _rows(self) -> list[dict[str, str]]:
         if not self.path.exists():
@@ -119,7 +120,7 @@ class Wandb(WandbLogger):
         os.environ.setdefault("WANDB_SILENT", "true")
         run_id = id_file.read_text() if id_file.exists() else None
         super().__init__(name=name, save_dir=folder, project=project, offline=offline, id=run_id, **settings)
-        del self._wandb_init["anonymous"]  # wandb warns of it, even if it is None
+        self._wandb_init.pop("anonymous", None)  # wandb warns of it, even if it is None
 
     def open(self) -> None:
         """Start the run. UserError without an account, which is better known before training."""

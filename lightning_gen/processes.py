@@ -58,7 +58,7 @@ def _objective(config: "DictConfig") -> float | None:
     if not config.get("objective") or not config.get("run_dir"):
         return None
     path = Path(config.run_dir, "evaluation.json")
-    return json.loads(path.read_text())["scores"].get(config.objective) if path.is_file() else None
+    return json.loads(path.read_text())[-1]["scores"].get(config.objective) if path.is_file() else None
 
 
 @contextmanager

@@ -35,6 +35,8 @@ class Start:
 
 def start_of(config: DictConfig, overrides: Sequence[str] = ()) -> Start:
     """Read `resume` and `init_from` of a composed config; `overrides` are those of the command line."""
+    if _requeued(config):
+        return _continue(config, overrides)
     if config.resume and config.init_from:
         raise UserError(f"init_from={config.init_from}: can't be used with resume={config.resume}; use one of them")
     if config.init_from:
@@ -45,7 +47,7 @@ def start_of(config: DictConfig, overrides: Sequence[str] = ()) -> Start:
         path = checkpoint_of(config.resume, key="resume")
         saved = OmegaConf.create(read_checkpoint(path, key="resume")[KEY]["config"])
         return Start(_merged(config, saved, overrides), state=path)
-    if config.resume or _requeued(config):
+    if config.resume:
         return _continue(config, overrides)
     return Start(config)
 
@@ -55,8 +57,9 @@ def _continue(config: DictConfig, overrides: Sequence[str]) -> Start:
     if not folder.is_dir() or not (folder / "config.yaml").is_file():
         raise UserError(f"run_dir={folder}: no run to resume there; resume=true needs run_dir=PATH of a run's folder")
     saved = OmegaConf.load(folder / "config.yaml")
-    last = folder / "checkpoints" / "last.ckpt"  # absent if the run ended before its first checkpoint
-    return Start(_merged(config, saved, overrides), in_place=True, state=last if last.is_file() else None)
+    kept = [folder / "checkpoints" / name for name in ("last.ckpt", "best.ckpt")]
+    state = next((path for path in kept if path.is_file()), None)  # none if it ended before its first checkpoint
+    return Start(_merged(config, saved, overrides), in_place=True, state=state)
 
 
 def _requeued(config: DictConfig) -> bool:

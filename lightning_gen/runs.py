@@ -38,6 +38,7 @@ class Run:
         Raises UserError if another process has it, or if it can't be written.
         """
         try:
+            self._found = set(os.listdir(self.folder)) if self.folder.is_dir() else set()
             (self.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.folder / ".lock")
         except BlockingIOError:
@@ -54,16 +55,17 @@ class Run:
         atomic_write(self.config_file, OmegaConf.to_yaml(config, resolve=True))
 
     def release(self) -> None:
-        """Give the folder back; one that never came to hold a run is removed, if nothing else is in it."""
+        """Give the folder back; what was made for a run that never came to be is removed."""
+        if not self.config_file.exists():
+            for name in {".lock", "log.txt", "wandb_id.txt"} - self._found:
+                (self.folder / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # not empty: a user's, or another process's
+                if "checkpoints" not in self._found:
+                    (self.folder / "checkpoints").rmdir()
+                self.folder.rmdir()
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(self._lock, fcntl.LOCK_UN)
         self._lock.close()
-        if not self.config_file.exists():
-            for name in (".lock", "log.txt", "wandb_id.txt"):
-                (self.folder / name).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                (self.folder / "checkpoints").rmdir()
-                self.folder.rmdir()
 
 
 _held: weakref.WeakSet[IO[str]] = weakref.WeakSet()

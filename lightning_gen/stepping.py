@@ -34,6 +34,14 @@ class Stepper:
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
+        self._settings = [
+            {key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups
+        ]
+
+    def apply_settings(self) -> None:
+        """Set learning rate, betas and the like as configured: a checkpoint's would override those of the config."""
+        for group, settings in zip(self.optimizer.param_groups, self._settings, strict=True):
+            group.update(settings)
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of `loss`."""

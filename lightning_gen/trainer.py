@@ -55,6 +55,8 @@ class Trainer(LightningTrainer):
         for key, ours in MOVED.items():
             if lightning.get(key) is not None:
                 raise UserError(f"trainer.{key}: has no effect under manual optimization; use {ours}")
+        if str(lightning.get("precision", "")) in ("64", "64-true", "16-true", "bf16-true"):
+            raise UserError(f"trainer.precision={lightning['precision']}: use 32-true, bf16-mixed or 16-mixed")
         self.max_images = max_epochs * images_per_epoch if max_epochs else max_images
         self.steps_per_call = steps_per_call
         self.channels_last = channels_last

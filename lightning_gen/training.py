@@ -1,5 +1,6 @@
 """`lightning-gen train`: from a composed config to a trained, scored and sampled model in one run folder."""
 
+import errno
 import logging
 import os
 import sys
@@ -15,13 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 from lightning_gen.build import build_data, build_model
 from lightning_gen.callbacks.last_checkpoint import LastCheckpoint
 from lightning_gen.callbacks.stopping import Interrupted, Stopping
-from lightning_gen.checkpoint import KEY, load_weights, provenance, read_checkpoint
+from lightning_gen.checkpoint import load_weights, provenance, read_checkpoint
 from lightning_gen.config import check, instantiate
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation import build_extractor, build_metrics, evaluate, print_table, save_evaluation
 from lightning_gen.image_generator import ImageGenerator
-from lightning_gen.resuming import start_of
+from lightning_gen.resuming import Start, start_of
 from lightning_gen.runs import Run
 from lightning_gen.trainer import Trainer, check_accelerator
 
@@ -41,8 +42,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, Any]:
     torch.manual_seed(config.seed)  # initial weights
     data = build_data(config.data)
     model = build_model(config.model, data.image_shape, data.num_classes)
-    if start.weights:
-        load_weights(model, read_checkpoint(start.weights, "init_from")["state_dict"], f"init_from={start.weights}")
+    seen = _load(model, start)
     plain = OmegaConf.to_container(config, resolve=True)
     model.provenance = provenance(plain, data)
     model.seed = data.run_seed = config.seed
@@ -51,10 +51,30 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, Any]:
         if run:
             run.save_config(config)
         for logger in trainer.loggers:
+            if start.in_place and hasattr(logger, "rewind"):
+                logger.rewind(seen)
+        for logger in trainer.loggers:
             logger.log_hyperparams(plain)
         _describe(model, data, trainer, config)
-        _fit(trainer, model, data, start.state, config.run_dir)
+        if start.state and trainer.max_images is not None and seen >= trainer.max_images:
+            of = f"{seen:,} of {trainer.max_images:,}"
+            log.info("nothing to train: %s images seen; raise trainer.max_images", of)
+        else:
+            _fit(trainer, model, data, start.state, config.run_dir)
         return _score(model, data, metrics, extractor, trainer, config)
+
+
+def _load(model: ImageGenerator, start: Start) -> int:
+    """Load the weights a run starts from, and return the images they have seen: what doesn't fit is told at once."""
+    path, key = (start.weights, "init_from") if start.weights else (start.state, "resume")
+    if path is None:
+        return 0
+    content = read_checkpoint(path, key)
+    load_weights(model, content["state_dict"], f"{key}={path}")
+    if start.weights:
+        return 0
+    model.on_load_checkpoint(content)
+    return model.images_seen
 
 
 @contextmanager
@@ -105,8 +125,6 @@ def build_trainer(config: DictConfig, data: ImageData, loggers: Sequence[Any]) -
 def _fit(trainer: Trainer, model: ImageGenerator, data: ImageData, state: Path | None, run_dir: str) -> None:
     if trainer.channels_last:
         model.to(memory_format=torch.channels_last)
-    if state and _is_over(trainer, model, state):
-        return
     try:
         trainer.fit(model, datamodule=data, ckpt_path=state)
     except Interrupted as stop:
@@ -115,22 +133,12 @@ def _fit(trainer: Trainer, model: ImageGenerator, data: ImageData, state: Path |
         log.info("stopped by %s at %s images; %s", stop, f"{model.images_seen:,}", how)
         sys.exit(128 + stop.signal_number)
     except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
         raise UserError(
-            f"run_dir={run_dir}: {error.strerror or error}: {error.filename or 'while saving'}; "
-            "what was saved before is kept: make room, then go on with resume=true"
+            f"run_dir={run_dir}: {error.strerror}; what was saved before is kept: "
+            "make room, then go on with resume=true"
         ) from error
-
-
-def _is_over(trainer: Trainer, model: ImageGenerator, state: Path) -> bool:
-    """Whether the run had ended; then its weights are loaded, to be scored."""
-    content = read_checkpoint(state, "resume")
-    seen = content[KEY]["images_seen"]
-    if trainer.max_images is None or seen < trainer.max_images:
-        return False
-    log.info("nothing to train: %s of %s images seen; raise trainer.max_images", f"{seen:,}", f"{trainer.max_images:,}")
-    load_weights(model, content["state_dict"], f"resume={state}")
-    model.on_load_checkpoint(content)
-    return True
 
 
 def _score(

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 def undisturbed(model: "ImageGenerator", ema: bool = True) -> Iterator[None]:
     """Evaluation mode, averaged weights if `ema`, float32, no gradients; afterwards all is as it was."""
     training = [module for module in model.modules() if module.training]
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")  # trainer=gpu trains with TensorFloat-32
     with ExitStack() as stack:
         stack.enter_context(preserved_rng())
         stack.enter_context(torch.no_grad())
@@ -25,5 +27,6 @@ def undisturbed(model: "ImageGenerator", ema: bool = True) -> Iterator[None]:
         try:
             yield
         finally:
+            torch.set_float32_matmul_precision(precision)
             for module in training:
                 module.training = True

@@ -80,11 +80,13 @@ def ours(config, model, data, warm_up: int, steps: int) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         config = config.copy()
         config.logger.csv.folder = folder
-        config.run_dir = config.callbacks.last.folder = config.callbacks.best.dirpath = folder
+        config.run_dir = folder
         config.trainer.max_images = (warm_up + steps + 64) * data.batch_size
         config.trainer.validate_every_images = 10**9
         for name in ("sample_grid", "reconstructions", "last"):
-            config.callbacks[name].update({"every_images": 10**9, "folder": folder})
+            config.callbacks[name].every_images = 10**9
+        for name in ("sample_grid", "reconstructions", "last", "best"):
+            config.callbacks[name].folder = folder
         trainer = build_trainer(config, data, [instantiate(config.logger.csv)])
         trainer.callbacks.insert(0, stopwatch)
         trainer.fit(model, datamodule=data)

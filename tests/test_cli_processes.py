@@ -112,6 +112,6 @@ def test_a_relaunched_rank_speaks_when_rank_0_lives_on(monkeypatch):
 def test_objective_of_a_sweep(tmp_path):
     config = OmegaConf.create({"run_dir": str(tmp_path), "objective": "kid"})
     assert processes._objective(config) is None
-    (tmp_path / "evaluation.json").write_text('{"scores": {"kid": 0.5}}')
+    (tmp_path / "evaluation.json").write_text('[{"scores": {"kid": 0.5}}]')
     assert processes._objective(config) == 0.5
     assert processes._objective(OmegaConf.create({"run_dir": str(tmp_path)})) is None

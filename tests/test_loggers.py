@@ -26,8 +26,10 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def log(folder: Path, *records: tuple[int, dict[str, float]]) -> CSV:
+def log(folder: Path, *records: tuple[int, dict[str, float]], resumed_at: int | None = None) -> CSV:
     logger = CSV(str(folder))
+    if resumed_at is not None:
+        logger.rewind(resumed_at)
     for step, metrics in records:
         logger.log_metrics(metrics, step)
     return logger
@@ -56,13 +58,13 @@ class TestCSV:
     @pytest.mark.parametrize(("step", "kept"), [(1, []), (3, ["1", "2"]), (5, ["1", "2", "3", "4"])])
     def test_a_resumed_run_drops_what_it_logs_again(self, tmp_path, step, kept):
         log(tmp_path, *((n, {"a": n}) for n in (1, 2, 3, 4)))
-        log(tmp_path, (step, {"a": 50}), (step, {"a": 60}))
+        log(tmp_path, (step, {"a": 50}), (step, {"a": 60}), resumed_at=step - 1)
         assert [row["images"] for row in rows(tmp_path)] == [*kept, str(step), str(step)]
         assert [row["a"] for row in rows(tmp_path)][-2:] == ["50", "60"]
 
     def test_a_resumed_run_may_log_other_terms(self, tmp_path):
         log(tmp_path, (1, {"a": 1}), (2, {"a": 2}))
-        log(tmp_path, (2, {"b": 7}))
+        log(tmp_path, (2, {"b": 7}), resumed_at=1)
         assert rows(tmp_path) == [{"images": "1", "a": "1", "b": ""}, {"images": "2", "a": "", "b": "7"}]
 
     @pytest.mark.parametrize("cut", range(1, 15))

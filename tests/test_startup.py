@@ -1,8 +1,8 @@
 """The command answers before anything heavy is imported."""
 
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 from fake_plugins import ROOT
@@ -29,9 +29,10 @@ def test_nothing_heavy_is_imported(arguments, tmp_path):
 @pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"]])
 def test_answers_at_once(arguments, tmp_path):
     seconds = []
-    for _ in range(4):  # other tests may be running: the best counts
-        start = time.perf_counter()
+    for _ in range(4):  # processor time, and the best of it: other tests may be running
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, ROOT / "train.py", *arguments], cwd=tmp_path, check=True, capture_output=True)
-        seconds.append(time.perf_counter() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(seconds) < 0.9
     assert not list(tmp_path.iterdir())

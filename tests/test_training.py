@@ -161,15 +161,60 @@ def test_continuing_an_ended_run_only_scores(tmp_path, capsys):
     resume(folder)
     assert "nothing to train: 64 of 64 images seen" in capsys.readouterr().out
     assert (folder / "checkpoints" / "last.ckpt").read_bytes() == before
+    shown = [row["images"] for row in rows(folder) if row["train/loss"] or row["val/loss"]]
+    assert shown == ["16", "32", "32", "48", "64", "64"]  # scoring again loses nothing
     first, second = json.loads((folder / "evaluation.json").read_text())
     assert first["scores"] == pytest.approx(second["scores"])
 
 
 def test_a_run_folder_can_be_moved(tmp_path):
-    run(tmp_path / "here", images=32).rename(tmp_path / "there")
-    folder = resume(tmp_path / "there", "trainer.max_images=64")
-    assert state(folder)["lightning_gen"]["images_seen"] == 64
+    # The first validation is the best one, and stays so.
+    run(tmp_path / "here", "callbacks.best.mode=max", "model.optimizer.lr=1e-2", images=64).rename(tmp_path / "there")
+    folder = resume(tmp_path / "there", "trainer.max_images=128")
+    assert state(folder)["lightning_gen"]["images_seen"] == 128
+    assert state(folder, "best")["lightning_gen"]["images_seen"] == 32
     assert not (tmp_path / "here").exists()
+
+
+def test_optimizer_settings_can_be_changed_on_resuming(tmp_path):
+    folder = run(tmp_path / "run", images=32)
+    before = state(folder)["state_dict"]["decoder.out.weight"]
+    resume(folder, "trainer.max_images=64", "model.optimizer.lr=0")
+    assert torch.equal(before, state(folder)["state_dict"]["decoder.out.weight"])
+
+
+def test_a_resume_that_fails_leaves_the_run_as_it_was(tmp_path, capsys):
+    folder = run(tmp_path / "run", images=32)
+    before = (folder / "config.yaml").read_bytes()
+    error = refused(capsys, f"run_dir={folder}", "resume=true", "model.latent_dim=5", "trainer.max_images=64")
+    assert "tensors don't fit this model" in error
+    assert (folder / "config.yaml").read_bytes() == before
+    resume(folder, "trainer.max_images=64")
+
+
+def test_without_the_last_checkpoint_the_best_is_resumed(tmp_path):
+    straight, folder = run(tmp_path / "straight", images=96), run(tmp_path / "run", images=64)
+    (folder / "checkpoints" / "last.ckpt").unlink()
+    assert same_weights(straight, resume(folder, "trainer.max_images=96"))
+
+
+def test_a_signal_on_a_validation_step_waits_for_the_validation(tmp_path):
+    from lightning_gen.callbacks.stopping import Stopping
+
+    original, sent = Stopping.on_train_batch_end, []
+
+    def signalled(self, trainer, model, *args):
+        if model.images_seen == 32 and not sent:
+            sent.append(os.kill(os.getpid(), signal.SIGTERM))
+        original(self, trainer, model, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stopping, "on_train_batch_end", signalled)
+        with pytest.raises(SystemExit):
+            run(tmp_path / "run")
+    assert [row["images"] for row in rows(tmp_path / "run") if row["val/loss"]] == ["32"]
+    assert state(tmp_path / "run")["lightning_gen"]["images_seen"] == 32
+    assert same_weights(run(tmp_path / "straight"), resume(tmp_path / "run"))
 
 
 def test_hotstart_takes_the_whole_state_to_a_new_folder(tmp_path):
@@ -274,6 +319,13 @@ def test_a_folder_in_use(tmp_path, capsys):
     run(tmp_path / "run", images=8)
 
 
+def test_files_that_were_there_stay(tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "log.txt").write_text("mine")
+    refused(capsys, *TINY, f"run_dir={tmp_path / 'run'}", "data.batch_size=65")
+    assert [(path.name, path.read_text()) for path in (tmp_path / "run").iterdir()] == [("log.txt", "mine")]
+
+
 def test_a_forked_child_does_not_keep_the_folder(tmp_path):
     script = (
         "import os, signal, sys, time; from lightning_gen.runs import Run; Run(sys.argv[1]).claim()\n"
@@ -307,6 +359,7 @@ def test_refused_before_training_leaves_no_folder(tmp_path, capsys):
         (["init_from=nowhere.ckpt"], "init_from=nowhere.ckpt: no such file"),
         (["init_from=a.ckpt", "resume=b.ckpt"], "use one of them"),
         (["+trainer.gradient_clip_val=1"], "use model.gradient_clip"),
+        (["trainer.precision=bf16-true"], "use 32-true, bf16-mixed or 16-mixed"),
         (["+trainer.accumulate_grad_batches=2"], "use model.accumulate"),
         (["model.compile=[encodr]"], "no such part"),
         (["+data.num_classes=null", "model.conditional=true"], "the data has no labels"),

@@ -1,6 +1,13 @@
 """Intervals counted in images."""
 
+from lightning.pytorch import Trainer
+
 from lightning_gen.image_generator import ImageGenerator
+
+
+def validates(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether a validation follows this call: what must come after it waits for `on_validation_end`."""
+    return trainer.enable_validation and (batch_idx + 1) % trainer.val_check_batch == 0
 
 
 def crossed(model: ImageGenerator, every: int) -> bool:

@@ -6,7 +6,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from lightning_gen.callbacks.finite_guard import all_finite, diverged
-from lightning_gen.callbacks.interval import crossed
+from lightning_gen.callbacks.interval import crossed, validates
 from lightning_gen.image_generator import ImageGenerator
 
 
@@ -22,8 +22,7 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_batch_end(self, trainer: Trainer, model: ImageGenerator, outputs, batch, batch_idx: int) -> None:
         """Save if the interval is over and no validation follows this step."""
-        validates = (batch_idx + 1) % trainer.val_check_batch == 0
-        if crossed(model, self.every_images) and not validates:
+        if crossed(model, self.every_images) and not validates(trainer, batch_idx):
             self.save(trainer, model)
 
     def on_validation_end(self, trainer: Trainer, model: ImageGenerator) -> None:

@@ -7,6 +7,7 @@ import threading
 import torch
 from lightning.pytorch import Callback, Trainer
 
+from lightning_gen.callbacks.interval import validates
 from lightning_gen.callbacks.last_checkpoint import LastCheckpoint
 from lightning_gen.image_generator import ImageGenerator
 
@@ -26,7 +27,7 @@ class Stopping(Callback):
 
     On Ctrl-C, SIGTERM (preemption) or SIGUSR1 (a scheduler's warning): finish the step, save, raise Interrupted.
 
-    A second Ctrl-C stops at once. Ranks agree on the step by a reduction every `agree_every` batches.
+    A second Ctrl-C stops at once. Ranks agree on the step by a reduction every `agree_every` steps.
     """
 
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -38,6 +39,8 @@ class Stopping(Callback):
 
     def on_train_start(self, trainer: Trainer, model: ImageGenerator) -> None:
         """Take over the signals, after Lightning has set its own handlers."""
+        # Lightning reads back from the device before each step whether a rank got SIGTERM; ranks agree here.
+        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._receive) for number in self.signals}
 
@@ -59,12 +62,21 @@ class Stopping(Callback):
         if trainer.max_images is not None and model.images_seen >= trainer.max_images:
             trainer.should_stop = True
         if trainer.world_size > 1:
-            if (batch_idx + 1) % self.agree_every:
+            if (batch_idx + 1) % max(1, self.agree_every // trainer.steps_per_call):
                 return
             asked = torch.tensor(self.received, device=model.device)
             torch.distributed.all_reduce(asked, op=torch.distributed.ReduceOp.MAX)
             self.received = int(asked)
+        if self.received and not validates(trainer, batch_idx):
+            self._stop(trainer, model)
+
+    def on_validation_end(self, trainer: Trainer, model: ImageGenerator) -> None:
+        """Stop now if it was put off, so that resuming doesn't skip this validation."""
         if self.received:
+            self._stop(trainer, model)
+
+    def _stop(self, trainer: Trainer, model: ImageGenerator) -> None:
+        if not trainer.should_stop:
             for callback in trainer.checkpoint_callbacks:
                 if isinstance(callback, LastCheckpoint):
                     callback.save(trainer, model)

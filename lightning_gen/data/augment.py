@@ -120,8 +120,8 @@ def _grey(images: Tensor) -> Tensor:
     """Luma `(B, 1, H, W)` of colour images (ITU-R BT.601); the first channel of others."""
     if images.shape[1] < 3:
         return images[:, :1]
-    weights = images.new_tensor([0.299, 0.587, 0.114])
-    return torch.einsum("bchw,c->bhw", images[:, :3], weights)[:, None]
+    red, green, blue = images[:, :3].split(1, dim=1)
+    return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
 class Affine:

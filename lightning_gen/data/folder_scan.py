@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from lightning_gen.data.decode import UNREADABLE, bit_depth, header, reason, with_channels
+from lightning_gen.data.decode import UNREADABLE, bit_depth, header, reason
 from lightning_gen.errors import UserError
 from lightning_gen.suggestions import closest
 
@@ -81,7 +81,7 @@ def decode_errors(root: Path, paths: list[Path], num_threads: int) -> dict[Path,
     def decode(path: Path) -> str | None:
         try:
             with Image.open(root / path) as image:
-                with_channels(image, 3)
+                image.load()
         except UNREADABLE as error:
             return reason(error)
         return None

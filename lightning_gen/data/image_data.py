@@ -121,6 +121,8 @@ class ImageData(LightningDataModule):
                 f"data.batch_size={size}: data={self.name} has only {images} training images, "
                 f"set data.batch_size={max(1, images)} or less"
             )
+        if 0 < self.num_images["val"] < processes:
+            raise UserError(f"data={self.name}: {processes} processes need at least as many validation images")
         if size % processes:
             mend = max(1, size // processes) * processes
             raise UserError(

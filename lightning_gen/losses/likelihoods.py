@@ -62,18 +62,22 @@ class Gaussian(Likelihood):
         self.parameters_per_value = 1 if scale else 2
 
     def _location_and_log_scale(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        if self.scale:
-            return parameters, parameters.new_tensor(math.log(self.scale))
         location, log_scale = parameters.chunk(2, dim=1)
-        return location, log_scale.clamp(min=-7)  # a scale under a tenth of a level gains nothing and can blow up
+        # With a smaller scale the density times the width of a level, which stands for its mass, would exceed 1.
+        return location, log_scale.clamp(min=math.log(LEVEL_WIDTH / math.sqrt(2 * math.pi)))
 
     def log_prob(self, parameters: Tensor, images: Tensor) -> Tensor:
-        location, log_scale = self._location_and_log_scale(parameters)
-        log_density = -0.5 * ((images - location) / log_scale.exp()) ** 2 - log_scale - 0.5 * math.log(2 * math.pi)
+        if self.scale:
+            log_density = -0.5 * ((images - parameters) / self.scale) ** 2 - math.log(self.scale)
+        else:
+            location, log_scale = self._location_and_log_scale(parameters)
+            log_density = -0.5 * ((images - location) / log_scale.exp()) ** 2 - log_scale
+        log_density = log_density - 0.5 * math.log(2 * math.pi)
         return (log_density + math.log(LEVEL_WIDTH)).flatten(1).sum(1)
 
     def mean(self, parameters: Tensor) -> Tensor:
-        return self._location_and_log_scale(parameters)[0].clamp(-1, 1)
+        location = parameters if self.scale else parameters.chunk(2, dim=1)[0]
+        return location.clamp(-1, 1)
 
 
 class Laplace(Likelihood):
