@@ -20,7 +20,7 @@ def run_command(
         env=inherited | {"PYTHONPATH": python_path, "OMP_NUM_THREADS": "1"} | environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
 
 

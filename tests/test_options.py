@@ -1,6 +1,7 @@
 """Every shipped option of every group composes, and those that run on any machine run."""
 
 import pytest
+import torch
 from test_training import TINY, run
 
 from lightning_gen.config import compose
@@ -63,6 +64,14 @@ def test_no_callbacks_no_loggers(precision, tmp_path):
     assert not list((tmp_path / "run" / "checkpoints").iterdir())
 
 
+@pytest.fixture
+def algorithms():
+    """Deterministic algorithms are a setting of the process, which slows all that follows."""
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("algorithms")
 def test_deterministic_compiled_by_epochs(tmp_path):
     folder = run(
         tmp_path / "run", "trainer.deterministic=true", "trainer.max_epochs=1", "model.compile=[decoder]", images=1
