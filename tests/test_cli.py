@@ -215,5 +215,5 @@ def test_interrupt_of_a_real_process(tmp_path):
     assert process.stdout.readline() == "working\n"
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (130, "interrupted\n")

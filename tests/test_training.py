@@ -262,7 +262,7 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(number, tmp_path):
     while time.monotonic() < deadline and len(rows(folder) if (folder / "metrics.csv").exists() else []) < 3:
         time.sleep(0.1)
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=200)
     assert process.returncode == 128 + number, err
     assert f"stopped by {number.name} at" in out
     assert f"go on: lightning-gen train run_dir={folder} resume=true" in out
