@@ -34,6 +34,8 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
     Raises UserError for what a user can mend, before anything is made where that can be known.
     """
+    if not config.run_dir:
+        raise UserError(f"run_dir={config.run_dir or ''}: empty; name a folder, or leave run_dir out")
     start = start_of(config, overrides)
     config = start.config
     check(config)
