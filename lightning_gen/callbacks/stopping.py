@@ -35,6 +35,7 @@ class Stopping(Callback):
     def __init__(self, agree_every: int = 20):
         self.agree_every = agree_every
         self.received = 0
+        self._agreed = 0  # what all ranks know of: one that stopped alone would leave the others waiting
         self._previous: dict[int, object] = {}
 
     def on_train_start(self, trainer: Trainer, model: ImageGenerator) -> None:
@@ -67,12 +68,13 @@ class Stopping(Callback):
             asked = torch.tensor(self.received, device=model.device)
             torch.distributed.all_reduce(asked, op=torch.distributed.ReduceOp.MAX)
             self.received = int(asked)
-        if self.received and not validates(trainer, batch_idx):
+        self._agreed = self.received
+        if self._agreed and not validates(trainer, batch_idx):
             self._stop(trainer, model)
 
     def on_validation_end(self, trainer: Trainer, model: ImageGenerator) -> None:
         """Stop now if it was put off, so that resuming doesn't skip this validation."""
-        if self.received:
+        if self._agreed:
             self._stop(trainer, model)
 
     def _stop(self, trainer: Trainer, model: ImageGenerator) -> None:
@@ -80,4 +82,4 @@ class Stopping(Callback):
             for callback in trainer.checkpoint_callbacks:
                 if isinstance(callback, LastCheckpoint):
                     callback.save(trainer, model)
-            raise Interrupted(self.received)
+            raise Interrupted(self._agreed)
