@@ -37,6 +37,19 @@ class HasLatent(Protocol):
 
 
 @runtime_checkable
+class HasStyle(Protocol):
+    """Makes images of styles, the space called w, and these of latents: https://arxiv.org/abs/1812.04948."""
+
+    def style(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Latents `(n, d)` to styles `(n, style_dim)`; the label is part of what comes out."""
+        ...
+
+    def decode_style(self, style: Tensor) -> Tensor:
+        """Styles to images in [-1, 1]."""
+        ...
+
+
+@runtime_checkable
 class HasLikelihood(Protocol):
     """Gives a likelihood, or a lower bound of one."""
 

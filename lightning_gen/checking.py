@@ -21,6 +21,8 @@ def check_targets(node: Any, path: str = "") -> None:
     if isinstance(node, Mapping):
         if isinstance(node.get("_target_"), str):
             _check_call(node, path)
+        elif path and any(isinstance(value, Mapping) and "_target_" in value for value in node.values()):
+            _check_members(path, {name: value for name, value in node.items() if value is not None})
         for key, value in node.items():
             check_targets(value, _join(path, key))
     elif isinstance(node, list):

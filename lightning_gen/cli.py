@@ -13,6 +13,9 @@ APPS = {
     "train": ("lightning_gen.training:train", "train a model and score it"),
     "evaluate": ("lightning_gen.evaluation:evaluate_command", "score a checkpoint"),
     "sample": ("lightning_gen.sampling:sample_command", "draw images from a checkpoint"),
+    "interpolate": ("lightning_gen.interpolating:interpolate_command", "walk from latent to latent of a checkpoint"),
+    "project": ("lightning_gen.projecting:project_command", "find the latents of given images"),
+    "neighbours": ("lightning_gen.neighbours:neighbours_command", "the training images nearest to samples"),
     "inspect": ("lightning_gen.data.inspection:inspect_command", "look at a data set as the models see it"),
 }
 PLAIN = {
@@ -62,7 +65,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _help() -> str:
-    lines = [f"  {name:<9} {text}" for name, (_, text) in (APPS | PLAIN).items()]
+    lines = [f"  {name:<11} {text}" for name, (_, text) in (APPS | PLAIN).items()]
     return "\n".join(
         [
             "usage: lightning-gen COMMAND [key=value ...]",

@@ -75,17 +75,18 @@ def finish(config: "DictConfig", hydra_node: "DictConfig", command: str) -> "Dic
 
     from lightning_gen.explaining import explained
 
-    with explained(command, task_overrides(hydra_node)), _hydra_config(hydra_node):
-        missing = sorted(OmegaConf.missing_keys(config))
-        if missing:
-            raise UserError(f"{command} needs {' '.join(f'{key}={_placeholder(key)}' for key in missing)}")
-        OmegaConf.resolve(config)
     primary = conf_dir() / f"{hydra_node.job.config_name}.yaml"
     if primary.is_file():
         with open_dict(config):
             for group, chosen in primary_keys(primary)[1].items():
                 if isinstance(chosen, list) and group not in config:
-                    config[group] = {}  # logger=[]
+                    config[group] = {}  # logger=[]; other keys may refer to it
+    with explained(command, task_overrides(hydra_node)), _hydra_config(hydra_node):
+        missing = sorted(OmegaConf.missing_keys(config))
+        if missing:
+            raise UserError(f"{command} needs {' '.join(f'{key}={_placeholder(key)}' for key in missing)}")
+        OmegaConf.resolve(config)
+    if primary.is_file():
         check_top_level(_plain(config), primary)
     check(config)
     return config

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from lightning_gen.build import build_data
-from lightning_gen.checkpoint import KEY, read_checkpoint
-from lightning_gen.checkpoint_commands import load, run_folder
-from lightning_gen.config import check, instantiate
+from lightning_gen.checkpoint_commands import data_config, load, run_folder
+from lightning_gen.config import instantiate
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation_report import check_readable, print_table, save_evaluation
 from lightning_gen.extractors.extractor import Extractor
@@ -28,6 +27,9 @@ from lightning_gen.undisturbed import undisturbed
 if TYPE_CHECKING:
     from lightning_gen.data.image_data import ImageData
     from lightning_gen.image_generator import ImageGenerator
+
+
+SMALLEST = 4  # pixels a side of images that say something to an extractor
 
 
 def evaluate(
@@ -72,7 +74,7 @@ def evaluate(
             "split": split,
             "binarize": data.binarize,
             "n_real": n_real,
-            "n_fake": n_fake if scoring.compared else 0,
+            "n_fake": n_fake if scoring.draws else 0,
             "extractor": extractor.protocol() if scoring.compared else None,
             "metrics": scoring.settings(),
             "seed": seed,
@@ -114,15 +116,27 @@ def _why_not(
     metric: ImageMetric, model: "ImageGenerator", data: "ImageData", extractor: Extractor | None
 ) -> str | None:
     """Why a metric can't be had, or None."""
-    if metric.needs == "features":
-        if extractor is None:
-            return "needs an extractor, and there is none (extractor=none)"
-        channels = model.image_shape[0]
-        return None if channels in MODES else f"extractors take 1, 3 or 4 channels, not {channels}"
-    if not hasattr(model, metric.needs):
-        return f"{type(model).__name__} has no {metric.needs}"
-    if model.num_classes and data.num_classes is None:
-        return f"the model needs labels, and data={data.name} has none"
+    if metric.needs in ("features", "samples"):
+        if not model.generates:
+            return f"{type(model).__name__} makes no images"
+        reason = _why_no_features(model.image_shape, extractor) if metric.needs == "features" else None
+    elif not hasattr(model, metric.needs):
+        reason = f"{type(model).__name__} has no {metric.needs}"
+    elif model.num_classes and data.num_classes is None:
+        reason = f"the model needs labels, and data={data.name} has none"
+    else:
+        reason = None
+    return reason or metric.why_not(model, data)
+
+
+def _why_no_features(image_shape: tuple[int, ...], extractor: Extractor | None) -> str | None:
+    channels, height, width = image_shape
+    if extractor is None:
+        return "needs an extractor, and there is none (extractor=none)"
+    if channels not in MODES:
+        return f"extractors take 1, 3 or 4 channels, not {channels}"
+    if min(height, width) < SMALLEST:
+        return f"extractors take images from {SMALLEST} pixels a side, not {height}x{width}"
     return None
 
 
@@ -130,7 +144,8 @@ def _warnings(scores: dict[str, float]) -> list[str]:
     reason = "the model's output is not finite, or there are too few images"
     exact = "every reconstruction is exact"
     broken = {name: value for name, value in scores.items() if not math.isfinite(value)}
-    return [f"{name} is {value}: {exact if value > 0 else reason}" for name, value in broken.items()]
+    texts = {name: exact if value > 0 and "psnr" in name else reason for name, value in broken.items()}
+    return [f"{name} is {value}: {texts[name]}" for name, value in broken.items()]
 
 
 def _versions() -> dict[str, str]:
@@ -159,7 +174,7 @@ def evaluate_command(cfg: DictConfig) -> None:
         raise UserError(f"batch_size={cfg.batch_size}: give at least 1")
     path, model = load(cfg)
     out = _out(cfg.out, path)
-    data = build_data(_data_config(cfg, path))
+    data = build_data(data_config(cfg, path))
     result = evaluate(
         model,
         data,
@@ -182,13 +197,3 @@ def _out(out: str | None, checkpoint: Path) -> Path:
     path = path / "evaluation.json" if path.is_dir() else path
     check_readable(path)  # before the work, not after it
     return path
-
-
-def _data_config(cfg: DictConfig, checkpoint: Path) -> DictConfig:
-    """The chosen data, or those of the checkpoint; single `+data.key=value` change the latter."""
-    chosen = cfg.get("data") or {}
-    if "_target_" in chosen:
-        return chosen
-    config = OmegaConf.merge(read_checkpoint(checkpoint)[KEY]["config"]["data"], chosen)
-    check({"data": OmegaConf.to_container(config)})
-    return config

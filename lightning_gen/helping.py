@@ -1,14 +1,43 @@
-"""`--help`, without composing anything: the texts of conf/hydra and the options there are."""
+"""`--help`, without composing anything: the texts of conf/hydra, the command's own file, and the options there are."""
+
+import re
 
 from lightning_gen.listing import describe_all
 from lightning_gen.plugins import conf_dir
 
 
 def help_text(command: str) -> str:
-    """What `lightning-gen <command> --help` prints."""
+    """What `lightning-gen <command> --help` prints: examples, the command's keys, and the groups it takes."""
     examples, footer = _texts(command)["header"], _texts("_base")["footer"]
-    options = "\n".join(f"  {line}" for line in describe_all())
-    return f"{examples}\nOptions (choose with group=option, change any value with key=value):\n{options}\n\n{footer}"
+    keys, groups = _own(command)
+    parts = [examples]
+    if keys:
+        parts.append("\n".join(["Keys (change any with key=value):", *(f"  {line}".rstrip() for line in keys), ""]))
+    options = _options(groups)
+    if options:
+        parts.append("\n".join(["Options (choose with group=option, change any value in them too):", *options, ""]))
+    return "\n".join([*parts, footer])
+
+
+def _own(command: str) -> tuple[list[str], dict[str, str]]:
+    """The lines of the command's file that hold its keys, with their comments; its groups, and the comments on them."""
+    lines = (conf_dir() / f"{command}.yaml").read_text().splitlines()
+    start = lines.index("defaults:") + 1
+    end = next((n for n in range(start, len(lines)) if not lines[n].startswith((" ", "-"))), len(lines))
+    entries = (re.match(r"\s*- (\w+): ?[^#]*(?:# *(.*))?$", line) for line in lines[start:end])
+    groups = {entry[1]: entry[2] or "" for entry in entries if entry}
+    groups.pop("hydra", None)
+    return [line for line in lines[end:] if line.strip()], groups
+
+
+def _options(groups: dict[str, str]) -> list[str]:
+    shown = []
+    for line in describe_all():
+        group = line.split()[0]
+        # The parts of a model are groups too: they are taken where a model is.
+        if group.split("/")[0] in groups or "model" in groups:
+            shown += [f"  {line}", *(f"    # {comment}" for comment in [groups.get(group)] if comment)]
+    return shown
 
 
 def _texts(name: str) -> dict[str, str]:

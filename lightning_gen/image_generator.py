@@ -15,6 +15,7 @@ from lightning_gen.ema import WeightAverage
 from lightning_gen.errors import UserError
 from lightning_gen.randomness import seed_all
 from lightning_gen.running_means import RunningMeans
+from lightning_gen.schedules import Schedule, cheap
 from lightning_gen.stepping import Stepper
 
 UNBOUNDED = 2**62  # images of a run without an end: schedules then never decay
@@ -35,6 +36,8 @@ class ImageGenerator(LightningModule):
 
     averaged_parts: tuple[str, ...] = ()
     compiled_parts: tuple[str, ...] = ()
+    generates = True  # False: `sample` makes no images, so nothing that looks at samples applies
+    validation_loss = True  # whether `losses` has a `loss` that tells how good the model is
 
     def __init__(
         self,
@@ -43,7 +46,7 @@ class ImageGenerator(LightningModule):
         *,
         conditional: bool = False,
         optimizer: Callable[..., Optimizer],
-        schedule: Callable[[int, int], float] | None = None,
+        schedule: Schedule | None = None,
         ema_decay: float | None = None,
         gradient_clip: float | None = None,
         accumulate: int = 1,
@@ -56,7 +59,7 @@ class ImageGenerator(LightningModule):
         self.image_shape = tuple(image_shape)
         self.num_classes = num_classes if conditional else None
         self.make_optimizer = optimizer
-        self.schedule = schedule
+        self.schedule = cheap(schedule)
         self.ema_decay = ema_decay
         self.gradient_clip = gradient_clip
         self.accumulate = accumulate
@@ -118,11 +121,14 @@ class ImageGenerator(LightningModule):
 
     def configure_optimizers(self) -> list[Optimizer]:
         """The optimizers, in the order of their steppers."""
-        trained = [p for p in self.parameters() if p.requires_grad]
-        optimizers = [self.make_optimizer(trained)]
+        optimizers = [make(parameters) for make, parameters in self.trained()]
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         self.steppers = [Stepper(o, self.gradient_clip, self.schedule, scaler) for o in optimizers]
         return optimizers
+
+    def trained(self) -> list[tuple[Callable[..., Optimizer], list[nn.Parameter]]]:
+        """For each optimizer what makes it, and the parameters it steps."""
+        return [(self.make_optimizer, [p for p in self.parameters() if p.requires_grad])]
 
     def on_train_start(self) -> None:
         """After a checkpoint is loaded, before the first step."""

@@ -38,6 +38,15 @@ def grid(images: Tensor, columns: int | None = None, border: int = 2) -> Tensor:
     return torch.nn.functional.pad(cells, (border, 0, border, 0), value=black)
 
 
+def pairs(above: Tensor, below: Tensor, columns: int) -> Tensor:
+    """A grid of images `(B, C, H, W)` in rows of `columns`, each row of `above` with its like of `below` under it."""
+    columns = min(columns, len(above))
+    missing = -len(above) % columns  # the last row is filled up, so that its like stands under it
+    filled = [torch.cat([images, images.new_full((missing, *images.shape[1:]), -1)]) for images in (above, below)]
+    rows = zip(*(images.split(columns) for images in filled), strict=True)
+    return grid(torch.cat([row for pair in rows for row in pair]), columns=columns)
+
+
 def to_pillow(image: Tensor) -> "Image":
     """One image `(C, H, W)`, uint8 or in [-1, 1], with 1, 3 or 4 channels; raises ValueError for other numbers."""
     from PIL.Image import fromarray

@@ -10,7 +10,7 @@ from torch import Tensor
 from lightning_gen.errors import UserError
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.images import to_uint8
-from lightning_gen.metrics.image_metric import FeatureMetric, ImageMetric, PairedMetric
+from lightning_gen.metrics.image_metric import FeatureMetric, ImageMetric, PairedMetric, SampleMetric
 from lightning_gen.metrics.progress import progress
 from lightning_gen.randomness import generator, seed_all
 
@@ -38,7 +38,10 @@ class Scoring:
 
     def __post_init__(self) -> None:
         self.compared: dict[str, FeatureMetric] = {n: m for n, m in self.metrics.items() if m.needs == "features"}
-        self.paired: dict[str, PairedMetric] = {n: m for n, m in self.metrics.items() if m.needs != "features"}
+        self.sampled: dict[str, SampleMetric] = {n: m for n, m in self.metrics.items() if m.needs == "samples"}
+        others = self.metrics.keys() - self.compared.keys() - self.sampled.keys()
+        self.paired: dict[str, PairedMetric] = {n: m for n, m in self.metrics.items() if n in others}
+        self.draws = bool(self.compared or self.sampled)
         self.better: dict[str, str] = {}
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         self.rank = torch.distributed.get_rank() if distributed else 0
@@ -52,7 +55,7 @@ class Scoring:
     def real_pass(self) -> None:
         """Feed all metrics with the real images; none whose features the metrics still have."""
         for metric in self.paired.values():
-            metric.reset()
+            metric.start(self.data, self.split)
         compared = self._without_real_features()
         if not compared and not self.paired:
             return
@@ -83,8 +86,10 @@ class Scoring:
 
     def fake_pass(self, n: int, batch_size: int) -> None:
         """Draw `n` samples, batch by batch; none are kept."""
-        if not self.compared:
+        if not self.draws:
             return
+        for metric in self.sampled.values():
+            metric.start(self.data, self.split)
         labels = self._labels(n)
         # Batches are seeded by their place, so that samples are the same for any number of processes.
         starts = range(0, n, batch_size)[self.rank :: self.world_size]
@@ -92,8 +97,11 @@ class Scoring:
             for start in starts:
                 size = min(batch_size, n - start)
                 seed_all("evaluate", self.seed, "samples", start // batch_size)
-                images = self.model.sample(size, None if labels is None else labels[start : start + size])
+                given = None if labels is None else labels[start : start + size]
+                images = self.model.sample(size, given)
                 self._compare(list(self.compared.values()), images, real=False)
+                for metric in self.sampled.values():
+                    metric.update(images, given)
                 advance(size)
 
     def _labels(self, n: int) -> Tensor | None:

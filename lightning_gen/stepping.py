@@ -5,12 +5,14 @@ and its DDP can neither share one forward between two players nor take several s
 are averaged by one all-reduce of what this optimizer owns, so any number of players works.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
+
+from lightning_gen.schedules import Schedule
 
 
 class Stepper:
@@ -24,7 +26,7 @@ class Stepper:
         self,
         optimizer: Optimizer,
         gradient_clip: float | None,
-        schedule: Callable[[int, int], float] | None,
+        schedule: Schedule | None,
         scaler: GradScaler | None = None,
     ):
         self.optimizer = optimizer
@@ -42,6 +44,12 @@ class Stepper:
         """Set learning rate, betas and the like as configured: a checkpoint's would override those of the config."""
         for group, settings in zip(self.optimizer.param_groups, self._settings, strict=True):
             group.update(settings)
+
+    def set_beta2(self, factor: float) -> None:
+        """Set Adam's second momentum to `factor` times what is configured."""
+        for group, settings in zip(self.optimizer.param_groups, self._settings, strict=True):
+            beta1, beta2 = settings["betas"]
+            group["betas"] = (beta1, min(beta2 * factor, 1 - 1e-8))
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of `loss`."""

@@ -1,8 +1,10 @@
 """What a training step costs over a hand-written loop: `python scripts/bench_step.py [model] [key=value ...]`.
 
-`tiny`: overhead in microseconds of CPU time a step on a network of 9 weights with 5 logged terms, default callbacks.
-Any other name: images/s of that model of the config against the raw loop, and with its networks compiled.
-The two loops take turns in one process; medians. Prints one JSON line.
+`tiny`, `tiny_gan`: overhead in microseconds of CPU time a step on networks of a few weights, with default callbacks.
+Any other name: images/s of that model of the config against the raw loop. One player: also with compiled networks.
+A GAN: the raw loop is the one that libraries run (fakes drawn twice, gradients into the discriminator in the
+generator's step, plain Adam); also with channels-last weights, and those in bfloat16.
+The loops take turns in one process; medians. Prints one JSON line.
 """
 
 import json
@@ -19,6 +21,7 @@ from lightning_gen.batch import Batch
 from lightning_gen.build import build_data, build_model
 from lightning_gen.config import compose, instantiate
 from lightning_gen.image_generator import ImageGenerator
+from lightning_gen.models.gan import GAN
 from lightning_gen.training import build_trainer
 
 
@@ -74,11 +77,39 @@ def raw_loop(model: ImageGenerator, data, warm_up: int, steps: int) -> tuple[flo
     return (time.process_time() - start[0]) / steps, (time.perf_counter() - start[1]) / steps
 
 
-def ours(config, model, data, warm_up: int, steps: int) -> tuple[float, float]:
+def raw_game(model: GAN, data, warm_up: int, steps: int) -> tuple[float, float]:
+    """The same for two players, as most libraries write it."""
+    images = data.sources["train"].images
+    generator, discriminator, loss = model.generator, model.discriminator, model.loss
+    of_generator = torch.optim.Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.99))
+    of_discriminator = torch.optim.Adam(discriminator.parameters(), lr=2e-4, betas=(0.5, 0.99))
+    order = torch.randperm(len(images))
+    model.train()
+    for step in range(warm_up + steps):
+        if step == warm_up:
+            start = time.process_time(), time.perf_counter()
+        first = step * data.batch_size % (len(images) - data.batch_size)
+        real = images[order[first : first + data.batch_size]].float() / 127.5 - 1
+        fake = generator(torch.randn(len(real), model.latent_dim))
+        of_discriminator.zero_grad()
+        term = loss.discriminator(discriminator(real)[:, 0], discriminator(fake.detach())[:, 0])
+        term.backward()
+        of_discriminator.step()
+        of_generator.zero_grad()
+        other = loss.generator(None, discriminator(generator(torch.randn(len(real), model.latent_dim)))[:, 0])
+        other.backward()
+        of_generator.step()
+        if step % 50 == 0:
+            term.item(), other.item()
+    return (time.process_time() - start[0]) / steps, (time.perf_counter() - start[1]) / steps
+
+
+def ours(config, model, data, warm_up: int, steps: int, **trainer) -> tuple[float, float]:
     """Seconds of CPU and wall a step of `lightning-gen train` with its default callbacks."""
     stopwatch = Stopwatch(warm_up, steps)
     with tempfile.TemporaryDirectory() as folder:
         config = config.copy()
+        config.trainer.update(trainer)
         config.logger.csv.folder = folder
         config.run_dir = folder
         config.trainer.max_images = (warm_up + steps + 64) * data.batch_size
@@ -89,8 +120,32 @@ def ours(config, model, data, warm_up: int, steps: int) -> tuple[float, float]:
             config.callbacks[name].folder = folder
         trainer = build_trainer(config, data, [instantiate(config.logger.csv)])
         trainer.callbacks.insert(0, stopwatch)
+        if trainer.channels_last:
+            model.to(memory_format=torch.channels_last)
         trainer.fit(model, datamodule=data)
     return stopwatch.cpu, stopwatch.wall
+
+
+def tiny_game(config) -> GAN:
+    """Two players of a few weights each."""
+
+    class Vector(nn.Linear):
+        def __init__(self, in_dim, image_shape):
+            super().__init__(in_dim, 8)
+
+        def forward(self, latent):
+            return super().forward(latent).view(-1, 1, 2, 4)
+
+    class Scalar(nn.Linear):
+        def __init__(self, image_shape, out_dim):
+            super().__init__(8, out_dim)
+
+        def forward(self, images):
+            return super().forward(images.flatten(1))
+
+    model = build_model({**config.model, "latent_dim": 8, "init_std": None}, (1, 2, 4), None)
+    model.generator.decoder, model.discriminator.encoder = Vector(8, None), Scalar(None, 1)
+    return model
 
 
 def main(name: str = "tiny", *overrides: str) -> None:
@@ -99,29 +154,43 @@ def main(name: str = "tiny", *overrides: str) -> None:
 
     for noisy in ("lightning.pytorch", "lightning_gen"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    tiny = name == "tiny"
+    name = name.removeprefix("model=")
+    tiny = name in ("tiny", "tiny_gan")
     # Neither loop augments or averages weights: what is compared is the loop.
     chosen = ["data/augment=[none]", "model.ema_decay=null"]
-    chosen += ["data=fake", "data.image_shape=[1,2,4]", "data.batch_size=8"] if tiny else [f"model={name}"]
+    chosen += ["data=fake", "data.image_shape=[1,2,4]", "data.batch_size=8", "data.num_classes=null"] if tiny else []
+    chosen += {"tiny": [], "tiny_gan": ["model=gan"]}.get(name, [f"model={name}"])
     config = compose([*chosen, *overrides])
     data = build_data(config.data)
-    warm_up, steps, rounds = (200, 2000, 5) if tiny else (30, 200, 5)
 
     def make(compiled: bool = False):
-        if tiny:
+        if name == "tiny":
             model = Tiny(data.image_shape, data.num_classes, optimizer=instantiate(config.model.optimizer))
             model.finish()
             return model
+        if name == "tiny_gan":
+            return tiny_game(config)
         return build_model({**config.model, "compile": compiled}, data.image_shape, data.num_classes)
 
-    results: dict[str, list[tuple[float, float]]] = {"raw": [], "ours": [], "compiled": []}
+    game = isinstance(make(), GAN)
+    warm_up, steps, rounds = (200, 2000, 5) if tiny else (5, 40, 5) if game else (30, 200, 5)
+    loop = raw_game if game else raw_loop
+    rivals = {
+        "raw": lambda: loop(make(), data, warm_up, steps),
+        "ours": lambda: ours(config, make(), data, warm_up, steps),
+    }
+    if game and not tiny:
+        last = {"channels_last": True}
+        rivals["channels_last"] = lambda: ours(config, make(), data, warm_up, steps, **last)
+        rivals["bf16"] = lambda: ours(config, make(), data, warm_up, steps, precision="bf16-mixed", **last)
+    elif not tiny:
+        rivals["compiled"] = lambda: ours(config, make(compiled=True), data, warm_up, steps)
+    results: dict[str, list[tuple[float, float]]] = {key: [] for key in rivals}
     for _ in range(rounds):
-        results["raw"].append(raw_loop(make(), data, warm_up, steps))
-        results["ours"].append(ours(config, make(), data, warm_up, steps))
-        if not tiny:
-            results["compiled"].append(ours(config, make(compiled=True), data, warm_up, steps))
-    cpu = {key: statistics.median(r[0] for r in rows) for key, rows in results.items() if rows}
-    wall = {key: statistics.median(r[1] for r in rows) for key, rows in results.items() if rows}
+        for key, measure in rivals.items():
+            results[key].append(measure())
+    cpu = {key: statistics.median(r[0] for r in rows) for key, rows in results.items()}
+    wall = {key: statistics.median(r[1] for r in rows) for key, rows in results.items()}
     line = {"bench": "step", "model": name, "threads": torch.get_num_threads(), "rounds": rounds}
     line["steps_per_call"] = config.trainer.steps_per_call
     line |= {f"{key}_us": round(value * 1e6, 1) for key, value in cpu.items()}
@@ -129,7 +198,7 @@ def main(name: str = "tiny", *overrides: str) -> None:
         line["overhead_us"] = round((cpu["ours"] - cpu["raw"]) * 1e6, 1)
     else:
         line |= {f"{key}_images_per_second": round(data.batch_size / value) for key, value in wall.items()}
-        line |= {f"{key}_over_raw": round(cpu["raw"] / cpu[key], 3) for key in ("ours", "compiled")}
+        line |= {f"{key}_over_raw": round(cpu["raw"] / cpu[key], 3) for key in rivals if key != "raw"}
     print(json.dumps(line))
 
 

@@ -14,8 +14,13 @@ PLACES = {
     "optimizer": lambda name: f"optimizer@model.optimizer={name}",
     "schedule": lambda name: f"schedule@model.schedule={name}",
 }
-SETS = ("callbacks", "logger", "metrics", "data/augment")
-NEEDS = {"data=folder": ["data.path=somewhere"], "data=huggingface": ["data.path=somewhere"]}
+SETS = ("callbacks", "logger", "metrics", "data/augment", "model/penalty")
+OF_GANS = ("model/loss", "model/penalty", "model/augment", "model/conditioning")
+NEEDS = {
+    "data=folder": ["data.path=somewhere"],
+    "data=huggingface": ["data.path=somewhere"],
+    "metrics=[classes]": ["metrics.classes.classifier=somewhere"],
+}
 OPTIONS = [(group, option.name) for group in list_groups() for option in list_options(group)]
 
 
@@ -28,11 +33,13 @@ def override(group: str, name: str) -> str:
 @pytest.mark.parametrize(("group", "name"), OPTIONS)
 def test_composes(group, name):
     chosen = override(group, name)
-    assert compose([chosen, *NEEDS.get(chosen, [])])
+    players = name.endswith(("generator", "discriminator")) or group in OF_GANS
+    assert compose([*["model=dcgan"] * players, chosen, *NEEDS.get(chosen, [])])
 
 
 def names(group: str) -> str:
-    return "[" + ",".join(option.name for option in list_options(group) if option.name != "none") + "]"
+    left_out = ("none", "scores_without_loss")  # the latter is scores with other values
+    return "[" + ",".join(option.name for option in list_options(group) if option.name not in left_out) + "]"
 
 
 def test_all_callbacks_and_loggers_together(tmp_path):

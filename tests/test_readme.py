@@ -17,6 +17,9 @@ BUDGET = {
     "train": ["trainer.max_images=128", "trainer.validate_every_images=64", "metrics=[]", "data.batch_size=8"],
     "evaluate": ["num_real=20", "num_samples=20"],
     "sample": ["interpolation=false"],
+    "interpolate": ["steps=2"],
+    "project": ["steps=3", "n=2"],
+    "neighbours": ["n=2"],
 }
 
 
@@ -91,7 +94,7 @@ def test_make_commands():
 
 def test_python(place):
     namespace: dict = {}
-    exec(blocks("python")[1], namespace)
+    exec(blocks("python")[2], namespace)
     assert namespace["images"].shape == (16, 1, 28, 28)
 
 

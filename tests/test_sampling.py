@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_vae import tiny_vae, write_checkpoint
+from tiny_models import GAN, write_model
+from tiny_vae import write_checkpoint
 
+from lightning_gen.checkpoint_commands import chosen_labels, spread
 from lightning_gen.config import compose
 from lightning_gen.errors import UserError
-from lightning_gen.sampling import chosen_labels, interpolation, rows_of, sample_command, samples, slerp, spread
+from lightning_gen.sampling import rows_of, sample_command, samples
 
 
 def command(*overrides):
@@ -69,7 +71,7 @@ def test_conditional_models_have_a_row_for_each_class(tmp_path):
     command(f"checkpoint={tmp_path / 'a.ckpt'}", "n=12", f"out={tmp_path / 'all'}")
     assert read(tmp_path / "all" / "grid.png").shape == (4 * 10 + 2, 3 * 10 + 2)
     command(f"checkpoint={tmp_path / 'a.ckpt'}", "n=5", "label=2", f"out={tmp_path / 'one'}")
-    assert read(tmp_path / "one" / "grid.png").shape == (1 * 10 + 2, 5 * 10 + 2)
+    assert read(tmp_path / "one" / "grid.png").shape == (2 * 10 + 2, 3 * 10 + 2)  # of one class alone a square
 
 
 @pytest.mark.parametrize(
@@ -112,25 +114,42 @@ def test_rows_of_the_grid():
     assert rows_of(torch.tensor([0, 0, 0, 1, 1, 2, 2]), 7) == ([0, 1, 3, 4, 5, 6], 2)
     assert rows_of(None, 5) == ([0, 1, 2, 3, 4], None)
     assert rows_of(None, 5000) == (list(range(256)), None)
-    assert rows_of(torch.tensor([0, 1]), 2) == ([0, 1], 1)
-    numbers, columns = rows_of(spread(list(range(1000)), 5000), 5000)
-    assert (len(numbers), columns) == (256, 1)
+    assert rows_of(torch.tensor([3] * 5), 5) == ([0, 1, 2, 3, 4], None)
 
 
-def test_slerp_keeps_to_the_sphere():
-    start, end = torch.tensor([[2.0, 0], [1, 0]]), torch.tensor([[0, 2.0], [1, 0]])
-    half = slerp(start, end, 0.5)
-    torch.testing.assert_close(half, torch.tensor([[2**0.5, 2**0.5], [1, 0]]))
-    torch.testing.assert_close(slerp(start, end, 0.0), start)
-    torch.testing.assert_close(slerp(start, end, 1.0), end)
-    assert slerp(start, -start, 0.5).isfinite().all()
-    assert slerp(start * 0, end, 0.5).isfinite().all()
+@pytest.mark.parametrize(
+    ("classes", "n", "shown", "columns"),
+    [
+        (10, 10, 10, 10),  # one of each: a row
+        (10, 20, 20, 2),
+        (10, 640, 160, 16),
+        (100, 100, 100, 10),  # a square
+        (100, 1000, 200, 16),  # two of each, eight classes beside each other
+        (1000, 5000, 256, 16),
+    ],
+)
+def test_grids_of_many_classes_are_no_strips(classes, n, shown, columns):
+    labels = spread(list(range(classes)), n)
+    numbers, found = rows_of(labels, n)
+    assert (len(numbers), found) == (shown, columns)
+    share = shown // min(classes, 256)
+    assert labels[numbers].tolist() == [label for label in range(min(classes, 256)) for _ in range(share)]
 
 
-def test_interpolation_closes_its_loop_smoothly():
-    model, _, _ = tiny_vae("model.conditional=true")
+@pytest.mark.parametrize("truncation", ["0", "-1", "true", "wide"])
+def test_truncation_must_be_positive(tmp_path, truncation):
+    write_checkpoint(tmp_path / "a.ckpt")
+    with pytest.raises(UserError, match=r"truncation=.*: give a number above 0"):
+        command(f"checkpoint={tmp_path / 'a.ckpt'}", f"truncation={truncation}")
+
+
+def test_truncation_of_models_that_have_it(tmp_path):
+    write_checkpoint(tmp_path / "vae.ckpt")
+    with pytest.raises(UserError, match=r"truncation=0.5: VAE does not truncate"):
+        command(f"checkpoint={tmp_path / 'vae.ckpt'}", "truncation=0.5")
+    model = write_model(tmp_path / "gan.ckpt", *GAN)
+    command(f"checkpoint={tmp_path / 'gan.ckpt'}", "n=4", "truncation=0.5", "ema=false", f"out={tmp_path / 'out'}")
+    model.truncation = 0.5
     with torch.no_grad():
-        frames = torch.stack(list(interpolation(model.eval(), 0, spread([0, 1, 2, 3], 16)))).float()
-    steps = (frames - frames.roll(-1, 0)).abs().mean(dim=(1, 2, 3))
-    assert steps.min() > 0
-    assert steps[-1] < 3 * steps[:-1].max()
+        expected = [image[0].numpy() for _, image in samples(model, 4, None, 0, 64)]
+    assert np.array_equal([read(tmp_path / "out" / "images" / f"{i:06}.png") for i in range(4)], expected)

@@ -3,16 +3,25 @@
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+
+from lightning_gen.errors import UserError
+from lightning_gen.image_generator import ImageGenerator
+from lightning_gen.suggestions import did_you_mean
 
 
 class BestCheckpoint(ModelCheckpoint):
     """Writes `folder/best.ckpt` whenever `monitor` improves; `mode` is min or max.
 
+    Without a `monitor` it is the validation loss, or for models whose loss says nothing of quality (GANs) the first
+    distance that the `scores` callback computes; without any, nothing is written.
+
     Lightning's own forgets the best score when a run's folder has moved, and overwrites it with the next, worse state.
     """
 
-    def __init__(self, folder: str, monitor: str, mode: str):
+    def __init__(self, folder: str, monitor: str | None, mode: str):
+        self._state_key = f"BestCheckpoint(monitor={monitor}, mode={mode})"
         super().__init__(
             dirpath=folder,
             filename="best",
@@ -21,6 +30,24 @@ class BestCheckpoint(ModelCheckpoint):
             auto_insert_metric_name=False,
             enable_version_counter=False,
         )
+
+    @property
+    def state_key(self) -> str:
+        """As configured: Lightning's own changes once the monitor is found, and a resumed run would miss its state."""
+        return self._state_key
+
+    def on_validation_end(self, trainer: Trainer, model: ImageGenerator) -> None:
+        """Write if the score improved; UserError if there is no such score."""
+        known = [name for name in trainer.callback_metrics if name.startswith("val/")]
+        if self.monitor is None:
+            distances = [name for name in known if name.startswith(("val/kid", "val/frechet", "val/fid"))]
+            self.monitor = "val/loss" if model.validation_loss else next(iter(sorted(distances, reverse=True)), None)
+        if self.monitor is None:
+            return
+        if self.monitor not in trainer.callback_metrics:
+            mend = did_you_mean(self.monitor, known) or f"; there are {', '.join(known)}"
+            raise UserError(f"callbacks.best.monitor={self.monitor}: no such score{mend}")
+        super().on_validation_end(trainer, model)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the best score along if its checkpoint is in this run's folder: a hotstart has none yet."""

@@ -10,9 +10,13 @@ from torch import Tensor
 from lightning_gen.callbacks.interval import crossed
 from lightning_gen.capabilities import Reconstructs
 from lightning_gen.image_generator import ImageGenerator
-from lightning_gen.images import grid, save_png
+from lightning_gen.images import grid, pairs, save_png
 from lightning_gen.randomness import seed_all
+from lightning_gen.scatter import are_points, scatter
 from lightning_gen.undisturbed import undisturbed
+
+MOST_CLASSES = 16  # that are all shown
+POINTS = 2000  # samples in a scatter plot
 
 
 class Pictures(Callback):
@@ -53,7 +57,10 @@ class Pictures(Callback):
 
 
 class SampleGrid(Pictures):
-    """`n` samples from the same noise each time; of a conditional model, a column for each of the first classes."""
+    """About `n` samples from the same noise each time, or where images are but points, a scatter plot of many.
+
+    A conditional model has a column for each class; for the first ones, if there are more than fit.
+    """
 
     name = "samples"
 
@@ -61,11 +68,23 @@ class SampleGrid(Pictures):
         super().__init__(folder, every_images)
         self.n = n
 
-    def picture(self, trainer: Trainer, model: ImageGenerator) -> Tensor:
-        """The grid."""
-        columns = min(model.num_classes or self.n, max(1, round(self.n**0.5)))
-        labels = torch.arange(self.n, device=model.device) % columns if model.num_classes else None
-        return grid(model.sample(self.n, labels), columns=columns)
+    def picture(self, trainer: Trainer, model: ImageGenerator) -> Tensor | None:
+        """The grid or the plot, or None if the model doesn't generate."""
+        if not getattr(model, "generates", True):
+            return None
+        if are_points(model.image_shape):
+            return scatter([(_real_images(trainer, model, POINTS), 0.4), (model.sample(POINTS), 1.0)])
+        if not model.num_classes:
+            return grid(model.sample(self.n), columns=max(1, round(self.n**0.5)))
+        fitting = MOST_CLASSES if model.num_classes <= MOST_CLASSES else max(1, round(self.n**0.5))
+        columns = min(model.num_classes, fitting)
+        labels = torch.arange(max(1, self.n // columns) * columns, device=model.device) % columns
+        return grid(model.sample(len(labels), labels), columns=columns)
+
+
+def _real_images(trainer: Trainer, model: ImageGenerator, n: int) -> Tensor:
+    """The first `n` validation images."""
+    return torch.cat([batch.images for batch in trainer.datamodule.batches("val", model.device, limit=n)])
 
 
 class Reconstructions(Pictures):
@@ -84,6 +103,4 @@ class Reconstructions(Pictures):
         batch = next(iter(trainer.datamodule.batches("val", model.device, limit=self.n)))
         images, labels = batch.images[: self.n], None if batch.labels is None else batch.labels[: self.n]
         images = model.observe(images) if hasattr(model, "observe") else images
-        columns = min(8, len(images))
-        rows = zip(images.split(columns), model.reconstruct(images, labels).split(columns), strict=True)
-        return grid(torch.cat([row for pair in rows for row in pair]), columns=columns)
+        return pairs(images, model.reconstruct(images, labels), columns=8)

@@ -1,10 +1,10 @@
-"""Scores while training: at every validation, by the same evaluation as at the end."""
+"""Scores while training: at validations, by the same evaluation as at the end."""
 
 from collections.abc import Mapping
 
 from lightning.pytorch import Callback, Trainer
 
-from lightning_gen.evaluation import evaluate
+from lightning_gen.evaluation import build_extractor, build_metrics, evaluate
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.metrics.image_metric import ImageMetric
@@ -14,15 +14,36 @@ class Scores(Callback):
     """Logs `val/<score>` of averaged weights, which checkpoints and early stopping may monitor.
 
     `num_samples` images are drawn and as many real ones looked at. Real features are kept from one time to the next.
+    Without `metrics` of its own it takes the run's metrics and extractor.
+    Scores at the first validation after each `every_images`; not `always` means only models without a validation loss.
     """
 
-    def __init__(self, metrics: Mapping[str, ImageMetric], extractor: Extractor | None, num_samples: int):
+    def __init__(
+        self,
+        metrics: Mapping[str, ImageMetric] | None,
+        extractor: Extractor | None,
+        num_samples: int,
+        every_images: int,
+        always: bool,
+    ):
         self.metrics = metrics
         self.extractor = extractor
         self.num_samples = num_samples
+        self.every_images = every_images
+        self.always = always
+
+    def setup(self, trainer: Trainer, model: ImageGenerator, stage: str) -> None:
+        """Make the run's metrics, where there are no others; a model outside a run has none."""
+        if self.metrics is None:
+            config = model.provenance["config"] if model.provenance else {"metrics": {}, "extractor": {}}
+            self.metrics, self.extractor = build_metrics(config["metrics"]), build_extractor(config["extractor"])
 
     def on_validation_epoch_end(self, trainer: Trainer, model: ImageGenerator) -> None:
         """Evaluate on the validation split."""
+        between = trainer.val_check_batch * trainer.steps_per_call * trainer.datamodule.batch_size
+        due = model.images_seen // self.every_images > (model.images_seen - between) // self.every_images
+        if not self.metrics or not due or (model.validation_loss and not self.always):
+            return
         result = evaluate(
             model,
             trainer.datamodule,

@@ -19,7 +19,7 @@ class Augmentation(Protocol):
 
 
 def normalise(images: Tensor) -> Tensor:
-    """uint8 to float32 in [-1, 1]; floats pass through."""
+    """uint8 to float32 in [-1, 1]; floats, of a source or an augmentation, are there already and pass through."""
     if images.dtype != torch.uint8:
         return images
     # Three times as fast on a CPU as dividing; both ends are met exactly.

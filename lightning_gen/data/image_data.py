@@ -1,4 +1,4 @@
-"""The base of every data set: uint8 sources in, float [-1, 1] batches on the device out."""
+"""The base of every data set: sources of uint8 (or float [-1, 1]) in, float [-1, 1] batches on the device out."""
 
 import math
 import os
@@ -166,5 +166,7 @@ class ImageData(LightningDataModule):
 
 
 def _num_bytes(source: Source) -> int:
+    if isinstance(source, TensorSource):
+        return source.images.nbytes
     channels, height, width = source.image_shape
     return len(source) * channels * height * width

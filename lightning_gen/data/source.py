@@ -1,6 +1,6 @@
 """Where a batch's bytes come from: one tensor on the device, or files decoded by worker processes.
 
-Both turn the same stream of indices into uint8 images on a device: the order of a run does not depend on which it is.
+Both turn the same stream of indices into images on a device: the order of a run does not depend on which it is.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader
 
 from lightning_gen.errors import UserError
 
-Raw = tuple[Tensor, Tensor | None]  # uint8 (B, C, H, W) and int64 (B,), both on the asked device
+# uint8, or float32 in [-1, 1], (B, C, H, W), and int64 (B,), both on the asked device
+Raw = tuple[Tensor, Tensor | None]
 
 
 class Images(Protocol):
@@ -37,7 +38,10 @@ class Source(Protocol):
 
 
 class TensorSource:
-    """All images as one uint8 tensor `(N, C, H, W)`, and int64 labels `(N,)` or None: a batch is an index gather."""
+    """All images as one tensor `(N, C, H, W)`, and int64 labels `(N,)` or None: a batch is an index gather.
+
+    The tensor is uint8, or float32 in [-1, 1] for what 8 bits are too coarse for.
+    """
 
     def __init__(self, images: Tensor, labels: Tensor | None = None) -> None:
         self.images = images

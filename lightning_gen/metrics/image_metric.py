@@ -11,7 +11,7 @@ from lightning_gen.batch import Batch
 class ImageMetric(Metric):
     """Gives one or more named scores of an image generator.
 
-    `needs` is "features", or the name of the method that a model must have ("log_likelihood", "reconstruct").
+    `needs` is "features", "samples", or the name of a method that a model must have ("log_likelihood", "reconstruct").
     `better` says of each score that `compute` returns which direction is the good one.
     Tensors that `compute` returns are scalars; a score that does not exist (too few images) is NaN.
     """
@@ -19,6 +19,14 @@ class ImageMetric(Metric):
     needs: ClassVar[str]
     better: ClassVar[dict[str, Literal["lower", "higher"]]]
     full_state_update = False
+
+    def why_not(self, model: Any, data: Any) -> str | None:
+        """Why it can't score this model on these data; None if it can."""
+        return None
+
+    def start(self, data: Any, split: str) -> None:
+        """Forget what was seen and get ready for a split of `data`; not called for metrics of features."""
+        self.reset()
 
     def compute(self) -> dict[str, Tensor]:
         """Score names to scalars."""
@@ -47,6 +55,12 @@ class FeatureMetric(ImageMetric):
         self.reset()
         for name, state in kept.items():
             setattr(self, name, state)
+
+
+class SampleMetric(ImageMetric):
+    """Looks at samples as they are: `update(images, labels)`, in [-1, 1], labels those asked for (None: none were)."""
+
+    needs = "samples"
 
 
 class PairedMetric(ImageMetric):

@@ -37,15 +37,14 @@ class VAE(ImageGenerator):
     ):
         super().__init__(image_shape, num_classes, **training)
         channels, height, width = image_shape
-        label_dim = label_dim if self.num_classes else 0
+        condition = {"condition_dim": label_dim} if self.num_classes else {}
         self.likelihood = likelihood
         self.latent_dim = latent_dim
         self.beta = beta
         self.label_embedding = nn.Embedding(self.num_classes, label_dim) if self.num_classes else nn.Identity()
-        self.encoder = encoder(image_shape=(channels + label_dim, height, width), out_dim=2 * latent_dim)
-        self.decoder = decoder(
-            in_dim=latent_dim + label_dim, image_shape=(channels * likelihood.parameters_per_value, height, width)
-        )
+        self.encoder = encoder(image_shape=self.image_shape, out_dim=2 * latent_dim, **condition)
+        output_shape = (channels * likelihood.parameters_per_value, height, width)
+        self.decoder = decoder(in_dim=latent_dim, image_shape=output_shape, **condition)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The negative evidence lower bound in nats, and its two terms."""
@@ -58,10 +57,7 @@ class VAE(ImageGenerator):
 
     def posterior(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean and log-variance `(B, d)` of q(z | x)."""
-        if self.num_classes:
-            planes = self.label_embedding(labels)[:, :, None, None].expand(-1, -1, *images.shape[2:])
-            images = torch.cat([images, planes], dim=1)
-        mean, log_var = self.encoder(images).float().chunk(2, dim=1)
+        mean, log_var = self.encoder(images, *self.condition(labels)).float().chunk(2, dim=1)
         return mean, log_var.clamp(-15, 15)  # exp() of more is of no use and overflows early in training
 
     def observe(self, images: Tensor) -> Tensor:
@@ -108,6 +104,8 @@ class VAE(ImageGenerator):
         return self.decode(self.latent(n), labels)
 
     def decoder_output(self, latent: Tensor, labels: Tensor | None) -> Tensor:
-        if self.num_classes:
-            latent = torch.cat([latent, self.label_embedding(labels)], dim=1)
-        return self.decoder(latent).float()
+        return self.decoder(latent, *self.condition(labels)).float()
+
+    def condition(self, labels: Tensor | None) -> tuple[Tensor, ...]:
+        """What the networks of a conditional model are given beside their input."""
+        return (self.label_embedding(labels),) if self.num_classes else ()

@@ -9,6 +9,7 @@ from lightning_gen.networks.layers import (
     normalization_layer,
     pyramid,
     widths,
+    with_condition,
 )
 
 
@@ -23,6 +24,7 @@ class ConvEncoder(nn.Module):
         self,
         image_shape: tuple[int, int, int],
         out_dim: int,
+        condition_dim: int = 0,
         *,
         width: int,
         depth: int = 1,
@@ -33,6 +35,7 @@ class ConvEncoder(nn.Module):
     ):
         super().__init__()
         channels, height, image_width = image_shape
+        channels += condition_dim
         sizes = pyramid(height, image_width)
         layers: list[nn.Module] = []
         for out_channels in widths(width, len(sizes) - 1, largest):
@@ -46,7 +49,8 @@ class ConvEncoder(nn.Module):
         self.body = nn.Sequential(*layers)
         self.head = nn.Sequential(*head, nn.Linear(hidden or features, out_dim))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        images = with_condition(images, condition)
         return self.head(self.body(images))
 
 
@@ -57,6 +61,7 @@ class ConvDecoder(nn.Module):
         self,
         in_dim: int,
         image_shape: tuple[int, int, int],
+        condition_dim: int = 0,
         *,
         width: int,
         depth: int = 1,
@@ -67,6 +72,7 @@ class ConvDecoder(nn.Module):
     ):
         super().__init__()
         out_channels, height, image_width = image_shape
+        in_dim += condition_dim
         sizes = pyramid(height, image_width)[::-1]
         channels = widths(width, len(sizes) - 1, largest)[::-1] or [width]
         self.start = (channels[0], *sizes[0])
@@ -84,7 +90,8 @@ class ConvDecoder(nn.Module):
         last = channels[-1]
         self.out = Upsample(last, out_channels, sizes[-1]) if len(sizes) > 1 else nn.Conv2d(last, out_channels, 3, 1, 1)
 
-    def forward(self, vectors: Tensor) -> Tensor:
+    def forward(self, vectors: Tensor, condition: Tensor | None = None) -> Tensor:
+        vectors = with_condition(vectors, condition)
         maps = self.stem(vectors).unflatten(1, self.start)
         for level in self.levels:
             maps = level(maps)

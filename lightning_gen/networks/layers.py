@@ -2,7 +2,8 @@
 
 from typing import Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 Activation = Literal["relu", "leaky_relu", "silu", "gelu", "elu", "tanh", "sigmoid"]
 Normalization = Literal["none", "batch", "group", "instance"]
@@ -44,3 +45,11 @@ def pyramid(height: int, width: int) -> list[tuple[int, int]]:
 def widths(width: int, levels: int, largest: int) -> list[int]:
     """Channels of each level: doubled from `width` with every halving, at most `largest`."""
     return [min(width * 2**level, largest) for level in range(levels)]
+
+
+def with_condition(inputs: Tensor, condition: Tensor | None) -> Tensor:
+    """Vectors or images with the condition `(B, condition_dim)` beside them: as values, or as constant planes."""
+    if condition is None:
+        return inputs
+    planes = condition.view(*condition.shape, *[1] * (inputs.ndim - 2)).expand(-1, -1, *inputs.shape[2:])
+    return torch.cat([inputs, planes.to(inputs.dtype)], dim=1)

@@ -10,6 +10,7 @@ from lightning_gen.networks.layers import (
     normalization_layer,
     pyramid,
     widths,
+    with_condition,
 )
 
 
@@ -52,6 +53,7 @@ class ResNetEncoder(nn.Module):
         self,
         image_shape: tuple[int, int, int],
         out_dim: int,
+        condition_dim: int = 0,
         *,
         width: int,
         depth: int = 1,
@@ -61,6 +63,7 @@ class ResNetEncoder(nn.Module):
     ):
         super().__init__()
         channels, height, image_width = image_shape
+        channels += condition_dim
         sizes = pyramid(height, image_width)
         levels = widths(width, len(sizes), largest)
         self.stem = nn.Conv2d(channels, levels[0], 3, padding=1)
@@ -73,7 +76,8 @@ class ResNetEncoder(nn.Module):
             nn.Linear(channels * sizes[-1][0] * sizes[-1][1], out_dim),
         )
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        images = with_condition(images, condition)
         maps = self.levels[0](self.stem(images))
         for level in self.levels[1:]:
             maps = level(F.avg_pool2d(maps, 2, ceil_mode=True, count_include_pad=False))
@@ -87,6 +91,7 @@ class ResNetDecoder(nn.Module):
         self,
         in_dim: int,
         image_shape: tuple[int, int, int],
+        condition_dim: int = 0,
         *,
         width: int,
         depth: int = 1,
@@ -99,7 +104,7 @@ class ResNetDecoder(nn.Module):
         self.sizes = pyramid(height, image_width)[::-1]
         levels = widths(width, len(self.sizes), largest)[::-1]
         self.start = (levels[0], *self.sizes[0])
-        self.stem = nn.Linear(in_dim, levels[0] * self.sizes[0][0] * self.sizes[0][1])
+        self.stem = nn.Linear(in_dim + condition_dim, levels[0] * self.sizes[0][0] * self.sizes[0][1])
         self.levels = residual_levels(levels, depth, activation, normalization)
         channels = levels[-1]
         self.out = nn.Sequential(
@@ -108,7 +113,8 @@ class ResNetDecoder(nn.Module):
             nn.Conv2d(channels, out_channels, 3, padding=1),
         )
 
-    def forward(self, vectors: Tensor) -> Tensor:
+    def forward(self, vectors: Tensor, condition: Tensor | None = None) -> Tensor:
+        vectors = with_condition(vectors, condition)
         maps = self.levels[0](self.stem(vectors).unflatten(1, self.start))
         for level, size in zip(self.levels[1:], self.sizes[1:], strict=True):
             maps = level(F.interpolate(maps, size=size, mode="nearest"))

@@ -1,0 +1,26 @@
+"""Density and coverage, which outliers disturb less than precision and recall, https://arxiv.org/abs/2002.09797."""
+
+import torch
+from torch import Tensor
+
+from lightning_gen.metrics.neighbours import NeighbourMetric, distances, radii
+
+
+class DensityCoverage(NeighbourMetric):
+    """How many real images' balls hold a sample, over `k` (1 is expected of equal sets, more is possible), and the
+    share of real images whose ball holds one; balls reach to a real image's `k`-th real neighbour.
+    """
+
+    better = {"density": "higher", "coverage": "higher"}
+
+    def __init__(self, k: int = 5):
+        super().__init__(k)
+
+    def compare(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        reach = radii(real, self.k)
+        held_by, holds = [], torch.zeros_like(reach, dtype=torch.bool)
+        for block in distances(fake, real):  # (m, N)
+            inside = block <= reach
+            held_by.append(inside.sum(1))
+            holds |= inside.any(0)
+        return {"density": torch.cat(held_by).double().mean() / self.k, "coverage": holds.double().mean()}

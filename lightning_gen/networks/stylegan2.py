@@ -1,0 +1,162 @@
+"""StyleGAN2's networks, https://arxiv.org/abs/1912.04958: a generator with styles, a residual discriminator."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lightning_gen.errors import UserError
+from lightning_gen.networks.layers import pyramid, widths, with_condition
+from lightning_gen.networks.stylegan2_layers import (
+    GAIN,
+    SLOPE,
+    EqualisedConv,
+    EqualisedLinear,
+    FilteredDownsample,
+    FilteredUpsample,
+    ModulatedConv,
+    ModulatedUpConv,
+    StyledConv,
+    normalised,
+    with_deviation,
+)
+
+
+class StyleGAN2Generator(nn.Module):
+    """Latents `(B, in_dim)` to styles `(B, style_dim)`, and those to maps of `image_shape`."""
+
+    def __init__(
+        self,
+        in_dim: int,
+        image_shape: tuple[int, int, int],
+        condition_dim: int = 0,
+        *,
+        width: int,
+        largest: int,
+        style_dim: int,
+        mapping_depth: int,
+    ):
+        super().__init__()
+        if mapping_depth < 1:
+            raise UserError(f"model.generator.mapping_depth={mapping_depth}: too few layers; use 1 or more")
+        self.style_dim = style_dim
+        self.mapping = Mapping(in_dim + condition_dim, style_dim, mapping_depth)
+        self.synthesis = Synthesis(image_shape, style_dim, width, largest)
+
+    def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.synthesis(self.mapping(latent, condition))
+
+
+class Mapping(nn.Module):
+    """Latents and conditions, each normalised, to styles: dense layers that learn slowly.
+
+    https://arxiv.org/abs/1812.04948, section 2 and appendix C.
+    """
+
+    def __init__(self, in_dim: int, style_dim: int, depth: int):
+        super().__init__()
+        dims = [in_dim, *[style_dim] * depth]
+        self.layers = nn.ModuleList(
+            EqualisedLinear(dims[i], dims[i + 1], gain=GAIN, lr_multiplier=0.01) for i in range(depth)
+        )
+
+    def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
+        vectors = with_condition(normalised(latent), None if condition is None else normalised(condition))
+        for layer in self.layers:
+            vectors = F.leaky_relu(layer(vectors), SLOPE)
+        return vectors
+
+
+class Synthesis(nn.Module):
+    """Styles `(B, num_layers, style_dim)`, or `(B, style_dim)` for all layers, to maps, by way of a constant.
+
+    Every level of sizes adds its image to the one before, resampled: section 4.1.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], style_dim: int, width: int, largest: int):
+        super().__init__()
+        out_channels, height, image_width = image_shape
+        sizes = pyramid(height, image_width)[::-1]
+        channels = widths(width, len(sizes), largest)[::-1]
+        self.start = nn.Parameter(torch.randn(1, channels[0], *sizes[0]))
+        self.levels = nn.ModuleList([Level(None, channels[0], style_dim, out_channels, sizes[0])])
+        for before, after, size in zip(channels, channels[1:], sizes[1:], strict=False):
+            self.levels.append(Level(before, after, style_dim, out_channels, size))
+        self.num_layers = 2 * len(sizes)  # the last is of the last image alone
+
+    def forward(self, styles: Tensor) -> Tensor:
+        if styles.ndim == 2:
+            styles = styles[:, None].expand(-1, self.num_layers, -1)
+        styles = styles.unbind(1)
+        maps = self.start.expand(len(styles[0]), -1, -1, -1)
+        image = None
+        for number, level in enumerate(self.levels):
+            # A level's image shares its style with the first convolution of the next.
+            maps, image = level(maps, image, styles[max(2 * number - 1, 0) : 2 * number + 2])
+        return image
+
+
+class Level(nn.Module):
+    """Maps of one size and the image of all sizes so far; the first level, without `before`, doesn't double."""
+
+    def __init__(self, before: int | None, channels: int, style_dim: int, out_channels: int, size: tuple[int, int]):
+        super().__init__()
+        convs = [ModulatedConv(channels, channels, style_dim)]
+        if before is not None:
+            convs.insert(0, ModulatedUpConv(before, channels, style_dim, size))
+        self.convs = nn.ModuleList(map(StyledConv, convs))
+        self.to_image = ModulatedConv(channels, out_channels, style_dim, kernel_size=1, demodulate=False)
+        self.image_bias = nn.Parameter(torch.zeros(out_channels, 1, 1))
+        self.upsample = None if before is None else FilteredUpsample(size)
+
+    def forward(self, maps: Tensor, image: Tensor | None, styles: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        for conv, style in zip(self.convs, styles, strict=False):
+            maps = conv(maps, style)
+        added = self.to_image(maps, styles[-1]).float() + self.image_bias
+        return maps, added if image is None else added + self.upsample(image)
+
+
+class StyleGAN2Discriminator(nn.Module):
+    """Images `(B, C, H, W)` to vectors `(B, out_dim)`; it sees how far images of groups of `group_size` differ."""
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        out_dim: int,
+        condition_dim: int = 0,
+        *,
+        width: int,
+        largest: int,
+        group_size: int,
+    ):
+        super().__init__()
+        in_channels, height, image_width = image_shape
+        sizes = pyramid(height, image_width)
+        channels = widths(width, len(sizes), largest)
+        last = channels[-1]
+        self.from_image = EqualisedConv(in_channels + condition_dim, channels[0], 1, gain=GAIN)
+        self.blocks = nn.Sequential(*map(HalvingBlock, channels, channels[1:]))
+        self.group_size = group_size
+        self.conv = EqualisedConv(last + 1, last, 3, gain=GAIN)
+        self.hidden = EqualisedLinear(last * sizes[-1][0] * sizes[-1][1], last, gain=GAIN)
+        self.head = EqualisedLinear(last, out_dim)
+
+    def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        maps = F.leaky_relu(self.from_image(with_condition(images, condition)), SLOPE)
+        maps = with_deviation(self.blocks(maps), self.group_size)
+        maps = F.leaky_relu(self.conv(maps), SLOPE)
+        return self.head(F.leaky_relu(self.hidden(maps.flatten(1)), SLOPE))
+
+
+class HalvingBlock(nn.Module):
+    """A residual block to half the size; the sum of both ways keeps the variance."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.down = FilteredDownsample()
+        self.first = EqualisedConv(in_channels, in_channels, 3, gain=GAIN)
+        self.second = EqualisedConv(in_channels, out_channels, 3, gain=GAIN / 2**0.5)
+        self.skip = EqualisedConv(in_channels, out_channels, 1, gain=1 / 2**0.5, bias=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        way = self.down(F.leaky_relu(self.first(maps), SLOPE))
+        return F.leaky_relu(self.second(way), SLOPE) + self.skip(self.down(maps))

@@ -1,0 +1,163 @@
+"""StyleGAN2's layers: weights scaled as they are used, modulated convolutions, FIR resampling.
+
+https://arxiv.org/abs/1912.04958; equalised learning rates from https://arxiv.org/abs/1710.10196, section 4.1. Gains are
+folded into weights and biases: the same function as gains of the maps, without a pass over them.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+GAIN = math.sqrt(2)  # keeps the variance through a leaky ReLU
+SLOPE = 0.2
+
+
+class EqualisedLinear(nn.Linear):
+    """`gain` times a linear layer whose weights are N(0, 1) and scaled at run time, so that all learn equally fast.
+
+    `lr_multiplier` makes it learn that much slower or faster than the others.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, gain: float = 1.0, lr_multiplier: float = 1.0, bias: float = 0.0):
+        super().__init__(inputs, outputs)
+        nn.init.normal_(self.weight, std=1 / lr_multiplier)
+        nn.init.constant_(self.bias, bias / lr_multiplier)
+        self.weight_scale = gain * lr_multiplier / math.sqrt(inputs)
+        self.bias_scale = gain * lr_multiplier
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return F.linear(vectors, self.weight * self.weight_scale, self.bias * self.bias_scale)
+
+
+class EqualisedConv(nn.Conv2d):
+    """`gain` times a convolution whose weights are N(0, 1) and scaled at run time; sizes stay."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, gain: float = 1.0, bias: bool = True):
+        super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
+        nn.init.normal_(self.weight)
+        if bias:
+            nn.init.zeros_(self.bias)
+        self.weight_scale = gain / math.sqrt(in_channels * kernel_size**2)
+        self.gain = gain
+
+    def forward(self, maps: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias * self.gain
+        return F.conv2d(maps, self.weight * self.weight_scale, bias, padding=self.padding)
+
+
+class Filter(nn.Module):
+    """Base of resampling: the low-pass filter [1, 3, 3, 1] in both directions, for each channel by itself."""
+
+    def __init__(self):
+        super().__init__()
+        taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+        self.register_buffer("kernel", torch.outer(taps, taps), persistent=False)
+
+    def per_channel(self, maps: Tensor) -> tuple[Tensor, int]:
+        """The filter as a grouped convolution's weight, and its groups."""
+        channels = maps.shape[1]
+        return self.kernel.expand(channels, 1, 4, 4), channels
+
+
+class FilteredUpsample(Filter):
+    """Maps to twice their size, cropped to `size` at the lower right; the border is repeated."""
+
+    def __init__(self, size: tuple[int, int]):
+        super().__init__()
+        self.size = size
+
+    def forward(self, maps: Tensor) -> Tensor:
+        kernel, channels = self.per_channel(maps)
+        padded = F.pad(maps, (1, 1, 1, 1), mode="replicate")
+        doubled = F.conv_transpose2d(padded, 4 * kernel, stride=2, padding=3, groups=channels)
+        return doubled[:, :, : self.size[0], : self.size[1]]
+
+
+class FilteredDownsample(Filter):
+    """Maps to half their size, rounded up; the border is repeated."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        kernel, channels = self.per_channel(maps)
+        odd = maps.shape[2] % 2, maps.shape[3] % 2
+        padded = F.pad(maps, (1, 1 + odd[1], 1, 1 + odd[0]), mode="replicate")
+        return F.conv2d(padded, kernel, stride=2, groups=channels)
+
+
+class ModulatedConv(nn.Module):
+    """A convolution whose weights each style scales per input channel, and demodulation normalises per output channel.
+
+    Section 2.2. Scaling the maps before and after one convolution with shared weights is the same as convolving each
+    image with weights of its own, and needs no grouped convolution.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, style_dim: int, kernel_size: int = 3, *, demodulate: bool = True
+    ):
+        super().__init__()
+        self.affine = EqualisedLinear(style_dim, in_channels, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+        self.weight_scale = 1 / math.sqrt(in_channels * kernel_size**2)
+        self.demodulate = demodulate
+
+    def forward(self, maps: Tensor, style: Tensor) -> Tensor:
+        scales = self.affine(style)  # (B, in_channels)
+        weight = self.weight * self.weight_scale
+        maps = self.convolve(maps * scales[:, :, None, None], weight)  # eq. 1
+        if not self.demodulate:
+            return maps
+        squared = scales.square() @ weight.square().sum((2, 3)).t()
+        return maps * (squared + 1e-8).rsqrt()[:, :, None, None]  # eq. 3
+
+    def convolve(self, maps: Tensor, weight: Tensor) -> Tensor:
+        """The convolution with weights `(out_channels, in_channels, k, k)`."""
+        return F.conv2d(maps, weight, padding=weight.shape[-1] // 2)
+
+
+class ModulatedUpConv(ModulatedConv):
+    """The same of maps doubled, to `size`: filtering commutes with it, so a transposed convolution comes first."""
+
+    def __init__(self, in_channels: int, out_channels: int, style_dim: int, size: tuple[int, int]):
+        super().__init__(in_channels, out_channels, style_dim)
+        self.size = size
+        self.filter = Filter()
+
+    def convolve(self, maps: Tensor, weight: Tensor) -> Tensor:
+        doubled = F.conv_transpose2d(maps, weight.transpose(0, 1), stride=2)  # (B, out_channels, 2 H + 1, 2 W + 1)
+        kernel, channels = self.filter.per_channel(doubled)
+        return F.conv2d(doubled, 4 * kernel, padding=1, groups=channels)[:, :, : self.size[0], : self.size[1]]
+
+
+class StyledConv(nn.Module):
+    """A modulated convolution, noise of a learned strength, and the activation."""
+
+    def __init__(self, conv: ModulatedConv):
+        super().__init__()
+        self.conv = conv
+        self.noise_strength = nn.Parameter(torch.zeros(()))
+        self.bias = nn.Parameter(torch.zeros(conv.weight.shape[0], 1, 1))
+
+    def forward(self, maps: Tensor, style: Tensor) -> Tensor:
+        maps = self.conv(maps, style)
+        noise = torch.randn(len(maps), 1, *maps.shape[2:], device=maps.device, dtype=maps.dtype)
+        return GAIN * F.leaky_relu(maps + self.noise_strength * noise + self.bias, SLOPE)
+
+
+def normalised(vectors: Tensor) -> Tensor:
+    """Vectors `(B, d)` scaled to a mean square of one."""
+    return vectors * (vectors.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+
+
+def with_deviation(maps: Tensor, group_size: int) -> Tensor:
+    """Maps with one more channel: the standard deviation within groups of the batch, averaged over the features.
+
+    https://arxiv.org/abs/1710.10196, section 3. A group has as many images, up to `group_size`, as divide the batch.
+    """
+    batch, _, height, width = maps.shape
+    size = max(n for n in range(1, group_size + 1) if batch % n == 0)
+    groups = maps.float().unflatten(0, (size, batch // size))
+    variance = (groups - groups.mean(0)).square().mean(0)  # torch.var is slow here
+    deviation = (variance + 1e-8).sqrt().mean((1, 2, 3))  # (B / size,)
+    plane = deviation.repeat(size)[:, None, None, None].expand(-1, 1, height, width)
+    return torch.cat([maps, plane.to(maps.dtype)], dim=1)

@@ -1,0 +1,71 @@
+"""What the pictures of a run show: all classes, points as a plot, nothing where nothing is generated."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from lightning_gen.batch import Batch
+from lightning_gen.callbacks.pictures import SampleGrid
+from lightning_gen.images import grid, pairs
+from lightning_gen.scatter import are_points, scatter
+
+
+class Flat:
+    """Its samples are the colour of their label."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, num_classes, image_shape=(1, 8, 8)):
+        self.num_classes, self.image_shape = num_classes, image_shape
+
+    def sample(self, n, labels=None):
+        colours = torch.zeros(n) if labels is None else labels / self.num_classes
+        return colours.view(-1, 1, 1, 1).expand(n, *self.image_shape)
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "n", "columns", "rows"), [(10, 64, 10, 6), (16, 64, 16, 4), (3, 8, 3, 2), (10, 4, 10, 1)]
+)
+def test_a_column_for_each_class(num_classes, n, columns, rows):
+    picture = SampleGrid("x", 1, n).picture(None, Flat(num_classes))
+    assert picture.shape == (1, rows * 10 + 2, columns * 10 + 2)
+    colours = picture[0, 5::10, 5::10][:rows, :columns]
+    torch.testing.assert_close(colours, (torch.arange(columns) / num_classes).expand(rows, -1))
+
+
+def test_other_grids_are_square():
+    for num_classes in (None, 100):
+        assert SampleGrid("x", 1, 64).picture(None, Flat(num_classes)).shape == (1, 82, 82)
+
+
+def test_nothing_of_models_that_do_not_generate():
+    model = Flat(10)
+    model.generates = False
+    assert SampleGrid("x", 1, 64).picture(None, model) is None
+
+
+def test_points_are_plotted():
+    batch = Batch(torch.tensor([[-1.0, -1.0]]).view(1, 1, 1, 2), None)
+    trainer = SimpleNamespace(datamodule=SimpleNamespace(batches=lambda *_, limit: iter([batch])))
+    picture = SampleGrid("x", 1, 64).picture(trainer, Flat(None, (1, 1, 2)))
+    assert picture.shape == (1, 256, 256)
+    assert picture[0, 128, 128] > 0.99  # 2,000 samples in the middle
+    assert -0.7 < picture[0, 255, 0] < -0.5  # one real point, dimmer
+    assert (picture == -1).float().mean() > 0.99
+
+
+def test_the_plot_has_its_axes_right():
+    corner = scatter([(torch.tensor([[1.0, 0.5]]), 1.0)])
+    rows, columns = (corner[0] > -1).nonzero().T
+    assert rows.float().mean().item() == pytest.approx((1 - 0.5) / 2 * 255, abs=1)
+    assert columns.min() >= 254
+    assert scatter([(torch.tensor([[5.0, float("nan")]]), 1.0)]).isfinite().all()
+    assert [are_points(shape) for shape in ((1, 1, 2), (1, 1, 1), (3, 4, 4))] == [True, False, False]
+
+
+def test_pairs_stay_together():
+    above = torch.linspace(-1, 1, 5).view(5, 1, 1, 1).expand(5, 1, 4, 4)
+    picture = pairs(above, -above, columns=3)
+    expected = grid(torch.cat([above[:3], -above[:3], above[3:], -above[:1] * 0 - 1, -above[3:]]), columns=3)
+    torch.testing.assert_close(picture, expected)
