@@ -62,6 +62,7 @@ def main(kills: int = 20, *overrides: str) -> None:
             if run_for(runs[-1], overrides, moment):
                 moments.append(round(moment, 1))
             else:
+                seconds *= 0.7  # it was done by then: the first run met a busier machine
                 runs.append(Path(root, str(len(runs))))
         run_for(runs[-1], overrides)
         expected, rows = weights(straight), (straight / "metrics.csv").read_text().count("\n")

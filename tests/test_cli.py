@@ -212,7 +212,13 @@ def test_interrupt_of_a_real_process(tmp_path):
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "train"], cwd=tmp_path, env=environment, stdout=-1, stderr=-1, text=True
+        [sys.executable, "-c", code, "train"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=-1,
+        stderr=-1,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell's background ignores it
     )
     assert process.stdout.readline() == "working\n"
     time.sleep(0.1)

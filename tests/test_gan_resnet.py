@@ -9,7 +9,6 @@ from lightning_gen.models.gan import normalise_spectrally
 from lightning_gen.networks.attention import SelfAttention
 from lightning_gen.networks.conditional_norm import ConditionalNorm
 from lightning_gen.networks.gan_resnet import GANResNetDiscriminator, GANResNetGenerator
-from lightning_gen.testing import check_model
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (3, 20, 36), (1, 5, 7), (3, 9, 17)]
 SMALL = [f"model.{side}.{key}=8" for side in ("generator", "discriminator") for key in ("width", "largest")]
@@ -151,17 +150,3 @@ def test_spectral_norm_bounds_every_weight(init):
         assert len(weights) > 9
         for weight in weights:
             assert torch.linalg.matrix_norm(weight.flatten(1), 2).item() == pytest.approx(1, abs=0.05)
-
-
-@pytest.mark.parametrize(
-    ("name", "data"),
-    [
-        ("sngan", "grey"),
-        ("wgan_gp", "non_square"),
-        ("cgan_pd", "conditional"),
-        ("sagan", "rgb"),
-        ("biggan", "conditional"),
-    ],
-)
-def test_model(name: str, data: str):
-    check_model(name, "model.generator_every=2", *SMALL, data=data)

@@ -12,9 +12,16 @@ def names(group: str) -> list[str]:
     return [option.name for option in list_options(group)]
 
 
-@pytest.mark.parametrize("data", DATA)
+# Between them grey and colour, square and not, with and without labels.
+@pytest.mark.parametrize("data", ["conditional", "non_square"])
 @pytest.mark.parametrize("name", names("model"))
 def test_model(name: str, data: str):
+    check_model(name, data=data)
+
+
+@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize("name", ["vae", "dcgan"])
+def test_data(name: str, data: str):
     check_model(name, data=data)
 
 

@@ -13,7 +13,6 @@ from lightning_gen.losses.adversarial import Relativistic
 from lightning_gen.losses.penalties import R1, Players, Round
 from lightning_gen.networks.grouped_conv import Convolve, GroupedConv2d
 from lightning_gen.networks.r3gan import R3GANDiscriminator, R3GANGenerator, ResidualBlock
-from lightning_gen.testing import check_model
 
 SIZES = {"width": 8, "largest": 16, "depth": 2, "expansion": 2, "group_width": 4}
 
@@ -120,9 +119,3 @@ def test_schedules_are_the_papers():
     assert model.discriminator_optimizer.lr * rate(end, 2**62) == pytest.approx(5e-5)
     for side in (model.generator, model.discriminator):
         assert (side.width * side.expansion / side.group_width, side.depth) == (96, 2)
-
-
-@pytest.mark.parametrize("data", ["conditional", "non_square"])
-def test_model(data):
-    sizes = [f"model.{side}.{key}=8" for side in ("generator", "discriminator") for key in ("width", "group_width")]
-    check_model("r3gan", *sizes, data=data)

@@ -239,7 +239,7 @@ def test_finetuning_takes_weights_alone(tmp_path):
 
 
 def test_killed_runs_end_as_undisturbed_ones():
-    script = [sys.executable, str(ROOT / "scripts" / "kill_test.py"), "2", *TINY, "trainer.max_images=1024"]
+    script = [sys.executable, str(ROOT / "scripts" / "kill_test.py"), "2", *TINY, "trainer.max_images=512"]
     result = subprocess.run(script, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     report = json.loads(result.stdout)
