@@ -14,6 +14,11 @@ from torch import Tensor
 LEVEL_WIDTH = 2 / 255
 
 
+def on_levels(images: Tensor, levels: int = 256) -> Tensor:
+    """Images in [-1, 1], each value moved to the nearest of so many equally spaced ones."""
+    return ((images + 1) / 2 * (levels - 1)).round() * (2 / (levels - 1)) - 1
+
+
 class Likelihood:
     """p(image | parameters). A decoder must emit `parameters_per_value` channels for each image channel.
 
@@ -34,6 +39,10 @@ class Likelihood:
         """The expected image, in [-1, 1]."""
         raise NotImplementedError
 
+    def draw(self, parameters: Tensor) -> Tensor:
+        """A random image, in [-1, 1] and in the support."""
+        raise NotImplementedError
+
 
 class Bernoulli(Likelihood):
     """Pixels are black or white with probability `sigmoid(parameters)`.
@@ -52,6 +61,9 @@ class Bernoulli(Likelihood):
 
     def mean(self, parameters: Tensor) -> Tensor:
         return parameters.sigmoid() * 2 - 1
+
+    def draw(self, parameters: Tensor) -> Tensor:
+        return (torch.rand_like(parameters) < parameters.sigmoid()).to(parameters.dtype) * 2 - 1
 
 
 class Gaussian(Likelihood):
@@ -79,6 +91,14 @@ class Gaussian(Likelihood):
         location = parameters if self.scale else parameters.chunk(2, dim=1)[0]
         return location.clamp(-1, 1)
 
+    def draw(self, parameters: Tensor) -> Tensor:
+        if self.scale:
+            location, scale = parameters, self.scale
+        else:
+            location, log_scale = self._location_and_log_scale(parameters)
+            scale = log_scale.exp()
+        return on_levels((location + scale * torch.randn_like(location)).clamp(-1, 1))
+
 
 class Laplace(Likelihood):
     """Laplace with a fixed `scale` around the decoder's output: absolute error."""
@@ -93,32 +113,62 @@ class Laplace(Likelihood):
     def mean(self, parameters: Tensor) -> Tensor:
         return parameters.clamp(-1, 1)
 
+    def draw(self, parameters: Tensor) -> Tensor:
+        uniform = torch.rand_like(parameters).clamp(1e-7, 1 - 1e-7) - 0.5
+        noise = -uniform.sign() * torch.log1p(-2 * uniform.abs())
+        return on_levels((parameters + self.scale * noise).clamp(-1, 1))
+
 
 class DiscretizedLogistic(Likelihood):
-    """The mass of a logistic on each of 256 levels, tails on the outer two.
+    """The mass of a mixture of `components` logistics on each of 256 levels, tails on the outer two.
 
-    PixelCNN++, https://arxiv.org/abs/1701.05517, eq. 2, with one component.
+    PixelCNN++, https://arxiv.org/abs/1701.05517, eq. 2. Channels have mixtures of their own.
     """
 
-    parameters_per_value = 2
+    def __init__(self, components: int = 1):
+        self.components = components
+        self.parameters_per_value = 2 if components == 1 else 3 * components
+
+    def observe(self, images: Tensor) -> Tensor:
+        return on_levels(images)
+
+    def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Locations, log-scales and log-weights (None for one component), each `(B, components, C, H, W)`."""
+        location, log_scale, *weight = parameters.unflatten(1, (self.parameters_per_value, -1)).split(self.components, 1)
+        return location, log_scale.clamp(min=-7), weight[0].log_softmax(1) if weight else None
 
     def log_prob(self, parameters: Tensor, images: Tensor) -> Tensor:
-        location, log_scale = parameters.chunk(2, dim=1)
-        centred, inverse_scale = images - location, torch.exp(-log_scale.clamp(min=-7))
-        upper = inverse_scale * (centred + LEVEL_WIDTH / 2)
-        lower = inverse_scale * (centred - LEVEL_WIDTH / 2)
-        # log(sigmoid(u) - sigmoid(l)) = logsigmoid(u) + logsigmoid(-l) + log(1 - exp(l - u)): no cancellation,
-        # nor in l - u itself, which rounding would make 0 far from the image.
-        difference = torch.log(-torch.expm1(-inverse_scale * LEVEL_WIDTH))
-        inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + difference
-        edge = LEVEL_WIDTH / 2
-        log_mass = torch.where(
-            images < -1 + edge, F.logsigmoid(upper), torch.where(images > 1 - edge, F.logsigmoid(-lower), inside)
-        )
+        location, log_scale, log_weight = self._split(parameters)
+        log_mass = _logistic_log_mass(location, log_scale, images[:, None])
+        log_mass = log_mass if log_weight is None else (log_mass + log_weight).logsumexp(1)
         return log_mass.flatten(1).sum(1)
 
     def mean(self, parameters: Tensor) -> Tensor:
-        return parameters.chunk(2, dim=1)[0].clamp(-1, 1)
+        location, _, log_weight = self._split(parameters)
+        location = location.clamp(-1, 1)
+        return (location if log_weight is None else location * log_weight.exp()).sum(1).clamp(-1, 1)
+
+    def draw(self, parameters: Tensor) -> Tensor:
+        location, log_scale, log_weight = self._split(parameters)
+        if log_weight is not None:
+            chosen = _gumbel(log_weight).argmax(1, keepdim=True)
+            location, log_scale = location.gather(1, chosen), log_scale.gather(1, chosen)
+        noise = torch.logit(torch.rand_like(location), eps=1e-7)
+        return on_levels((location + log_scale.exp() * noise).squeeze(1).clamp(-1, 1))
+
+
+def _logistic_log_mass(location: Tensor, log_scale: Tensor, images: Tensor) -> Tensor:
+    centred, inverse_scale = images - location, torch.exp(-log_scale)
+    upper = inverse_scale * (centred + LEVEL_WIDTH / 2)
+    lower = inverse_scale * (centred - LEVEL_WIDTH / 2)
+    # log(sigmoid(u) - sigmoid(l)) = logsigmoid(u) + logsigmoid(-l) + log(1 - exp(l - u)): no cancellation,
+    # nor in l - u itself, which rounding would make 0 far from the image.
+    difference = torch.log(-torch.expm1(-inverse_scale * LEVEL_WIDTH))
+    inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + difference
+    edge = LEVEL_WIDTH / 2
+    return torch.where(
+        images < -1 + edge, F.logsigmoid(upper), torch.where(images > 1 - edge, F.logsigmoid(-lower), inside)
+    )
 
 
 class CrossEntropy(Likelihood):
@@ -126,6 +176,9 @@ class CrossEntropy(Likelihood):
 
     def __init__(self, levels: int = 256):
         self.parameters_per_value = levels
+
+    def observe(self, images: Tensor) -> Tensor:
+        return on_levels(images, self.parameters_per_value)
 
     def _logits(self, parameters: Tensor) -> Tensor:
         return parameters.unflatten(1, (self.parameters_per_value, -1))  # (B, levels, C, H, W)
@@ -138,3 +191,12 @@ class CrossEntropy(Likelihood):
         levels = torch.linspace(-1, 1, self.parameters_per_value, device=parameters.device, dtype=parameters.dtype)
         mean = torch.einsum("blchw,l->bchw", self._logits(parameters).softmax(1), levels)
         return mean.clamp(-1, 1)  # rounding leaves it by 1e-7
+
+    def draw(self, parameters: Tensor) -> Tensor:
+        level = _gumbel(self._logits(parameters)).argmax(1)
+        return level.to(parameters.dtype) * (2 / (self.parameters_per_value - 1)) - 1
+
+
+def _gumbel(logits: Tensor) -> Tensor:
+    """Logits with noise whose largest is a draw from their softmax: no wait for the device, as multinomial has."""
+    return logits - torch.empty_like(logits).exponential_().log()

@@ -1,0 +1,201 @@
+"""Row LSTM and Diagonal BiLSTM, https://arxiv.org/abs/1601.06759, section 3.
+
+Layers take and give `(B, H, W, F)`, with the residual connection of section 3.3. All that doesn't recur is one matrix
+product for the whole image; only the recurrent half is in the loop.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lightning_gen.networks.pixel_network import CausalStem, PixelNetwork, PixelState
+
+
+def lstm_cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """Hidden and cell values `(..., h)` from the four gates' inputs `(..., 4 h)` and the cell before: section 3.1."""
+    rates, content = gates.tensor_split((3 * cell.shape[-1],), dim=-1)
+    output, forget, input_ = rates.sigmoid().chunk(3, dim=-1)
+    cell = forget * cell + input_ * content.tanh()
+    return output * cell.tanh(), cell
+
+
+class RowLSTM(nn.Module):
+    """Row by row, from three hidden values of the row above and the inputs at and left of each pixel: section 3.1."""
+
+    def __init__(self, features: int, hidden: int, residual: bool):
+        super().__init__()
+        self.input = nn.Linear(2 * features, 4 * hidden)
+        self.recurrent = nn.Linear(3 * hidden, 4 * hidden, bias=False)
+        self.out = nn.Linear(hidden, features)
+        self.hidden = hidden
+        self.residual = residual
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        batch, _, width, _ = inputs.shape
+        left = F.pad(inputs, (0, 0, 1, 0))[:, :, :-1]
+        gates = self.input(torch.cat([left, inputs], -1))
+        hidden = cell = inputs.new_zeros(batch, width, self.hidden)
+        rows = []
+        for number, row in enumerate(gates.unbind(1)):
+            if number:
+                row = row + self.from_above(hidden)
+            hidden, cell = lstm_cell(row, cell)
+            rows.append(hidden)
+        return self.closed(inputs, torch.stack(rows, 1))
+
+    def from_above(self, hidden: Tensor) -> Tensor:
+        """The recurrent half `(B, W, 4 h)`, given a row's hidden values."""
+        padded = F.pad(hidden, (0, 0, 1, 1))
+        return self.recurrent(torch.cat([padded[:, :-2], hidden, padded[:, 2:]], -1))
+
+    def closed(self, inputs: Tensor, hidden: Tensor) -> Tensor:
+        return inputs + self.out(hidden) if self.residual else self.out(hidden)
+
+    def start(self, inputs: Tensor, width: int) -> dict[str, Tensor]:
+        """Nothing above, nothing to the left, for inputs like `(B, F)`."""
+        blank = inputs.new_zeros(len(inputs), width, self.hidden)
+        return {"hidden": blank, "cell": blank.clone()}
+
+    def step(self, state: dict[str, Tensor], inputs: Tensor, row: int, column: int) -> Tensor:
+        """Outputs `(B, F)` of the next pixel."""
+        if column == 0:
+            if row:
+                state["above"] = self.from_above(state["hidden"])
+                state["hidden"] = torch.empty_like(state["hidden"])
+            state["left"] = torch.zeros_like(inputs)
+        gates = self.input(torch.cat([state["left"], inputs], -1))
+        if row:
+            gates = gates + state["above"][:, column]
+        hidden, state["cell"][:, column] = lstm_cell(gates, state["cell"][:, column])
+        state["hidden"][:, column] = hidden
+        state["left"] = inputs
+        return self.closed(inputs, hidden)
+
+
+class DiagonalLSTM(nn.Module):
+    """Diagonal by diagonal, from the hidden values above and to the left, and likewise from the right: section 3.2.
+
+    The map from the right is moved down by a row, so that no pixel sees those after it. Instead of skewed maps, whose
+    cells outside the image would have to be masked, the loop runs over the image's own cells in diagonal order.
+    """
+
+    def __init__(self, features: int, hidden: int, residual: bool):
+        super().__init__()
+        self.input = nn.Linear(features, 2 * 4 * hidden)
+        self.recurrent = nn.Parameter(torch.empty(2, 2 * hidden, 4 * hidden))  # of both directions; above, then beside
+        bound = (2 * hidden) ** -0.5
+        nn.init.uniform_(self.recurrent, -bound, bound)
+        self.out = nn.Linear(hidden, features)
+        self.hidden = hidden
+        self.residual = residual
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        height, width = inputs.shape[1:3]
+        gates = self.input(inputs).unflatten(-1, (2, -1)).permute(3, 0, 1, 2, 4)  # (2, B, H, W, 4 h)
+        gates = torch.stack([gates[0], gates[1].flip(2)])
+        order, sizes = diagonals(height, width, inputs.device)
+        hidden = self.recur(gates.flatten(2, 3).index_select(2, order), height, width, sizes)
+        rightwards, leftwards = hidden.index_select(2, order.argsort()).unflatten(2, (height, width))
+        leftwards = F.pad(leftwards.flip(2), (0, 0, 0, 0, 1, 0))[:, :-1]
+        return self.closed(inputs, rightwards + leftwards)
+
+    def recur(self, gates: Tensor, height: int, width: int, sizes: list[int]) -> Tensor:
+        """Hidden values `(2, B, H W, h)` in diagonal order, of gates' inputs `(2, B, H W, 4 h)`."""
+        batch = gates.shape[1]
+        weight = self.recurrent[:, None]
+        hidden = cell = gates.new_zeros(2, batch, 0, self.hidden)
+        first = 0  # the topmost row of the diagonal before
+        found = []
+        for number, own in enumerate(gates.split(sizes, 2)):
+            top = max(0, number - width + 1)
+            # Rows top - 1, ..., bottom of the diagonal before; outside of the image there are zeros.
+            start, rows = top - first, own.shape[2]
+            hidden, cell = (F.pad(each, (0, 0, 1, 1))[:, :, start : start + rows + 1] for each in (hidden, cell))
+            if number:
+                own = own + torch.cat([hidden[:, :, :-1], hidden[:, :, 1:]], -1) @ weight
+            hidden, cell = lstm_cell(own, cell[:, :, 1:])
+            found.append(hidden)
+            first = top
+        return torch.cat(found, 2)
+
+    def closed(self, inputs: Tensor, hidden: Tensor) -> Tensor:
+        return inputs + self.out(hidden) if self.residual else self.out(hidden)
+
+    def start(self, inputs: Tensor, width: int) -> dict[str, Tensor]:
+        """Nothing above, nothing beside, for inputs like `(B, F)`."""
+        blank = inputs.new_zeros(2, len(inputs), width, self.hidden)
+        leftwards = inputs.new_empty(len(inputs), width, 4 * self.hidden)
+        return {"hidden": blank, "cell": blank.clone(), "gates": leftwards}
+
+    def step(self, state: dict[str, Tensor], inputs: Tensor, row: int, column: int) -> Tensor:
+        """Outputs `(B, F)` of the next pixel; at a row's start its predecessor is run through from the right."""
+        if column == 0 and row:
+            self._leftwards(state)
+        if column == 0:
+            state["beside"] = inputs.new_zeros(2, len(inputs), self.hidden)
+        rightwards, state["gates"][:, column] = self.input(inputs).chunk(2, -1)
+        above = state["hidden"][0, :, column]
+        gates = rightwards + torch.cat([above, state["beside"][0]], -1) @ self.recurrent[0]
+        hidden, cell = lstm_cell(gates, state["beside"][1])
+        state["beside"] = torch.stack([hidden, cell])
+        state["hidden"][0, :, column] = hidden
+        return self.closed(inputs, hidden + state["hidden"][1, :, column] if row else hidden)
+
+    def _leftwards(self, state: dict[str, Tensor]) -> None:
+        """The row before from right to left."""
+        hidden = state["hidden"][1]
+        beside = cell = torch.zeros_like(hidden[:, 0])
+        for column in reversed(range(hidden.shape[1])):
+            gates = state["gates"][:, column] + torch.cat([hidden[:, column], beside], -1) @ self.recurrent[1]
+            beside, cell = lstm_cell(gates, cell)
+            hidden[:, column] = beside
+
+
+def diagonals(height: int, width: int, device: torch.device) -> tuple[Tensor, list[int]]:
+    """The pixels' raster numbers `(H W,)` in the order of their diagonals, top to bottom in each, and their counts."""
+    rows = torch.arange(height, device=device)[:, None]
+    number = (rows + torch.arange(width, device=device)).flatten()
+    sizes = [min(d, height - 1) - max(0, d - width + 1) + 1 for d in range(height + width - 1)]
+    return number.argsort(stable=True), sizes
+
+
+LAYERS = {"row": RowLSTM, "diagonal": DiagonalLSTM}
+
+
+class PixelRNN(PixelNetwork):
+    """A causal convolution and `depth` layers of `hidden` units, on features twice as wide: figure 5 and table 1."""
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        condition_dim: int = 0,
+        context_channels: int = 0,
+        *,
+        layer: str,
+        hidden: int,
+        depth: int,
+        residual: bool = True,
+    ):
+        super().__init__()
+        self.out_dim = 2 * hidden
+        self.stem = CausalStem(image_shape, self.out_dim, condition_dim, context_channels)
+        self.layers = nn.ModuleList(LAYERS[layer](self.out_dim, hidden, residual) for _ in range(depth))
+
+    def forward(self, images: Tensor, condition: Tensor | None = None, context: Tensor | None = None) -> Tensor:
+        features = self.stem(images, condition, context)
+        for layer in self.layers:
+            features = layer(features)
+        return features
+
+    def start(self, n: int, condition: Tensor | None = None, context: Tensor | None = None) -> PixelState:
+        like = self.stem.conv.weight.new_empty(n, self.out_dim)
+        layers: list[Any] = [layer.start(like, self.stem.width) for layer in self.layers]
+        return self.stem.start(n, condition, context, layers)
+
+    def step(self, state: PixelState, row: int, column: int) -> Tensor:
+        features = self.stem.step(state, row, column)
+        for layer, memory in zip(self.layers, state.layers, strict=True):
+            features = layer.step(memory, features, row, column)
+        return features
