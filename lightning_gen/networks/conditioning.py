@@ -83,7 +83,7 @@ class ConcatenatingDiscriminator(nn.Module):
 class ProjectionDiscriminator(nn.Module):
     """The logit is linear in `features` of the image, plus their product with an embedding of the label.
 
-    https://arxiv.org/abs/1802.05637, eq. 5.
+    https://arxiv.org/abs/1802.05637, eq. 5. Without labels the encoder gives the logit itself.
     """
 
     def __init__(
@@ -96,16 +96,17 @@ class ProjectionDiscriminator(nn.Module):
         features: int,
     ):
         super().__init__()
-        self.encoder = encoder(image_shape=image_shape, out_dim=features)
-        self.linear = nn.Linear(features, 1 + extra)
-        self.embedding = nn.Embedding(num_classes, features) if num_classes else None
-        if self.embedding is not None:
+        self.embedding = None
+        self.encoder = encoder(image_shape=image_shape, out_dim=features if num_classes else 1 + extra)
+        if num_classes:
+            self.linear = nn.Linear(features, 1 + extra)
+            self.embedding = nn.Embedding(num_classes, features)
             nn.init.normal_(self.embedding.weight, std=features**-0.5)  # its product starts at the linear part's size
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         features = self.encoder(images).float()
-        output = self.linear(features)
         if self.embedding is None:
-            return output
+            return features
+        output = self.linear(features)
         projection = (features * self.embedding(labels)).sum(1, keepdim=True)
         return torch.cat([output[:, :1] + projection, output[:, 1:]], dim=1)
