@@ -60,3 +60,26 @@ class HasLikelihood(Protocol):
     def log_likelihood(self, images: Tensor, labels: Tensor | None = None, samples: int = 1) -> Tensor:
         """Nats `(B,)`: the evidence lower bound with one sample, an importance-weighted bound with more."""
         ...
+
+
+@runtime_checkable
+class Completes(Protocol):
+    """Goes on with images of which the beginning is given."""
+
+    def complete(self, images: Tensor, rows: int, labels: Tensor | None = None) -> Tensor:
+        """Images `(B, C, H, W)` with their first `rows` rows as they are and the others drawn."""
+        ...
+
+
+@runtime_checkable
+class Predicts(Protocol):
+    """Continues image sequences."""
+
+    context_frames: int  # how many frames it was trained to continue
+
+    def predict(self, context: Tensor, steps: int) -> Tensor:
+        """The `steps` frames `(B, steps, C, H, W)` in [-1, 1] after `context` `(B, T0, C, H, W)`, any T0 from 1.
+
+        A model that draws them gives others each time.
+        """
+        ...

@@ -62,13 +62,15 @@ def check_at_least(cfg: DictConfig, **least: int) -> None:
             raise UserError(f"{key}={cfg[key]}: give at least {value}")
 
 
-def check_pictures(model: "ImageGenerator", checkpoint: Path) -> None:
-    """UserError unless the model generates, and what image files hold."""
+def check_pictures(model: "ImageGenerator", checkpoint: Path, sequences: bool = False) -> None:
+    """UserError unless the model generates, and what image files hold; single images, or also `sequences`."""
     if not getattr(model, "generates", True):
         raise UserError(f"checkpoint={checkpoint}: {type(model).__name__} generates no images")
-    channels = model.image_shape[0]
+    channels = model.image_shape[-3]
     if channels not in MODES:
         raise UserError(f"checkpoint={checkpoint}: image files have 1, 3 or 4 channels, this model {channels}")
+    if len(model.image_shape) == 4 and not sequences:
+        raise UserError(f"checkpoint={checkpoint}: {type(model).__name__} makes sequences; this is for single images")
     if are_points(model.image_shape):
         raise UserError(
             f"checkpoint={checkpoint}: its images of {'x'.join(map(str, model.image_shape))} are points, no pictures; "

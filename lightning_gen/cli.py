@@ -16,6 +16,8 @@ APPS = {
     "interpolate": ("lightning_gen.interpolating:interpolate_command", "walk from latent to latent of a checkpoint"),
     "project": ("lightning_gen.projecting:project_command", "find the latents of given images"),
     "neighbours": ("lightning_gen.neighbours:neighbours_command", "the training images nearest to samples"),
+    "predict": ("lightning_gen.continuing:predict_command", "continue sequences"),
+    "complete": ("lightning_gen.continuing:complete_command", "complete images whose upper rows are given"),
     "inspect": ("lightning_gen.data.inspection:inspect_command", "look at a data set as the models see it"),
 }
 PLAIN = {

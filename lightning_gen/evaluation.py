@@ -69,6 +69,7 @@ def evaluate(
     return {
         "scores": scores,
         "better": scoring.better,
+        "curves": scoring.curves(),
         "protocol": {
             "data": data.name,
             "split": split,
@@ -130,7 +131,7 @@ def _why_not(
 
 
 def _why_no_features(image_shape: tuple[int, ...], extractor: Extractor | None) -> str | None:
-    channels, height, width = image_shape
+    channels, height, width = image_shape[-3:]
     if extractor is None:
         return "needs an extractor, and there is none (extractor=none)"
     if channels not in MODES:

@@ -38,6 +38,23 @@ def grid(images: Tensor, columns: int | None = None, border: int = 2) -> Tensor:
     return torch.nn.functional.pad(cells, (border, 0, border, 0), value=black)
 
 
+def film(sequences: Tensor, border: int = 2) -> Tensor:
+    """Sequences `(B, T, C, H, W)` as rows of frames, in one `(C, H', W')`."""
+    return grid(sequences.flatten(0, 1), columns=sequences.shape[1], border=border)
+
+
+def moving_grid(sequences: Tensor, columns: int | None = None) -> Tensor:
+    """The frames `(T, C, H', W')` of sequences `(B, T, C, H, W)` that run side by side."""
+    return torch.stack([grid(frames, columns) for frames in sequences.unbind(1)])
+
+
+def beside(parts: Iterable[Tensor]) -> Tensor:
+    """Pictures `(..., H, W)` of one height next to each other, with white lines between."""
+    first, *others = parts
+    line = first.new_full((*first.shape[:-1], 2), 255 if first.dtype == torch.uint8 else 1)
+    return torch.cat([first, *(each for part in others for each in (line, part))], dim=-1)
+
+
 def pairs(above: Tensor, below: Tensor, columns: int) -> Tensor:
     """A grid of images `(B, C, H, W)` in rows of `columns`, each row of `above` with its like of `below` under it."""
     columns = min(columns, len(above))

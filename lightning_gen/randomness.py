@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 
 def _hash(key: tuple[int | str, ...]) -> int:
@@ -29,6 +30,21 @@ def seed_all(*key: int | str) -> None:
 def generator(*key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
     """A generator of its own, seeded from `key`."""
     return torch.Generator(device).manual_seed(_hash(key))
+
+
+def hashed_noise(*key: Tensor) -> Tensor:
+    """Uniform float32 in [0, 1) as a hash of int64 tensors that broadcast, the same on every device and in any batch.
+
+    By the mixing steps of MurmurHash3's finaliser; of each number the lowest 32 bits count.
+    """
+    mask = 0xFFFFFFFF
+    bits = key[0] * 0x9E3779B1 & mask
+    for value in (*key[1:], key[0]):
+        bits = (bits ^ value) & mask
+        bits = (bits ^ bits >> 16) * 0x85EBCA6B & mask
+        bits = (bits ^ bits >> 13) * 0xC2B2AE35 & mask
+        bits = bits ^ bits >> 16
+    return (bits >> 8).to(torch.float32) / 2**24
 
 
 @contextmanager

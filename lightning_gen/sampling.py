@@ -1,4 +1,4 @@
-"""The `sample` command: a checkpoint to image files, a grid, and an interpolation; no data set is needed."""
+"""The `sample` command: a checkpoint to image files or GIFs, a grid, and an interpolation; no data set is needed."""
 
 import math
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from lightning_gen.checkpoint_commands import (
     spread,
 )
 from lightning_gen.errors import UserError
-from lightning_gen.images import grid, save_gif, save_png, to_uint8
+from lightning_gen.images import film, grid, moving_grid, save_gif, save_png, to_uint8
 from lightning_gen.latent_space import space_of, walk
 from lightning_gen.metrics.progress import progress
 from lightning_gen.randomness import preserved_rng, seed_all
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lightning_gen.image_generator import ImageGenerator
 
 LARGEST_GRID = 256  # images
+MOST_FILMS = 16  # sequences laid out frame by frame
 MOST_ROWS = 32  # classes under each other before they stand side by side too
 LOOPS = 16  # paths shown side by side in the interpolation
 STOPS = 4  # latents that each path passes
@@ -36,17 +37,20 @@ STEPS = 12  # frames from one to the next
 
 
 def sample_command(cfg: DictConfig) -> None:
-    """Write `n` samples as PNG files, a grid of them, and a GIF that walks through the latent space if there is one."""
+    """Write `n` samples as PNG files, a grid of them, and a GIF that walks through the latent space if there is one.
+
+    Sequences become GIFs, and a few of them a film as well.
+    """
     check_at_least(cfg, n=1, batch_size=1)
     path, model = load(cfg)
-    check_pictures(model, path)
+    check_pictures(model, path, sequences=True)
     _truncate(model, cfg.truncation)
     classes = chosen_labels(cfg.label, model.num_classes)
     labels = spread(classes, cfg.n)
     out = output_folder(cfg.out, path)
     with torch.no_grad(), preserved_rng():
         _write_images(model, cfg, labels, out)
-        if cfg.interpolation and isinstance(model, HasLatent):
+        if cfg.interpolation and isinstance(model, HasLatent) and len(model.image_shape) == 3:
             space, path_labels = space_of(model, "auto", path), spread(classes, LOOPS)
             frames = walk(space, LOOPS, path_labels, stops=STOPS, steps=STEPS, seed=cfg.seed)
             save_gif(map(grid, frames), out / "interpolation.gif")
@@ -100,8 +104,14 @@ def _write_images(model: "ImageGenerator", cfg: DictConfig, labels: Tensor | Non
     kept = dict.fromkeys(shown)
     with progress("samples", cfg.n) as advance:
         for number, image in samples(model, cfg.n, labels, cfg.seed, cfg.batch_size):
-            save_png(image, out / "images" / f"{number:06}.png")
+            name = out / "images" / f"{number:06}"
+            save_png(image, f"{name}.png") if image.ndim == 3 else save_gif(image, f"{name}.gif")
             if number in kept:
                 kept[number] = image
             advance(1)
-    save_png(grid(torch.stack(list(kept.values())), columns), out / "grid.png")
+    drawn = torch.stack(list(kept.values()))
+    if drawn.ndim == 5:
+        save_png(film(drawn[:MOST_FILMS]), out / "film.png")
+        save_gif(moving_grid(drawn, columns), out / "grid.gif")
+    else:
+        save_png(grid(drawn, columns), out / "grid.png")

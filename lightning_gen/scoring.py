@@ -117,6 +117,8 @@ class Scoring:
     def _compare(self, metrics: list[FeatureMetric], images: Tensor, real: bool) -> None:
         if not metrics:
             return
+        if images.ndim == 5:
+            images = images.flatten(0, 1)  # frames count by themselves
         features = self.extractor(to_uint8(images))
         # 8-bit values have no NaN: without this a broken model would get a score.
         features[~images.flatten(1).isfinite().all(1)] = torch.nan
@@ -143,6 +145,10 @@ class Scoring:
         nothing = torch.empty(0, self.extractor.num_features, device=self.device)
         for real in (True, False):
             metric.update(nothing, real=real)
+
+    def curves(self) -> dict[str, list[float]]:
+        """Scores along something; to be asked for after `scores`."""
+        return {name: curve for metric in self.metrics.values() for name, curve in metric.curves().items()}
 
     def settings(self) -> dict[str, dict[str, Any]]:
         """What the metrics' scores depend on, by metric; to be asked for after `scores`."""

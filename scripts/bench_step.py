@@ -114,9 +114,9 @@ def ours(config, model, data, warm_up: int, steps: int, **trainer) -> tuple[floa
         config.run_dir = folder
         config.trainer.max_images = (warm_up + steps + 64) * data.batch_size
         config.trainer.validate_every_images = 10**9
-        for name in ("sample_grid", "reconstructions", "last"):
+        for name in ("sample_grid", "reconstructions", "continuations", "last"):
             config.callbacks[name].every_images = 10**9
-        for name in ("sample_grid", "reconstructions", "last", "best"):
+        for name in ("sample_grid", "reconstructions", "continuations", "last", "best"):
             config.callbacks[name].folder = folder
         trainer = build_trainer(config, data, [instantiate(config.logger.csv)])
         trainer.callbacks.insert(0, stopwatch)

@@ -59,7 +59,7 @@ def test_unknown_command(command, meant, capsys):
 
 def test_unknown_command_like_none(capsys):
     assert main(["xyz"]) == 2
-    known = "train, evaluate, sample, interpolate, project, neighbours, inspect, list, doctor"
+    known = "train, evaluate, sample, interpolate, project, neighbours, predict, complete, inspect, list, doctor"
     assert f"commands: {known}" in capsys.readouterr().err
 
 

@@ -19,6 +19,8 @@ OF_GANS = ("model/loss", "model/penalty", "model/augment", "model/conditioning")
 NEEDS = {
     "data=folder": ["data.path=somewhere"],
     "data=huggingface": ["data.path=somewhere"],
+    "data=moving_mnist": ["data.path=somewhere"],
+    "data=frames": ["data.path=somewhere"],
     "metrics=[classes]": ["metrics.classes.classifier=somewhere"],
 }
 OPTIONS = [(group, option.name) for group in list_groups() for option in list_options(group)]

@@ -28,7 +28,7 @@ class Flat:
     ("num_classes", "n", "columns", "rows"), [(10, 64, 10, 6), (16, 64, 16, 4), (3, 8, 3, 2), (10, 4, 10, 1)]
 )
 def test_a_column_for_each_class(num_classes, n, columns, rows):
-    picture = SampleGrid("x", 1, n).picture(None, Flat(num_classes))
+    picture = SampleGrid("x", 1, n).pictures(None, Flat(num_classes))["samples"]
     assert picture.shape == (1, rows * 10 + 2, columns * 10 + 2)
     colours = picture[0, 5::10, 5::10][:rows, :columns]
     torch.testing.assert_close(colours, (torch.arange(columns) / num_classes).expand(rows, -1))
@@ -36,19 +36,19 @@ def test_a_column_for_each_class(num_classes, n, columns, rows):
 
 def test_other_grids_are_square():
     for num_classes in (None, 100):
-        assert SampleGrid("x", 1, 64).picture(None, Flat(num_classes)).shape == (1, 82, 82)
+        assert SampleGrid("x", 1, 64).pictures(None, Flat(num_classes))["samples"].shape == (1, 82, 82)
 
 
 def test_nothing_of_models_that_do_not_generate():
     model = Flat(10)
     model.generates = False
-    assert SampleGrid("x", 1, 64).picture(None, model) is None
+    assert SampleGrid("x", 1, 64).pictures(None, model) == {}
 
 
 def test_points_are_plotted():
     batch = Batch(torch.tensor([[-1.0, -1.0]]).view(1, 1, 1, 2), None)
     trainer = SimpleNamespace(datamodule=SimpleNamespace(batches=lambda *_, limit: iter([batch])))
-    picture = SampleGrid("x", 1, 64).picture(trainer, Flat(None, (1, 1, 2)))
+    picture = SampleGrid("x", 1, 64).pictures(trainer, Flat(None, (1, 1, 2)))["samples"]
     assert picture.shape == (1, 256, 256)
     assert picture[0, 128, 128] > 0.99  # 2,000 samples in the middle
     assert -0.7 < picture[0, 255, 0] < -0.5  # one real point, dimmer

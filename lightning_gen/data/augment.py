@@ -1,6 +1,7 @@
 """Augmentations of whole batches on their device, each image with its own draw from the global generator.
 
-They take and give `(B, C, H, W)`, float in [-1, 1]; those with `takes_bytes` also uint8, a quarter of the memory.
+They take and give `(B, C, H, W)`, or sequences `(B, T, C, H, W)` whose frames share one draw, float in [-1, 1]; those
+with `takes_bytes` also uint8, a quarter of the memory.
 """
 
 import math
@@ -10,6 +11,8 @@ from typing import Literal, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from lightning_gen.randomness import hashed_noise
 
 
 class Augmentation(Protocol):
@@ -38,8 +41,13 @@ def _black(images: Tensor) -> int:
 
 
 def _uniform(images: Tensor, low: float, high: float) -> Tensor:
-    """One draw per image `(B, 1, 1, 1)`."""
-    return torch.empty((len(images), 1, 1, 1), device=images.device).uniform_(low, high)
+    """One draw per image or sequence, `(B, 1, 1, 1)` or `(B, 1, 1, 1, 1)`."""
+    return torch.empty((len(images), *[1] * (images.ndim - 1)), device=images.device).uniform_(low, high)
+
+
+def _frames_as_channels(images: Tensor) -> Tensor:
+    """Sequences as images `(B, T * C, H, W)`, for what treats all channels alike; images as they are."""
+    return images.flatten(1, -3)
 
 
 class Flip:
@@ -67,15 +75,16 @@ class Crop:
         self.mode = mode
 
     def __call__(self, images: Tensor) -> Tensor:
-        height, width = images.shape[2:]
+        height, width = images.shape[-2:]
         rows, row_inside = self._places(images, height)  # (B, H)
         columns, column_inside = self._places(images, width)  # (B, W)
         batch = torch.arange(len(images), device=images.device)[:, None, None]
-        moved = images.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        planes = _frames_as_channels(images).permute(0, 2, 3, 1)
+        moved = planes[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
         if self.mode == "zero":
             inside = (row_inside[:, :, None] & column_inside[:, None, :])[:, None]
             moved = torch.where(inside, moved, _black(images))
-        return moved.contiguous()
+        return moved.contiguous().view(images.shape)
 
     def _places(self, images: Tensor, length: int) -> tuple[Tensor, Tensor]:
         """Each image's source coordinates along one axis `(B, length)`, and which of them lie inside the image."""
@@ -102,13 +111,13 @@ class Jitter:
     def __call__(self, images: Tensor) -> Tensor:
         intensity = (images + 1) / 2
         intensity = (intensity * self._factor(images, self.brightness)).clamp(0, 1)
-        mean = _grey(intensity).mean((1, 2, 3), keepdim=True)
+        mean = _grey(intensity).mean(tuple(range(1, images.ndim)), keepdim=True)
         intensity = (mean + (intensity - mean) * self._factor(images, self.contrast)).clamp(0, 1)
-        if images.shape[1] >= 3:
+        if images.shape[-3] >= 3:
             grey = _grey(intensity)
             intensity = (grey + (intensity - grey) * self._factor(images, self.saturation)).clamp(0, 1)
-        if images.shape[1] == 4:  # transparency is no colour
-            intensity = torch.cat([intensity[:, :3], (images[:, 3:] + 1) / 2], 1)
+        if images.shape[-3] == 4:  # transparency is no colour
+            intensity = torch.cat([intensity[..., :3, :, :], (images[..., 3:, :, :] + 1) / 2], -3)
         return intensity * 2 - 1
 
     @staticmethod
@@ -117,10 +126,10 @@ class Jitter:
 
 
 def _grey(images: Tensor) -> Tensor:
-    """Luma `(B, 1, H, W)` of colour images (ITU-R BT.601); the first channel of others."""
-    if images.shape[1] < 3:
-        return images[:, :1]
-    red, green, blue = images[:, :3].split(1, dim=1)
+    """Luma of colour images (ITU-R BT.601), as one channel; the first channel of others."""
+    if images.shape[-3] < 3:
+        return images[..., :1, :, :]
+    red, green, blue = images[..., :3, :, :].split(1, dim=-3)
     return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
@@ -146,9 +155,10 @@ class Affine:
         self.fill = fill
 
     def __call__(self, images: Tensor) -> Tensor:
-        grid = _grid(self._maps(images), *images.shape[2:])
+        grid = _grid(self._maps(images), *images.shape[-2:])
         # grid_sample pads with zero: `fill` is made the zero for its time.
-        return F.grid_sample(images - self.fill, grid, align_corners=False).add_(self.fill)
+        planes = _frames_as_channels(images) - self.fill
+        return F.grid_sample(planes, grid, align_corners=False).add_(self.fill).view(images.shape)
 
     def _maps(self, images: Tensor) -> Tensor:
         """Maps from output to input in affine_grid's coordinates (-1 .. 1 along each side), `(B, 2, 3)`."""
@@ -159,7 +169,7 @@ class Affine:
         angle, shear = uniform(math.radians(self.degrees)), uniform(math.radians(self.shear))
         scale = _uniform(images, *self.scale).view(-1)
         # One side's unit differs from the other's in images that are not square.
-        aspect = images.shape[2] / images.shape[3]
+        aspect = images.shape[-2] / images.shape[-1]
         cosine, sine = angle.cos() / scale, angle.sin() / scale
         skew = shear.tan()
         rows = [
@@ -187,20 +197,8 @@ class Binarize:
     def fixed(self, images: Tensor, index: Tensor) -> Tensor:
         """The same for the images number `index` `(B,)` of a split at any batch size, on any device and rank."""
         pixels = torch.arange(images[0].numel(), device=images.device).view(images.shape[1:])
-        return self._against(images, _noise(index.view(-1, 1, 1, 1), pixels))
+        return self._against(images, hashed_noise(index.view(-1, *[1] * pixels.ndim), pixels))
 
     @staticmethod
     def _against(images: Tensor, noise: Tensor) -> Tensor:
         return ((images + 1) / 2 > noise).to(images.dtype) * 2 - 1
-
-
-def _noise(row: Tensor, column: Tensor) -> Tensor:
-    """Uniform float32 in [0, 1) as a hash of two int64 tensors, with the mixing steps of MurmurHash3's finaliser."""
-    mask = 0xFFFFFFFF
-    bits = row * 0x9E3779B1 & mask
-    for value in (column, row):
-        bits = (bits ^ value) & mask
-        bits = (bits ^ bits >> 16) * 0x85EBCA6B & mask
-        bits = (bits ^ bits >> 13) * 0xC2B2AE35 & mask
-        bits = bits ^ bits >> 16
-    return (bits >> 8).to(torch.float32) / 2**24

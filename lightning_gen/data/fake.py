@@ -1,4 +1,4 @@
-"""Made-up images for tests: a blob whose colour and place depend on its class."""
+"""Made-up images and sequences for tests: a blob whose colour and place depend on its class."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from lightning_gen.randomness import generator
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Fake(ImageData):
-    """`num_images` training images `image_shape` (C, H, W), a quarter as many in each other split."""
+    """`num_images` training images `image_shape`, (C, H, W) or (T, C, H, W), a quarter as many in each other split."""
 
     name = "fake"
 
@@ -35,20 +35,28 @@ class Fake(ImageData):
         return sources
 
 
-def _blobs(labels: Tensor, classes: int, shape: tuple[int, int, int], draw: torch.Generator) -> Tensor:
-    """A Gaussian spot per label `(N,)`, on a ring around the centre, on black; uint8 `(N, *shape)`."""
-    channels, height, width = shape
+def _blobs(labels: Tensor, classes: int, shape: tuple[int, ...], draw: torch.Generator) -> Tensor:
+    """A Gaussian spot per label `(N,)`, on a ring around the centre, on black; uint8 `(N, *shape)`.
+
+    In sequences it goes round the ring at a speed of its own.
+    """
+    *frames, channels, height, width = shape
     count = len(labels)
     angle = 2 * math.pi * labels / classes
-    jitter = 0.1 * torch.randn(2, count, generator=draw)
-    row = (0.5 * angle.sin() + jitter[0])[:, None, None]
-    column = (0.5 * angle.cos() + jitter[1])[:, None, None]
-    radius = (0.2 + 0.1 * torch.rand(count, generator=draw))[:, None, None]
-    rows = torch.linspace(-1, 1, height)[None, :, None]
-    columns = torch.linspace(-1, 1, width)[None, None, :]
-    spot = torch.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * radius**2))  # (N, H, W)
+    jitter = 0.1 * torch.randn(2, count, 1, generator=draw)
+    radius = (0.2 + 0.1 * torch.rand(count, generator=draw))[:, None, None, None]
+    path = angle[:, None]  # (N, T), of images (N, 1)
+    if frames:
+        speed = torch.empty(count, 1).uniform_(-0.5, 0.5, generator=draw)
+        path = path + speed * torch.arange(*frames)
+    row = (0.5 * path.sin() + jitter[0])[:, :, None, None]
+    column = (0.5 * path.cos() + jitter[1])[:, :, None, None]
+    rows = torch.linspace(-1, 1, height)[:, None]
+    columns = torch.linspace(-1, 1, width)
+    spot = torch.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * radius**2))  # (N, T, H, W)
     phase = 2 * math.pi * torch.arange(channels) / max(channels, 1)
     colour = 0.6 + 0.4 * torch.cos(angle[:, None] + phase)  # (N, C)
     if channels == 1:
         colour = torch.ones(count, 1)
-    return (spot[:, None] * colour[:, :, None, None] * 255).round().to(torch.uint8)
+    images = spot[:, :, None] * colour[:, None, :, None, None] * 255
+    return images.round().to(torch.uint8).view(count, *shape)

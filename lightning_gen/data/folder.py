@@ -1,13 +1,12 @@
 """A folder of images: sub-folders are classes; `train`, `val` and `test` sub-folders are splits."""
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from lightning_gen.data.decode import ImageFiles, Resize, check_format, is_grey, unreadable
-from lightning_gen.data.folder_scan import Header, decode_errors, find_images, read_headers, split_folders
+from lightning_gen.data.folder_scan import common_size, decode_errors, find_images, read_headers, split_folders
 from lightning_gen.data.image_data import SPLITS, ImageData
 from lightning_gen.data.inspection import Rows, counted, listed
 from lightning_gen.data.source import StreamSource, first_of
@@ -78,20 +77,7 @@ class Folder(ImageData):
         if errors:
             raise UserError(first_of([unreadable(self.root / path, error) for path, error in errors.items()]))
         channels = self.channels or (1 if all(is_grey(header.mode) for header in headers.values()) else 3)
-        return channels, tuple(size) if size is not None else self._common_size(headers)
-
-    def _common_size(self, headers: dict[Path, Header]) -> tuple[int, int]:
-        sizes = Counter(header.size for header in headers.values())
-        if len(sizes) == 1:
-            return next(iter(sizes))
-        (height, width), other = (size for size, _ in sizes.most_common(2))
-        first, second = (
-            next(path for path, header in headers.items() if header.size == size) for size in ((height, width), other)
-        )
-        raise UserError(
-            f"data.path={self.path}: images differ in size, {first} is {height}x{width} and {second} is "
-            f"{other[0]}x{other[1]}: set data.size=[{height},{width}] (data.resize=crop, pad or stretch)"
-        )
+        return channels, tuple(size) if size is not None else common_size(self.path, headers)
 
     def _classes(self, paths: list[Path]) -> list[str]:
         """Each file's class: the first folder below the root or below its split's folder; none for flat images."""

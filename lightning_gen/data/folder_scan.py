@@ -1,10 +1,11 @@
 """What lies in a folder of images: files, splits, and the headers that tell size and mode without decoding."""
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from PIL import Image
 
@@ -16,6 +17,7 @@ SUFFIXES = {
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2"),
 }
+Item = TypeVar("Item")
 _SPLIT_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 
 
@@ -70,7 +72,7 @@ def read_headers(root: Path, paths: list[Path], num_threads: int) -> tuple[dict[
         except UNREADABLE as error:
             return error
 
-    found = _each(read, paths, num_threads)
+    found = each(read, paths, num_threads)
     headers = {path: result for path, result in found.items() if isinstance(result, Header)}
     return headers, {path: result for path, result in found.items() if isinstance(result, Exception)}
 
@@ -86,9 +88,25 @@ def decode_errors(root: Path, paths: list[Path], num_threads: int) -> dict[Path,
             return reason(error)
         return None
 
-    return {path: why for path, why in _each(decode, paths, num_threads).items() if why is not None}
+    return {path: why for path, why in each(decode, paths, num_threads).items() if why is not None}
 
 
-def _each(function: Callable[[Path], Any], paths: list[Path], num_threads: int) -> dict[Path, Any]:
+def common_size(root: str, headers: dict[Path, Header]) -> tuple[int, int]:
+    """The (height, width) that all files have; UserError if they differ."""
+    sizes = Counter(header.size for header in headers.values())
+    if len(sizes) == 1:
+        return next(iter(sizes))
+    (height, width), other = (size for size, _ in sizes.most_common(2))
+    first, second = (
+        next(path for path, header in headers.items() if header.size == size) for size in ((height, width), other)
+    )
+    raise UserError(
+        f"data.path={root}: images differ in size, {first} is {height}x{width} and {second} is "
+        f"{other[0]}x{other[1]}: set data.size=[{height},{width}] (data.resize=crop, pad or stretch)"
+    )
+
+
+def each(function: Callable[[Item], Any], items: list[Item], num_threads: int) -> dict[Item, Any]:
+    """What the function gives for each file, by threads (Pillow releases the interpreter lock)."""
     with ThreadPoolExecutor(max(1, num_threads)) as pool:
-        return dict(zip(paths, pool.map(function, paths), strict=True))
+        return dict(zip(items, pool.map(function, items), strict=True))

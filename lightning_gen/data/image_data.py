@@ -13,7 +13,7 @@ from lightning_gen.data.augment import Augmentation, Binarize
 from lightning_gen.data.inspection import Rows, facts
 from lightning_gen.data.loader import EvaluationBatches, TrainBatches
 from lightning_gen.data.machine import free_memory, num_processors
-from lightning_gen.data.source import Source, StreamSource, TensorSource
+from lightning_gen.data.source import Source, StreamSource, TensorSource, num_bytes
 from lightning_gen.errors import UserError
 
 SPLITS = ("train", "val", "test")
@@ -26,8 +26,9 @@ MEMORY_SHARE = 1 / 4
 class ImageData(LightningDataModule):
     """A data set of three splits; subclasses implement `load`.
 
-    Facts after `setup`: `name`, `image_shape` (C, H, W), `class_names` and `num_classes` (None without labels),
-    `num_images` by split. `batch_size` counts the images of all processes; `seed` is the split's.
+    Facts after `setup`: `name`, `image_shape` (C, H, W) or, of sequences, (T, C, H, W), `class_names` and `num_classes`
+    (None without labels), `num_images` by split. `batch_size` counts the images of all processes; `seed` is that of the
+    split.
     """
 
     batch_size: int
@@ -134,7 +135,7 @@ class ImageData(LightningDataModule):
             return StreamSource(source.images, source.labels, self.workers())
         if self.in_memory is not False and isinstance(source, StreamSource):
             processes = int(os.environ.get("WORLD_SIZE", 1))  # each of them holds its own copy
-            fits = _num_bytes(source) <= MEMORY_SHARE * free_memory(torch.device("cpu")) / processes
+            fits = num_bytes(source) <= MEMORY_SHARE * free_memory(torch.device("cpu")) / processes
             if self.in_memory or fits:
                 return source.in_memory()
         return source
@@ -144,7 +145,7 @@ class ImageData(LightningDataModule):
         source = self.sources[split]
         if not isinstance(source, TensorSource) or source.index_device.type != "cpu" or device.type == "cpu":
             return source
-        if self.in_memory or _num_bytes(source) <= MEMORY_SHARE * free_memory(device):
+        if self.in_memory or num_bytes(source) <= MEMORY_SHARE * free_memory(device):
             self.sources[split] = source.to(device)
         return self.sources[split]
 
@@ -163,10 +164,3 @@ class ImageData(LightningDataModule):
 
     def _world_size(self) -> int:
         return 1 if self.trainer is None else self.trainer.world_size
-
-
-def _num_bytes(source: Source) -> int:
-    if isinstance(source, TensorSource):
-        return source.images.nbytes
-    channels, height, width = source.image_shape
-    return len(source) * channels * height * width

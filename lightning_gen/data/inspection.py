@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
+from lightning_gen.data.source import Source, is_endless, num_bytes
+
 if TYPE_CHECKING:
     from lightning_gen.data.image_data import ImageData
 
@@ -26,17 +28,22 @@ def inspect_command(cfg: DictConfig) -> None:
 
 def facts(data: "ImageData") -> Rows:
     """What the model will see of data that are set up."""
-    channels, height, width = data.image_shape
+    *frames, channels, _, _ = data.image_shape
     colour = {1: "grey", 3: "RGB", 4: "RGBA"}.get(channels, f"{channels} channels")
-    num_bytes = sum(data.num_images.values()) * channels * height * width
+    kind = f"{frames[0]} frames, {colour}" if frames else colour
+    size = sum(map(num_bytes, data.sources.values())) / 2**20
     rows = [
         ("data", data.name),
-        ("images", ", ".join(f"{split} {count:,}" for split, count in data.num_images.items())),
-        ("shape", f"{channels} x {height} x {width} ({colour}, 8 bits), {num_bytes / 2**20:,.1f} MiB in memory"),
+        ("sequences" if frames else "images", ", ".join(f"{split} {_count(s)}" for split, s in data.sources.items())),
+        ("shape", f"{' x '.join(map(str, data.image_shape))} ({kind}, 8 bits), {size:,.1f} MiB in memory"),
     ]
     if data.class_names is None:
         return [*rows, ("classes", "none")]
     return [*rows, ("classes", f"{data.num_classes}: {_class_counts(data)}")]
+
+
+def _count(source: Source) -> str:
+    return "without end" if is_endless(source) else f"{len(source):,}"
 
 
 def _class_counts(data: "ImageData") -> str:

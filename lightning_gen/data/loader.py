@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lightning_gen.batch import Batch
 from lightning_gen.data.augment import Augmentation, Binarize, augmented, normalise
-from lightning_gen.data.source import Source
+from lightning_gen.data.source import Source, is_endless
 from lightning_gen.randomness import generator, seed_all
 
 
@@ -58,6 +58,8 @@ class TrainBatches:
 
     def index_batches(self, first: int) -> Iterator[Tensor]:
         """This rank's indices `(batch_size // world_size,)` of the batches `first`, `first + 1`, ... without end."""
+        if is_endless(self.source):
+            yield from self._new_ones(first)
         per_epoch = len(self.source) // self.batch_size
         start = first % per_epoch
         for epoch in count(first // per_epoch):
@@ -66,6 +68,14 @@ class TrainBatches:
             order = order[: per_epoch * self.batch_size].to(self.source.index_device)
             yield from order.view(per_epoch, self.batch_size)[start:, self.rank :: self.world_size].contiguous()
             start = 0
+
+    def _new_ones(self, first: int) -> Iterator[Tensor]:
+        """Of a source without end: batch b takes the next `batch_size` images, from where the run's seed puts it."""
+        start = torch.randint(2**31, (), generator=generator("order", self.seed)).item()
+        for number in count(first):
+            low = start + number * self.batch_size
+            places = (low + self.rank, low + self.batch_size, self.world_size)
+            yield torch.arange(*places, device=self.source.index_device)
 
     def _batch(self, number: int, images: Tensor, labels: Tensor | None) -> Batch:
         augmentations = self.augmentations

@@ -3,6 +3,7 @@
 Both turn the same stream of indices into images on a device: the order of a run does not depend on which it is.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
@@ -13,12 +14,16 @@ from torch.utils.data import DataLoader
 
 from lightning_gen.errors import UserError
 
-# uint8, or float32 in [-1, 1], (B, C, H, W), and int64 (B,), both on the asked device
+# uint8, or float32 in [-1, 1], (B, *image_shape), and int64 (B,), both on the asked device
 Raw = tuple[Tensor, Tensor | None]
 
 
 class Images(Protocol):
-    """A map-style data set of uint8 `(C, H, W)` images of one shape; a uint8 tensor `(N, C, H, W)` is one."""
+    """A map-style data set of uint8 `(C, H, W)` images of one shape; a uint8 tensor `(N, C, H, W)` is one.
+
+    Sequences `(T, C, H, W)` are images too, here and below. Those that are made as they are asked for may be `endless`:
+    every index from 0 on has an image, of which the length counts what a pass goes over.
+    """
 
     def __len__(self) -> int: ...
 
@@ -28,8 +33,9 @@ class Images(Protocol):
 class Source(Protocol):
     """Images by index: `labels` int64 `(N,)` on the CPU or None; indices are wanted on `index_device`."""
 
+    images: Images
     labels: Tensor | None
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, ...]
     index_device: torch.device
 
     def __len__(self) -> int: ...
@@ -51,7 +57,7 @@ class TensorSource:
         return len(self.images)
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
+    def image_shape(self) -> tuple[int, ...]:
         return tuple(self.images.shape[1:])
 
     @property
@@ -83,7 +89,7 @@ class StreamSource:
         return len(self.images)
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
+    def image_shape(self) -> tuple[int, ...]:
         # Data sets that know their shape say so: the first image need not be decoded.
         return tuple(getattr(self.images, "image_shape", None) or self.images[0].shape)
 
@@ -154,6 +160,17 @@ class _Indexed:
             return index, torch.stack([self.images[i] for i in indices])
         except UserError as error:
             return index, error
+
+
+def is_endless(source: Source) -> bool:
+    """Whether images never run out: training then sees each only once."""
+    return getattr(source.images, "endless", False)
+
+
+def num_bytes(source: Source) -> int:
+    """What the images take in memory."""
+    held = getattr(source.images, "nbytes", None)
+    return len(source) * math.prod(source.image_shape) if held is None else held
 
 
 def first_of(errors: list[str]) -> str:

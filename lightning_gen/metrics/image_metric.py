@@ -32,6 +32,10 @@ class ImageMetric(Metric):
         """Score names to scalars."""
         raise NotImplementedError
 
+    def curves(self) -> dict[str, list[float]]:
+        """Scores along something, such as the frames of a sequence, asked for after `compute`."""
+        return {}
+
     def protocol(self) -> dict[str, Any]:
         """Settings that the scores depend on, asked for after `compute`."""
         return {}

@@ -1,0 +1,168 @@
+"""Clips: folders of frames, animations and videos, of each of which any frames can be read."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from lightning_gen.data.decode import header
+from lightning_gen.data.folder_scan import SUFFIXES, Header
+from lightning_gen.errors import UserError
+
+VIDEOS = {".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v"}
+ANIMATIONS = {".gif", ".apng"}
+PERHAPS_ANIMATIONS = {".png", ".webp"}
+
+
+class Clip(Protocol):
+    """Frames in their order; `kind` is a word for users, `header` that of the first. Reading raises `UNREADABLE`."""
+
+    kind: str
+    path: Path
+    header: Header
+
+    def __len__(self) -> int: ...
+
+    def pictures(self, numbers: range) -> Iterator[Image.Image]:
+        """Those frames, each to be used before the next is asked for."""
+        ...
+
+
+@dataclass
+class FrameFiles:
+    """A folder of images, each a frame."""
+
+    kind = "folder"
+    paths: list[Path]
+
+    def __post_init__(self) -> None:
+        self.path = self.paths[0].parent
+        with Image.open(self.paths[0]) as image:
+            self.header = Header(*header(image))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def pictures(self, numbers: range) -> Iterator[Image.Image]:
+        for number in numbers:
+            with Image.open(self.paths[number]) as image:
+                yield image
+
+
+@dataclass
+class Animation:
+    """A GIF, WebP or APNG file."""
+
+    kind = "animation"
+    path: Path
+
+    def __post_init__(self) -> None:
+        with Image.open(self.path) as image:
+            self.header = Header(*header(image))
+            self.length = getattr(image, "n_frames", 1)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def pictures(self, numbers: range) -> Iterator[Image.Image]:
+        with Image.open(self.path) as image:
+            for number in numbers:
+                image.seek(number)
+                yield image
+
+
+@dataclass
+class Video:
+    """A video file, whose frames are found by their times."""
+
+    kind = "video"
+    path: Path
+
+    def __post_init__(self) -> None:
+        av = _av(self.path)
+        try:
+            with av.open(str(self.path)) as container:
+                stream = container.streams.video[0]
+                grey = (stream.codec_context.pix_fmt or "").startswith("gray")
+                self.header = Header((stream.height, stream.width), "L" if grey else "RGB")
+                times = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
+        except (av.FFmpegError, IndexError) as error:
+            raise OSError(str(error)) from error
+        self.times = np.sort(np.array(times, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def pictures(self, numbers: range) -> Iterator[Image.Image]:
+        av = _av(self.path)
+        first = int(self.times[numbers[0]])
+        number = numbers[0]
+        try:
+            with av.open(str(self.path)) as container:
+                stream = container.streams.video[0]
+                container.seek(first, stream=stream)  # to the key frame before it
+                for frame in container.decode(stream):
+                    if frame.pts is not None and frame.pts < first:
+                        continue
+                    if number in numbers:
+                        yield frame.to_image()
+                    if number >= numbers[-1]:
+                        return
+                    number += 1
+        except av.FFmpegError as error:
+            raise OSError(str(error)) from error
+        raise OSError(f"it ends before frame {numbers[-1] + 1} of {len(self)}")
+
+
+def find_clips(root: Path, folder: Path) -> dict[Path, list[Path]]:
+    """The clips at any depth and their files, in natural order, relative to `root`; hidden ones are left out.
+
+    A video or an animation is a clip by its own name, all other images of a folder are one clip by the folder's name.
+    """
+    found = {}
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files = sorted((Path(parent, name) for name in names if not name.startswith(".")), key=natural)
+        own = VIDEOS | ANIMATIONS | {suffix for suffix in PERHAPS_ANIMATIONS if _animated(files, suffix)}
+        found |= {file.relative_to(root): [file.relative_to(root)] for file in files if file.suffix.lower() in own}
+        frames = [file.relative_to(root) for file in files if file.suffix.lower() in SUFFIXES - own]
+        if frames:
+            found[Path(parent).relative_to(root)] = frames
+    return {name: found[name] for name in sorted(found, key=natural)}
+
+
+def open_clip(root: Path, name: Path, files: list[Path]) -> Clip:
+    """The clip that `find_clips` found; raises one of `UNREADABLE`."""
+    if files != [name]:
+        return FrameFiles([root / file for file in files])
+    return (Video if name.suffix.lower() in VIDEOS else Animation)(root / name)
+
+
+def natural(path: Path) -> list[int | str]:
+    """A key to sort by that has 2 before 10."""
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", path.as_posix()))]
+
+
+def _animated(files: list[Path], suffix: str) -> bool:
+    """Whether the first file of that kind is; one speaks for its folder, which may hold a long clip's frames."""
+    file = next((file for file in files if file.suffix.lower() == suffix), None)
+    if file is None:
+        return False
+    try:
+        with Image.open(file) as image:
+            return getattr(image, "is_animated", False)
+    except OSError:
+        return False  # it is reported when it is read
+
+
+def _av(path: Path) -> Any:
+    try:
+        import av
+    except ImportError as error:
+        raise UserError(f"{path} is a video: the package av is missing: pip install 'lightning-gen[video]'") from error
+    return av

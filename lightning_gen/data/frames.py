@@ -1,0 +1,172 @@
+"""Sequences out of a folder of clips; its sub-folders `train`, `val` and `test` are splits."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lightning_gen.data.clips import Clip, FrameFiles, find_clips, open_clip
+from lightning_gen.data.decode import UNREADABLE, Resize, check_format, is_grey, to_tensor, unreadable
+from lightning_gen.data.folder_scan import common_size, each, read_headers, split_folders
+from lightning_gen.data.image_data import SPLITS, ImageData
+from lightning_gen.data.inspection import Rows, counted, listed
+from lightning_gen.data.source import StreamSource, first_of
+from lightning_gen.data.splitting import carve, check_shares, missing
+from lightning_gen.errors import UserError
+
+Clips = dict[Path, Clip]  # by their paths relative to the root
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Frames(ImageData):
+    """Sequences of `frames` frames, every `stride`-th, of the clips under `path`, made `channels` x `size`.
+
+    A clip gives as many as it has room for, one after the other, all to one split. The other keys are those of
+    `folder`; `skip_unreadable` leaves out clips that are too short, too.
+    """
+
+    path: str
+    frames: int
+    stride: int
+    channels: int | None
+    size: int | list[int] | None
+    resize: Resize
+    split: list[float]
+    skip_unreadable: bool
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("frames", "stride"):
+            if getattr(self, key) < 1:
+                raise UserError(f"data.{key}={getattr(self, key)}: give at least 1")
+        check_format(self.channels, self.size, self.resize)
+        check_shares(self.split)
+        self.root = Path(self.path).expanduser()
+        self.name = self.root.resolve().name
+
+    def load(self) -> dict[str, StreamSource]:
+        clips, problems = self._found
+        if problems and not self.skip_unreadable:
+            raise UserError(first_of(list(problems.values())))
+        if not clips["train"]:
+            raise UserError(f"data.path={self.path}: none of the {len(problems)} clips can be used")
+        channels, size = self._format({name: clip for part in clips.values() for name, clip in part.items()})
+        parts = {split: list(part.values()) for split, part in clips.items()}
+        parts |= {
+            split: [parts["train"][number] for number in part]
+            for split, part in carve(len(parts["train"]), missing(parts, self.split), self.seed).items()
+        }
+        return {split: self._source(parts[split], channels, size) for split in SPLITS}
+
+    @cached_property
+    def _found(self) -> tuple[dict[str, Clips], dict[Path, str]]:
+        """The clips of each split that has a folder of its own, else of `train`; what is wrong with the others."""
+        folders = split_folders(self.root)
+        clips, problems = {}, {}
+        for split, folder in folders.items():
+            files = find_clips(self.root, self.root / folder)
+            if split == "train" and not files:
+                where = self.root / folder
+                raise UserError(
+                    f"data.path={self.path}: there are no clips (folders of images, gif, mp4, ...) in {where}"
+                )
+            opened = each(lambda name, files=files: self._open(name, files[name]), list(files), self.workers())
+            clips[split] = {name: clip for name, clip in opened.items() if not isinstance(clip, str)}
+            problems |= {name: clip for name, clip in opened.items() if isinstance(clip, str)}
+        return clips, problems
+
+    def _open(self, name: Path, files: list[Path]) -> Clip | str:
+        """The clip, or why it cannot be used."""
+        try:
+            clip = open_clip(self.root, name, files)
+        except UNREADABLE as error:
+            return unreadable(self.root / name, error)
+        if len(clip) >= self._span:
+            return clip
+        mend = f"set {(len(clip) - 1) // self.stride + 1} or less" if len(clip) else "remove it"
+        frames = f"{len(clip)} frames, fewer than {self._span}" + f" (data.stride={self.stride})" * (self.stride > 1)
+        return f"data.frames={self.frames}: {self.root / name} has {frames}: {mend}, or data.skip_unreadable=true"
+
+    @property
+    def _span(self) -> int:
+        """The frames of a clip from a sequence's first to its last."""
+        return (self.frames - 1) * self.stride + 1
+
+    def _format(self, clips: Clips) -> tuple[int, tuple[int, int]]:
+        """The channels and (height, width) of all frames, from the config or else from the clips."""
+        grey = all(is_grey(clip.header.mode) for clip in clips.values())
+        channels = self.channels or (1 if grey else 3)
+        if self.size is not None:
+            return channels, (self.size, self.size) if isinstance(self.size, int) else tuple(self.size)
+        frames = [path.relative_to(self.root) for c in clips.values() if isinstance(c, FrameFiles) for path in c.paths]
+        headers, _ = read_headers(self.root, frames, self.workers())
+        return channels, common_size(self.path, {name: clip.header for name, clip in clips.items()} | headers)
+
+    def _source(self, clips: list[Clip], channels: int, size: tuple[int, int]) -> StreamSource:
+        starts = [(clip, start) for clip in clips for start in range(0, len(clip) - self._span + 1, self._span)]
+        windows = Windows(starts, self.frames, self.stride, channels, size, self.resize)
+        if self.skip_unreadable:
+            readable = each(windows.is_readable, list(range(len(starts))), self.workers())
+            windows.starts = [start for number, start in enumerate(starts) if readable[number]]
+        return StreamSource(windows, None, self.workers())
+
+    def inspect(self) -> Rows:
+        """What the clips are; then, if they can be loaded as configured, what the model will see."""
+        parts, problems = self._found
+        clips = [clip for part in parts.values() for clip in part.values()]
+        rows: Rows = [
+            ("path", str(self.root)),
+            ("clips", counted(clip.kind for clip in clips)),
+            ("frames", f"{sum(map(len, clips)):,}"),
+            ("sizes", counted("{}x{}".format(*clip.header.size) for clip in clips)),
+            ("unusable", listed(list(problems.values())) or "none"),
+        ]
+        try:
+            return rows + super().inspect()
+        except UserError as error:
+            return [*rows, ("problem", str(error))]
+
+
+class Windows:
+    """A map-style data set of the sequences, uint8 `(frames, channels, *size)`, that begin at `starts` of clips."""
+
+    def __init__(
+        self,
+        starts: list[tuple[Clip, int]],
+        frames: int,
+        stride: int,
+        channels: int,
+        size: tuple[int, int],
+        resize: Resize,
+    ) -> None:
+        self.starts = starts
+        self.frames = frames
+        self.stride = stride
+        self.channels = channels
+        self.size = size
+        self.resize = resize
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        return (self.frames, self.channels, *self.size)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, index: int) -> Tensor:
+        clip, start = self.starts[index]
+        numbers = range(start, start + self.frames * self.stride, self.stride)
+        try:
+            pictures = clip.pictures(numbers)
+            return torch.stack([to_tensor(picture, self.channels, self.size, self.resize) for picture in pictures])
+        except UNREADABLE as error:
+            raise UserError(unreadable(clip.path, error)) from error
+
+    def is_readable(self, index: int) -> bool:
+        try:
+            self[index]
+        except UserError:
+            return False
+        return True

@@ -1,0 +1,99 @@
+"""How well a model continues sequences: squared and absolute error, PSNR, SSIM, and the best of several draws."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_gen.batch import Batch
+from lightning_gen.metrics.image_metric import PairedMetric
+
+SMALLEST_FOR_SSIM = 6  # its window of 11 pixels is padded by reflection
+SCORES = {"mse": "lower", "mae": "lower", "psnr": "higher", "ssim": "higher"}
+WAYS = ("prediction", "prediction_best", "copy_last")
+
+
+class Prediction(PairedMetric):
+    """Errors of the frames after a context, of `[0, 1]`: means over frames and sequences.
+
+    MSE and MAE are sums over a frame's values, as papers on Moving MNIST and OpenSTL give them; PSNR is in decibels and
+    of each frame by itself. `copy_last` is what repeating the last frame of the context scores. Models that draw what
+    they predict are also scored by the best of `draws`, chosen for each sequence and score by its mean over the frames,
+    https://arxiv.org/abs/1802.07687. `context` is by default the model's. Frames under 6 pixels have no SSIM.
+    """
+
+    needs = "predict"
+    better = {f"{way}_{score}": direction for way in WAYS for score, direction in SCORES.items()}
+
+    def __init__(self, draws: int = 10, context: int | None = None):
+        super().__init__()
+        self.draws = draws
+        self.context = context
+        self.used: dict[str, Any] = {}
+        for way in WAYS:
+            # sums over sequences, by score and frame
+            self.add_state(way, torch.zeros(len(SCORES), 0, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def why_not(self, model: Any, data: Any) -> str | None:
+        """Images are no sequences, and some frames must be left to predict."""
+        if len(model.image_shape) != 4:
+            return f"{type(model).__name__} makes single images"
+        context, frames = self._context(model), model.image_shape[0]
+        if not 0 < context < frames:
+            return f"context={context}: the sequences have {frames} frames, some before and some after it are needed"
+        return None
+
+    def _context(self, model: Any) -> int:
+        return getattr(model, "context_frames", model.image_shape[0] // 2) if self.context is None else self.context
+
+    def observe(self, model: Any, batch: Batch) -> None:
+        """Predict what follows the context of a batch."""
+        images = model.observe(batch.images) if hasattr(model, "observe") else batch.images
+        context = self._context(model)
+        given, truth = images[:, :context], images[:, context:]
+        draws = self.draws if getattr(model, "draws_predictions", False) else 1
+        self.update([model.predict(given, truth.shape[1]) for _ in range(draws)], truth, given[:, -1:])
+        self.used = {"context": context, "frames": truth.shape[1], "draws": draws}
+
+    def update(self, predictions: list[Tensor], truth: Tensor, last: Tensor) -> None:
+        """Take in draws of `(B, T, C, H, W)`, what they are of, and the frame before `(B, 1, C, H, W)`; in [-1, 1]."""
+        found = torch.stack([self._scores(each, truth) for each in predictions])  # (draws, scores, B, T)
+        signs = found.new_tensor([1 if direction == "lower" else -1 for direction in SCORES.values()])
+        best = (found.mean(-1) * signs[:, None]).argmin(0)  # (scores, B)
+        best = found.gather(0, best[None, ..., None].expand(1, *found.shape[1:]))[0]
+        copied = self._scores(last.expand_as(truth), truth)
+        for way, each in zip(WAYS, (found.mean(0), best, copied), strict=True):
+            so_far = getattr(self, way)
+            setattr(self, way, each.sum(1) if so_far.shape[1] == 0 else so_far + each.sum(1))
+        self.count += len(truth)
+
+    def _scores(self, prediction: Tensor, truth: Tensor) -> Tensor:
+        """Of each frame, `(scores, B, T)`."""
+        from torchmetrics.functional.image import structural_similarity_index_measure
+
+        prediction, truth = ((each.float().clamp(-1, 1) + 1) / 2 for each in (prediction, truth))
+        difference = (prediction - truth).flatten(2)
+        squared = difference.square()
+        ssim = truth.new_full(truth.shape[:2], torch.nan)
+        if min(truth.shape[-2:]) >= SMALLEST_FOR_SSIM:
+            frames = prediction.flatten(0, 1), truth.flatten(0, 1)
+            ssim = structural_similarity_index_measure(*frames, data_range=1.0, reduction="none").view(truth.shape[:2])
+        psnr = -10 * squared.mean(2).clamp(min=1e-10).log10()  # 100 dB is as good as equal
+        return torch.stack([squared.sum(2), difference.abs().sum(2), psnr, ssim]).double().to(self.count.device)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Means over frames; those of the best of one draw would say nothing."""
+        ways = WAYS if self.used.get("draws", 1) > 1 else ("prediction", "copy_last")
+        means = {way: (getattr(self, way) / self.count).mean(1) for way in ways}
+        scores = {f"{way}_{score}": means[way][n] for way in ways for n, score in enumerate(SCORES)}
+        return {name: value for name, value in scores.items() if not ("ssim" in name and value.isnan())}
+
+    def curves(self) -> dict[str, list[float]]:
+        """The scores of each predicted frame."""
+        values = (self.prediction / self.count).tolist()
+        return {f"prediction_{score}": curve for score, curve in zip(SCORES, values, strict=True)}
+
+    def protocol(self) -> dict[str, Any]:
+        """What was given and predicted, and the range of values."""
+        return {**self.used, "data_range": 1.0, "mse_and_mae": "sums over a frame"}
