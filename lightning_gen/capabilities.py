@@ -80,6 +80,6 @@ class Predicts(Protocol):
     def predict(self, context: Tensor, steps: int) -> Tensor:
         """The `steps` frames `(B, steps, C, H, W)` in [-1, 1] after `context` `(B, T0, C, H, W)`, any T0 from 1.
 
-        A model that draws them gives others each time.
+        A model with `draws_predictions` gives others each time.
         """
         ...

@@ -25,8 +25,8 @@ class ImageGenerator(LightningModule):
     """Base of all models.
 
     A model implements `losses` and `sample`; everything else (accumulation, clipping, schedules, averaged weights,
-    counting, logging) is done here. `image_shape` is `(C, H, W)` and `num_classes` what the data has; the attribute
-    `num_classes` is None unless `conditional`.
+    counting, logging) is done here. `image_shape` is `(C, H, W)`, of sequences `(T, C, H, W)`, and `num_classes` what
+    the data has; the attribute `num_classes` is None unless `conditional`.
 
     - `optimizer(parameters)` makes the optimizer; `schedule(images_seen, total_images)` scales its learning rate.
     - `ema_decay` averages the modules named in `averaged_parts`; None or 0 turns it off.
@@ -36,6 +36,8 @@ class ImageGenerator(LightningModule):
 
     averaged_parts: tuple[str, ...] = ()
     compiled_parts: tuple[str, ...] = ()
+    takes_images = True
+    takes_sequences = False
     generates = True  # False: `sample` makes no images, so nothing that looks at samples applies
     validation_loss = True  # whether `losses` has a `loss` that tells how good the model is
 
@@ -53,6 +55,7 @@ class ImageGenerator(LightningModule):
         compile: bool | list[str] = False,
     ):
         super().__init__()
+        self._check_kind(image_shape)
         if conditional and not num_classes:
             raise UserError("model.conditional=true: the data has no labels; use conditional=false or labelled data")
         self.automatic_optimization = False
@@ -71,6 +74,17 @@ class ImageGenerator(LightningModule):
         self.provenance: dict[str, Any] = {}  # what checkpoints say of the run: config, data facts, versions
         self.terms = RunningMeans()
         self.latest: dict[str, float] = {}  # what was last flushed from `terms`, for whoever watches
+
+    def _check_kind(self, image_shape: tuple[int, ...]) -> None:
+        sequences = len(image_shape) == 4
+        if self.takes_sequences if sequences else self.takes_images:
+            return
+        kind, mend = ("sequences", "images") if sequences else ("single images", "sequences")
+        shape = "x".join(map(str, image_shape))
+        raise UserError(
+            f"model: {type(self).__name__} takes no {kind}, which the data has ({shape}); "
+            f"choose data of {mend}, or a model of {kind}"
+        )
 
     # What a model implements.
 

@@ -6,22 +6,28 @@ contract is broken.
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from lightning_gen.image_generator import ImageGenerator
 
 DATA = {
     "grey": ["data.image_shape=[1,28,28]"],
     "rgb": ["data.image_shape=[3,32,32]"],
     "non_square": ["data.image_shape=[3,20,36]"],
     "conditional": ["data.image_shape=[1,32,32]", "model.conditional=true"],
+    "sequence": ["data.image_shape=[6,1,16,16]", "data.num_classes=null"],
+    "non_square_sequence": ["data.image_shape=[5,3,20,12]", "data.num_classes=null"],
 }
 
 
 def check_model(name: str, *overrides: str, data: str = "rgb") -> None:
     """`model=name` trains, samples, checkpoints, reloads without its data, and resumes as if it had never stopped.
 
-    Its networks are made narrow, and a generator steps at every second batch at least. `data` is a key of `DATA`;
-    `overrides` are added to the command line.
+    Its networks are made narrow, a generator steps at every second batch at least, and predictors of frames are given
+    3. `data` is a key of `DATA`; `overrides` are added to the command line.
     """
     from lightning_gen.checkpoint import load_model
 
@@ -37,6 +43,14 @@ def check_model(name: str, *overrides: str, data: str = "rgb") -> None:
                 _assert_samples(loaded)
 
 
+def model_class(name: str) -> "type[ImageGenerator]":
+    """The class behind `model=name`, which says what data it takes."""
+    from lightning_gen.checking import locate
+    from lightning_gen.config import compose
+
+    return locate(compose([f"model={name}"]).model["_target_"], "model._target_")
+
+
 def _narrow(name: str, *overrides: str) -> list[str]:
     """Overrides that make a model quick: channels of its networks, and the turns of its players."""
     from lightning_gen.config import compose
@@ -50,7 +64,11 @@ def _narrow(name: str, *overrides: str) -> list[str]:
         for key, size in small.items()
         if isinstance(network.get(key), int) and network[key] > size
     ]
-    return [*narrow, "model.generator_every=2"] if model.get("generator_every", 1) > 2 else narrow
+    if model.get("generator_every", 1) > 2:
+        narrow.append("model.generator_every=2")
+    if "context_frames" in model:
+        narrow.append("model.context_frames=3")
+    return narrow
 
 
 def _train(overrides: list[str], folder: Path, images: int, resume: bool = False) -> Path:
@@ -59,8 +77,8 @@ def _train(overrides: list[str], folder: Path, images: int, resume: bool = False
 
     arguments = [
         *("data=fake", "data.num_images=32", "data.batch_size=8", "trainer=smoke", "trainer.validate_every_images=16"),
-        *("callbacks=[log_terms,finite_guard,sample_grid,reconstructions,checkpoint]", "metrics=[]"),
-        *("callbacks.sample_grid.n=4", "callbacks.reconstructions.n=4"),
+        *("callbacks=[log_terms,finite_guard,sample_grid,reconstructions,continuations,checkpoint]", "metrics=[]"),
+        *("callbacks.sample_grid.n=4", "callbacks.reconstructions.n=4", "callbacks.continuations.n=1"),
         *overrides,
         *(f"trainer.max_images={images}", f"run_dir={folder}", f"resume={str(resume).lower()}"),
     ]

@@ -126,7 +126,9 @@ def build_trainer(config: DictConfig, data: ImageData, loggers: Sequence[Any]) -
 
 def _fit(trainer: Trainer, model: ImageGenerator, data: ImageData, state: Path | None, run_dir: str) -> None:
     if trainer.channels_last:
-        model.to(memory_format=torch.channels_last)
+        for parameter in model.parameters():
+            if parameter.ndim == 4:  # nn.Module.to would refuse the weights of convolutions over time
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     try:
         trainer.fit(model, datamodule=data, ckpt_path=state)
     except Interrupted as stop:

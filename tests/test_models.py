@@ -3,7 +3,7 @@
 import pytest
 
 from lightning_gen.listing import list_options
-from lightning_gen.testing import DATA, check_model
+from lightning_gen.testing import DATA, check_model, model_class
 
 SMALL = [f"model.{side}.{key}=8" for side in ("encoder", "decoder") for key in ("width", "hidden")]
 
@@ -12,14 +12,18 @@ def names(group: str) -> list[str]:
     return [option.name for option in list_options(group)]
 
 
-# Between them grey and colour, square and not, with and without labels.
+IMAGES = [kind for kind in DATA if "sequence" not in kind]
+SEQUENCES = {"conditional": "sequence", "non_square": "non_square_sequence"}
+
+
+# Between them grey and colour, square and not; images with and without labels.
 @pytest.mark.parametrize("data", ["conditional", "non_square"])
 @pytest.mark.parametrize("name", names("model"))
 def test_model(name: str, data: str):
-    check_model(name, data=data)
+    check_model(name, data=data if model_class(name).takes_images else SEQUENCES[data])
 
 
-@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize("data", IMAGES)
 @pytest.mark.parametrize("name", ["vae", "dcgan"])
 def test_data(name: str, data: str):
     check_model(name, data=data)

@@ -14,7 +14,7 @@ from lightning_gen.schedules import Schedule, cheap
 
 
 class Round(NamedTuple):
-    """One batch of the game: images `(B, C, H, W)`, latents `(B, d)`, labels `(B,)` of both sides or None.
+    """One batch of the game: images `(B, *image_shape)`, latents `(B, d)`, labels `(B,)` of both sides or None.
 
     Outputs `(B, 1 + extra)` are what the discriminator says of the images: the logit, then what else a model predicts.
     They are None where that player's turn does not need them.
@@ -162,8 +162,12 @@ class Consistency(Penalty):
         )
 
     def moved(self, images: Tensor) -> Tensor:
-        """The batch flipped or not, and shifted by up to `shift` pixels with its border repeated."""
-        height, width = images.shape[2:]
+        """The batch flipped or not, and shifted by up to `shift` pixels with its border repeated.
+
+        The frames of a sequence move together.
+        """
+        *channels, height, width = images.shape[1:]
+        images = images.flatten(1, -3)
         shift = min(self.shift, height - 1, width - 1)
         batch, device = len(images), images.device
         down, right = torch.randint(-shift, shift + 1, (2, batch, 1), device=device)
@@ -173,7 +177,7 @@ class Consistency(Penalty):
             flipped = torch.rand(batch, 1, device=device) < 0.5
             columns = torch.where(flipped, width - 1 - columns, columns)
         index = torch.arange(batch, device=device)[:, None, None]
-        return images.movedim(1, -1)[index, rows[:, :, None], columns[:, None]].movedim(-1, 1)
+        return images.movedim(1, -1)[index, rows[:, :, None], columns[:, None]].movedim(-1, 1).unflatten(1, channels)
 
 
 class LatentConsistency(Penalty):

@@ -18,8 +18,8 @@ from lightning_gen.networks.conditioning import Generator
 from lightning_gen.schedules import Schedule, cheap
 from lightning_gen.truncation import truncated
 
-WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.Embedding)
-NORMALISING = (nn.BatchNorm2d, nn.GroupNorm, nn.InstanceNorm2d)
+WEIGHTED = (nn.Linear, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Embedding)
+NORMALISING = (nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.InstanceNorm2d)
 
 
 class GAN(ImageGenerator):
@@ -68,7 +68,7 @@ class GAN(ImageGenerator):
         super().__init__(image_shape, num_classes, **training)
         self.latent_dim = latent_dim
         self.generator = self.make_generator(generator, label_dim, output)
-        self.discriminator = conditioning(discriminator, self.image_shape, self.num_classes, self.extra_outputs)
+        self.discriminator = self.make_discriminator(discriminator, conditioning)
         self.loss = loss
         self.penalties = nn.ModuleDict({name: each for name, each in penalty.items() if each is not None})
         self.augment = augment or None  # augment=none is an empty mapping
@@ -88,6 +88,12 @@ class GAN(ImageGenerator):
     def make_generator(self, decoder: Callable[..., nn.Module], label_dim: int, output: str) -> nn.Module:
         """The generator, called with latents and labels."""
         return Generator(decoder, self.latent_dim, self.image_shape, self.num_classes, label_dim, output)
+
+    def make_discriminator(
+        self, encoder: Callable[..., nn.Module], conditioning: Callable[..., nn.Module]
+    ) -> nn.Module:
+        """The discriminator, called with images and labels."""
+        return conditioning(encoder, self.image_shape, self.num_classes, self.extra_outputs)
 
     def latent(self, n: int) -> Tensor:
         """Draw `(n, d)` from the prior."""

@@ -1,0 +1,66 @@
+"""Where a recurrent network looks and draws (DRAW), https://arxiv.org/abs/1502.04623, sections 3.1 and 3.2."""
+
+import os
+
+import torch
+GAIN=float(os.environ.get("GAIN","1"))
+from torch import Tensor, nn
+
+
+class WholeImage(nn.Module):
+    """No attention: a patch is the whole map (eqs. 17-18)."""
+
+    def __init__(self, height: int, width: int):
+        super().__init__()
+        self.patch_shape = (height, width)
+
+    def read(self, maps: Tensor, hidden: Tensor) -> Tensor:
+        return maps
+
+    def write(self, patches: Tensor, hidden: Tensor) -> Tensor:
+        return patches
+
+
+class AttentionWindow(nn.Module):
+    """A grid of `size` x `size` Gaussian filters, which the state `hidden` `(B, hidden_dim)` places and scales."""
+
+    def __init__(self, hidden_dim: int, size: int, height: int, width: int):
+        super().__init__()
+        self.patch_shape = (size, size)
+        self.map_shape = (height, width)
+        self.place = nn.Linear(hidden_dim, 5)  # eq. 21
+
+    def read(self, maps: Tensor, hidden: Tensor) -> Tensor:
+        """What the filters see of maps `(B, C, H, W)`: patches `(B, C, N, N)` (eq. 27)."""
+        rows, columns, intensity = self.filters(hidden)
+        return intensity * (rows @ (maps @ columns.mT))
+
+    def write(self, patches: Tensor, hidden: Tensor) -> Tensor:
+        """Patches laid down where the filters are, on maps of zeros (eq. 29)."""
+        rows, columns, intensity = self.filters(hidden)
+        return rows.mT @ (patches / intensity) @ columns
+
+    def filters(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Filters of the rows `(B, 1, N, H)` and of the columns `(B, 1, N, W)`, and the intensity `(B, 1, 1, 1)`."""
+        (height, width), size = self.map_shape, self.patch_shape[0]
+        x, y, log_var, log_stride, log_intensity = (self.place(hidden).float()*GAIN).unbind(dim=1)
+        x, y = (width + 1) / 2 * (x + 1), (height + 1) / 2 * (y + 1)  # eqs. 22-23
+        stride = (max(height, width) - 1) / max(size - 1, 1) * log_stride.exp()  # eq. 24
+        rows, columns = (filterbank(*axis, stride, log_var.exp(), size) for axis in ((y, height), (x, width)))
+        return rows[:, None], columns[:, None], log_intensity.exp().view(-1, 1, 1, 1)
+
+
+def attention_window(hidden_dim: int, size: int | None, height: int, width: int) -> AttentionWindow | WholeImage:
+    """A window of `size`, or none."""
+    return AttentionWindow(hidden_dim, size, height, width) if size else WholeImage(height, width)
+
+
+def filterbank(centre: Tensor, length: int, stride: Tensor, variance: Tensor, size: int) -> Tensor:
+    """`size` Gaussians along an axis of `length` pixels, `stride` apart around `centre`: `(B, size, length)`.
+
+    Pixels count from 1. Each filter sums to one: its softmax cannot underflow, wherever it is.
+    """
+    offsets = torch.arange(size, device=centre.device) + (1 - size) / 2
+    means = centre[:, None] + offsets * stride[:, None]  # eqs. 19-20
+    distance = torch.arange(1, length + 1, device=centre.device) - means[..., None]
+    return (-(distance**2) / (2 * variance[:, None, None])).softmax(dim=-1)  # eqs. 25-26

@@ -1,0 +1,51 @@
+"""Convolutional LSTM, https://arxiv.org/abs/1506.04214."""
+
+import torch
+from torch import Tensor, nn
+
+State = list[tuple[Tensor, Tensor]]  # of each layer: hidden and cell, (B, width, H, W)
+
+
+class ConvLSTMCell(nn.Module):
+    """Eq. 3. What convolves the input is apart, so that it can be done for many steps at once."""
+
+    def __init__(self, in_channels: int, width: int, kernel_size: int, size: tuple[int, int]):
+        super().__init__()
+        self.of_input = nn.Conv2d(in_channels, 4 * width, kernel_size, padding="same")
+        self.of_hidden = nn.Conv2d(width, 4 * width, kernel_size, padding="same", bias=False)
+        self.peephole = nn.Parameter(torch.zeros(3, width, *size))  # of the input, forget and output gate
+        with torch.no_grad():
+            self.of_input.bias[width : 2 * width] = 1.0  # remember at first
+
+    def forward(self, from_input: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+        """The next hidden state and cell; `from_input` `(B, 4 * width, H, W)` is what `of_input` gave."""
+        input, forget, new, output = (from_input + self.of_hidden(hidden)).chunk(4, dim=1)
+        input = torch.sigmoid(input + self.peephole[0] * cell)
+        forget = torch.sigmoid(forget + self.peephole[1] * cell)
+        cell = forget * cell + input * new.tanh()
+        output = torch.sigmoid(output + self.peephole[2] * cell)
+        return output * cell.tanh(), cell
+
+
+class ConvLSTMLayers(nn.Module):
+    """`layers` cells on top of each other: maps `(B, T, C, H, W)` to the last hidden state `(B, width, H, W)`."""
+
+    def __init__(self, in_channels: int, size: tuple[int, int], *, width: int, layers: int, kernel_size: int):
+        super().__init__()
+        self.size = size
+        self.width = width
+        inputs = [in_channels, *[width] * (layers - 1)]
+        self.cells = nn.ModuleList(ConvLSTMCell(channels, width, kernel_size, size) for channels in inputs)
+
+    def forward(self, maps: Tensor, state: State | None) -> tuple[Tensor, State]:
+        zeros = maps.new_zeros(len(maps), self.width, *self.size)
+        after = []
+        hiddens = list(maps.unbind(1))
+        for cell, (hidden, memory) in zip(self.cells, state or [(zeros, zeros)] * len(self.cells), strict=True):
+            from_inputs = cell.of_input(torch.cat(hiddens)).chunk(len(hiddens))
+            hiddens = []
+            for from_input in from_inputs:
+                hidden, memory = cell(from_input, hidden, memory)
+                hiddens.append(hidden)
+            after.append((hidden, memory))
+        return hidden, after

@@ -1,0 +1,18 @@
+"""Long short-term memory with a linear output, over vectors."""
+
+from torch import Tensor, nn
+
+State = tuple[Tensor, Tensor]  # hidden and cell, (layers, B, hidden)
+
+
+class LSTMOutput(nn.Module):
+    """Vectors `(B, T, in_dim)` to `(B, T, out_dim)`, each of what came until then, and the state after all."""
+
+    def __init__(self, in_dim: int, hidden: int, layers: int, out_dim: int):
+        super().__init__()
+        self.lstm = nn.LSTM(in_dim, hidden, layers, batch_first=True)
+        self.out = nn.Linear(hidden, out_dim)
+
+    def forward(self, vectors: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        outputs, state = self.lstm(vectors, state)
+        return self.out(outputs), state
