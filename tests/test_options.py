@@ -36,7 +36,8 @@ def override(group: str, name: str) -> str:
 def test_composes(group, name):
     chosen = override(group, name)
     players = name.endswith(("generator", "discriminator")) or group in OF_GANS
-    assert compose([*["model=dcgan"] * players, chosen, *NEEDS.get(chosen, [])])
+    model = ["model=dcgan"] if players else ["model=pixel_rnn_row"] if name.endswith("_network") else []
+    assert compose([*model, chosen, *NEEDS.get(chosen, [])])
 
 
 def names(group: str) -> str:
