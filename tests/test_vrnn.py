@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from test_draw import all_images
+from test_draw import check_probabilities
 from torch import distributions as D
 from torch.nn.functional import silu
 
 from lightning_gen.batch import Batch
 from lightning_gen.build import build_model
+from lightning_gen.capabilities import Completes, Predicts
 from lightning_gen.config import compose
 from lightning_gen.models.vrnn import VRNN
 from lightning_gen.testing import check_model
@@ -60,12 +61,7 @@ def test_importance_weights_average_to_a_probability():
     model = vrnn((1, 2, 2))
     torch.nn.init.normal_(model.posterior.out.weight, std=0.5)
     torch.nn.init.normal_(model.decoder.layers[-2].weight)
-    images = all_images(2, 2)
-    with torch.no_grad():
-        elbo = torch.stack([model.log_likelihood(images) for _ in range(200)]).mean(0)
-        tighter = model.log_likelihood(images, samples=3000)
-    assert (tighter > elbo).all()
-    assert tighter.exp().sum().item() == pytest.approx(1, abs=0.03)
+    check_probabilities(model)
 
 
 @pytest.mark.parametrize("of_frames", [False, True])
@@ -92,12 +88,15 @@ def test_generation_follows_what_it_drew(image_shape):
     draws = iter(steps.unbind(1))
     model.likelihood.draw = lambda parameters: next(draws)
     with torch.no_grad():
-        torch.testing.assert_close(model.sample(3, labels), model.reconstruct(images, labels))
+        expected = model.reconstruct(images, labels)
+        torch.testing.assert_close(model.sample(3, labels), expected)
         draws = iter(steps[:, 2:].unbind(1))
-        context = images[:, :2] if len(image_shape) == 4 else images[:, :, :2]
-        predicted = model.steps_of(model.predict(context, 3, labels))
-        expected = model.steps_of(model.reconstruct(images, labels))[:, 2:]
-    torch.testing.assert_close(predicted, expected)
+        if len(image_shape) == 4:
+            torch.testing.assert_close(model.predict(images[:, :2], 3, labels), expected[:, 2:])
+        else:
+            completed = model.complete(images, 2, labels)
+            assert torch.equal(completed[:, :, :2], images[:, :, :2])
+            torch.testing.assert_close(completed[:, :, 2:], expected[:, :, 2:])
 
 
 @pytest.mark.parametrize("image_shape", [(3, 7, 5), (4, 3, 12, 9)])
@@ -123,6 +122,16 @@ def test_sequences():
     assert predicted.abs().max() <= 1
 
 
-@pytest.mark.parametrize("data", ["grey", "non_square", "conditional"])
-def test_contract(data):
-    check_model("vrnn", *SMALL, data=data)
+def test_rows_complete_and_frames_predict():
+    images, sequences = vrnn((1, 5, 6)), vrnn((5, 1, 4, 4))
+    assert isinstance(images, Completes)
+    assert not isinstance(images, Predicts)
+    assert isinstance(sequences, Predicts)
+    assert sequences.context_frames == 2
+    assert images.complete(torch.ones(2, 1, 5, 6), 0).shape == (2, 1, 5, 6)
+
+
+# Other data in test_models.
+@pytest.mark.parametrize(("data", "overrides"), [("grey", []), ("non_square_sequence", CONV)])
+def test_contract(data, overrides):
+    check_model("vrnn", *SMALL, *overrides, data=data)

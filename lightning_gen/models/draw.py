@@ -104,7 +104,7 @@ class Encoder(nn.Module):
 
     def __init__(self, channels: int, size: list[int], label_dim: int, latent_dim: int, hidden: int, read_size):
         super().__init__()
-        self.window = attention_window(hidden, read_size, *size)
+        self.window = attention_window(hidden, read_size, *size, writes=False)
         inputs = channels * math.prod(self.window.patch_shape) + hidden + label_dim
         self.first_state = nn.Parameter(torch.zeros(2, 1, hidden))
         self.cell = nn.LSTMCell(inputs, hidden)
@@ -128,7 +128,7 @@ class Decoder(nn.Module):
 
     def __init__(self, channels: int, size: list[int], label_dim: int, latent_dim: int, hidden: int, write_size):
         super().__init__()
-        self.window = attention_window(hidden, write_size, *size)
+        self.window = attention_window(hidden, write_size, *size, writes=True)
         self.first_canvas = nn.Parameter(torch.zeros(1, channels, *size))
         self.first_state = nn.Parameter(torch.zeros(2, 1, hidden))
         self.cell = nn.LSTMCell(latent_dim + label_dim, hidden)

@@ -19,6 +19,8 @@ class VRNN(LatentVariableModel):
 
     averaged_parts = ("encoder", "decoder", "latent_features", "prior", "posterior", "cell", "label_embedding")
     compiled_parts = ("encoder", "decoder", "latent_features", "prior", "posterior", "cell")
+    takes_sequences = True
+    draws_predictions = True
 
     def __init__(
         self,
@@ -34,6 +36,8 @@ class VRNN(LatentVariableModel):
         super().__init__(image_shape, num_classes, **bound)
         *time, channels, height, width = image_shape
         self.of_frames = bool(time)
+        if self.of_frames:
+            self.context_frames = max(1, time[0] // 2)  # that pictures and scores of predictions give it
         self.latent_dim = latent_dim
         self.hidden = hidden
         height = height if time else 1
@@ -93,19 +97,29 @@ class VRNN(LatentVariableModel):
             means.append(self.likelihood.mean(output))
         return torch.stack(means, dim=1)
 
+    def go_on(self, observed: Tensor, steps: int, labels: Tensor | None) -> Tensor:
+        """Further steps after observed ones `(B, T, ...)`, of which there may be none."""
+        labels = self.draw_labels(len(observed)) if labels is None else labels
+        state = torch.zeros(len(observed), self.hidden, device=self.device)
+        if observed.shape[1]:
+            noise = torch.randn(*observed.shape[:2], self.latent_dim, device=self.device)
+            state = self.follow(observed, labels, noise)[-1]
+        return self.generate(state, steps, labels)
+
     def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
         """Images or sequences made step by step."""
-        labels = self.draw_labels(n) if labels is None else labels
-        length = self.image_shape[0 if self.of_frames else 1]
-        return self.images_of(self.generate(torch.zeros(n, self.hidden, device=self.device), length, labels))
+        nothing = self.steps_of(torch.empty(n, *self.image_shape, device=self.device))
+        return self.images_of(self.go_on(nothing[:, :0], nothing.shape[1], labels))
 
     def predict(self, context: Tensor, steps: int, labels: Tensor | None = None) -> Tensor:
-        """Continue sequences `(B, T, C, H, W)` by `steps` frames; rows of images `(B, C, H, W)` alike."""
-        observed = self.steps_of(self.observe(context))
-        labels = self.draw_labels(len(context)) if labels is None else labels
-        noise = torch.randn(*observed.shape[:2], self.latent_dim, device=self.device)
-        state = self.follow(observed, labels, noise)[-1]
-        return self.images_of(self.generate(state, steps, labels))
+        """Continue sequences `(B, T, C, H, W)` by `steps` frames."""
+        return self.go_on(context, steps, labels)
+
+    def complete(self, images: Tensor, rows: int, labels: Tensor | None = None) -> Tensor:
+        """Images whose first `rows` rows are as they are."""
+        given = self.steps_of(images)[:, :rows]
+        drawn = self.go_on(given, images.shape[2] - rows, labels)
+        return self.images_of(torch.cat([given, drawn], dim=1))
 
     def reconstruct(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """The expected value of each step given the posterior's mean and the true steps before it."""

@@ -1,10 +1,11 @@
 """Where a recurrent network looks and draws (DRAW), https://arxiv.org/abs/1502.04623, sections 3.1 and 3.2."""
 
-import os
+import math
 
 import torch
-GAIN=float(os.environ.get("GAIN","1"))
 from torch import Tensor, nn
+
+CALM = 0.1  # of the state: places and exponentials jump at learning rates that suit all else
 
 
 class WholeImage(nn.Module):
@@ -22,13 +23,21 @@ class WholeImage(nn.Module):
 
 
 class AttentionWindow(nn.Module):
-    """A grid of `size` x `size` Gaussian filters, which the state `hidden` `(B, hidden_dim)` places and scales."""
+    """A grid of `size` x `size` Gaussian filters, which the state `hidden` `(B, hidden_dim)` places and scales.
 
-    def __init__(self, hidden_dim: int, size: int, height: int, width: int):
+    At first it spans the map, and filters blend into the next ones. One that `writes` then makes a patch of ones a
+    map of ones: filters sum to one, so that it would write too faintly to be learned.
+    """
+
+    def __init__(self, hidden_dim: int, size: int, height: int, width: int, writes: bool):
         super().__init__()
         self.patch_shape = (size, size)
         self.map_shape = (height, width)
+        self.widest = (max(height, width, 2) - 1) / max(size - 1, 1)  # stride, eq. 24
         self.place = nn.Linear(hidden_dim, 5)  # eq. 21
+        log_stride = math.log(self.widest)
+        first = [0, 0, 2 * (log_stride - math.log(2)), 0, -2 * log_stride if writes else 0]
+        self.place.bias.data = torch.tensor(first)
 
     def read(self, maps: Tensor, hidden: Tensor) -> Tensor:
         """What the filters see of maps `(B, C, H, W)`: patches `(B, C, N, N)` (eq. 27)."""
@@ -43,16 +52,18 @@ class AttentionWindow(nn.Module):
     def filters(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Filters of the rows `(B, 1, N, H)` and of the columns `(B, 1, N, W)`, and the intensity `(B, 1, 1, 1)`."""
         (height, width), size = self.map_shape, self.patch_shape[0]
-        x, y, log_var, log_stride, log_intensity = (self.place(hidden).float()*GAIN).unbind(dim=1)
+        x, y, log_var, log_stride, log_intensity = self.place(CALM * hidden).float().unbind(dim=1)
         x, y = (width + 1) / 2 * (x + 1), (height + 1) / 2 * (y + 1)  # eqs. 22-23
-        stride = (max(height, width) - 1) / max(size - 1, 1) * log_stride.exp()  # eq. 24
+        stride = self.widest * log_stride.exp()  # eq. 24
         rows, columns = (filterbank(*axis, stride, log_var.exp(), size) for axis in ((y, height), (x, width)))
         return rows[:, None], columns[:, None], log_intensity.exp().view(-1, 1, 1, 1)
 
 
-def attention_window(hidden_dim: int, size: int | None, height: int, width: int) -> AttentionWindow | WholeImage:
+def attention_window(
+    hidden_dim: int, size: int | None, height: int, width: int, writes: bool
+) -> AttentionWindow | WholeImage:
     """A window of `size`, or none."""
-    return AttentionWindow(hidden_dim, size, height, width) if size else WholeImage(height, width)
+    return AttentionWindow(hidden_dim, size, height, width, writes) if size else WholeImage(height, width)
 
 
 def filterbank(centre: Tensor, length: int, stride: Tensor, variance: Tensor, size: int) -> Tensor:
