@@ -134,7 +134,9 @@ class DiscretizedLogistic(Likelihood):
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Locations, log-scales and log-weights (None for one component), each `(B, components, C, H, W)`."""
-        location, log_scale, *weight = parameters.unflatten(1, (self.parameters_per_value, -1)).split(self.components, 1)
+        location, log_scale, *weight = parameters.unflatten(1, (self.parameters_per_value, -1)).split(
+            self.components, 1
+        )
         return location, log_scale.clamp(min=-7), weight[0].log_softmax(1) if weight else None
 
     def log_prob(self, parameters: Tensor, images: Tensor) -> Tensor:

@@ -39,4 +39,5 @@ class ConvLSTM(ScheduledPredictor):
 
     def read(self, frames: Tensor, state: Any) -> tuple[Tensor, Any]:
         hidden, state = self.cells(F.pixel_unshuffle(frames, self.patch_size), state)
-        return F.pixel_shuffle(self.out(hidden).float(), self.patch_size), state
+        parameters = self.out(hidden.flatten(0, 1)).float().unflatten(0, frames.shape[:2])
+        return F.pixel_shuffle(parameters, self.patch_size), state

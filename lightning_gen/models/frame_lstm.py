@@ -38,4 +38,5 @@ class FrameLSTM(ScheduledPredictor):
     def read(self, frames: Tensor, state: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         vectors = self.encoder(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
         outputs, state = self.lstm(vectors, state)
-        return self.decoder(vectors[:, -1] + self.change(outputs[:, -1])).float(), state
+        features = vectors + self.change(outputs)
+        return self.decoder(features.flatten(0, 1)).float().unflatten(0, frames.shape[:2]), state

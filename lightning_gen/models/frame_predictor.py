@@ -35,7 +35,10 @@ class FramePredictor(ImageGenerator):
         self.frame_shape = tuple(frame_shape)
 
     def read(self, frames: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Parameters `(B, P * C, H, W)` of the frame after `frames`, and the state then; None is that before all."""
+        """Parameters `(B, n, P * C, H, W)` of the last frames after each of `frames`, and the state; None: before all.
+
+        The frame after them all is among these.
+        """
         raise NotImplementedError
 
     @property
@@ -47,23 +50,23 @@ class FramePredictor(ImageGenerator):
     def roll_out(
         self, context: Tensor, steps: int, state: Any = None, truth: Tensor | None = None, forced: Tensor | None = None
     ) -> tuple[Tensor, Any]:
-        """Parameters `(B, steps, P * C, H, W)` of the frames after `context`, and the last state.
+        """Parameters `(B, n, P * C, H, W)` of all frames that `read` gave, `steps` after `context`, and the last state.
 
         What is read next is the expected frame, or of `truth` `(B, steps, C, H, W)` those `forced` `(B, steps)`.
         """
         parameters, state = self.read(context, state)
         outputs = [parameters]
         for step in range(steps - 1):
-            frame = self.likelihood.mean(parameters)
+            frame = self.likelihood.mean(parameters[:, -1])
             if forced is not None:
                 frame = torch.where(forced[:, step, None, None, None], truth[:, step], frame)
             parameters, state = self.read(frame[:, None], state)
             outputs.append(parameters)
-        return torch.stack(outputs, dim=1), state
+        return torch.cat(outputs, dim=1), state
 
     def predict(self, context: Tensor, steps: int) -> Tensor:
         """The `steps` expected frames after `context` `(B, T0, C, H, W)`, each given those before it."""
-        return self.mean(self.roll_out(self.observe(context), steps)[0])
+        return self.mean(self.roll_out(self.observe(context), steps)[0][:, -steps:])
 
     def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
         """What follows a blank frame, as no sequence of the data begins: all `n` are alike where nothing is drawn.
@@ -87,7 +90,7 @@ class FramePredictor(ImageGenerator):
 
 
 class ScheduledPredictor(FramePredictor):
-    """Base of predictors without latents, trained on the frames after the context.
+    """Base of predictors without latents, trained on every frame after the first; evaluated on those after the context.
 
     They learn to feed on their own predictions by scheduled sampling, https://arxiv.org/abs/1506.03099: the chance of
     reading the true frame instead falls from 1 to 0 over `scheduled_sampling_images` images. It is 0 from the start if
@@ -108,14 +111,17 @@ class ScheduledPredictor(FramePredictor):
         self.scheduled_sampling_images = scheduled_sampling_images
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Nats of the predicted frames, and their squared error per pixel."""
+        """Nats of the frames, and the squared error per pixel of those after the context."""
         frames = self.observe(batch.images)
         context, truth = frames[:, : self.context_frames], frames[:, self.context_frames :]
         forced = self.draw_forced(*truth.shape[:2])
         parameters, state = self.roll_out(context, truth.shape[1], self.start(), truth, forced)
-        nll = -self.log_prob(parameters, truth).mean()
+        mse = (self.mean(parameters[:, -truth.shape[1] :]) - truth).square().mean()
+        # To predict frames of the context from true ones is easy, and soon learned: without it, many predictors stay
+        # with the mean image for long.
+        scored = parameters.shape[1] if self.training else truth.shape[1]
+        nll = -self.log_prob(parameters[:, -scored:], frames[:, -scored:]).mean()
         terms = {"reconstruction": nll} | self.extra_terms(state, truth)
-        mse = (self.mean(parameters) - truth).square().mean()
         return {"loss": sum(terms.values()), **terms, "mse": mse.detach()}
 
     def start(self) -> Any:

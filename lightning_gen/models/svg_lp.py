@@ -85,7 +85,7 @@ class SVGLP(FramePredictor, LatentVariableModel):
         latent = mean + (0.5 * log_var).exp() * torch.randn_like(mean)
         features, predictor = self.predictor(torch.cat([vectors, latent], dim=2), state.predictor)
         parameters = self.decoder(features[:, -1].tanh(), skips).float()
-        return parameters, State(prior, predictor, skips, seen)
+        return parameters[:, None], State(prior, predictor, skips, seen)
 
     def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
         """Sequences drawn from their first frame on."""

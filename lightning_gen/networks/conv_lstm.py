@@ -28,7 +28,7 @@ class ConvLSTMCell(nn.Module):
 
 
 class ConvLSTMLayers(nn.Module):
-    """`layers` cells on top of each other: maps `(B, T, C, H, W)` to the last hidden state `(B, width, H, W)`."""
+    """`layers` cells on top of each other: maps `(B, T, C, H, W)` to hidden states `(B, T, width, H, W)`."""
 
     def __init__(self, in_channels: int, size: tuple[int, int], *, width: int, layers: int, kernel_size: int):
         super().__init__()
@@ -48,4 +48,4 @@ class ConvLSTMLayers(nn.Module):
                 hidden, memory = cell(from_input, hidden, memory)
                 hiddens.append(hidden)
             after.append((hidden, memory))
-        return hidden, after
+        return torch.stack(hiddens, dim=1), after

@@ -53,7 +53,7 @@ class STLSTMCell(nn.Module):
 
 
 class STLSTMLayers(nn.Module):
-    """`layers` cells on top of each other: maps `(B, T, C, H, W)` to the last hidden state `(B, width, H, W)`."""
+    """`layers` cells on top of each other: maps `(B, T, C, H, W)` to hidden states `(B, T, width, H, W)`."""
 
     def __init__(self, in_channels: int, size: tuple[int, int], *, width: int, layers: int, kernel_size: int):
         super().__init__()
@@ -64,6 +64,7 @@ class STLSTMLayers(nn.Module):
 
     def forward(self, maps: Tensor, state: State | None) -> tuple[Tensor, State]:
         hidden, cell, memory, increments = self.started(maps, state or State())
+        top = []
         for from_maps in self.cells[0].of_input(torch.cat(maps.unbind(1))).chunk(maps.shape[1]):
             for number, layer in enumerate(self.cells):
                 from_input = layer.of_input(hidden[number - 1]) if number else from_maps
@@ -71,7 +72,8 @@ class STLSTMLayers(nn.Module):
                 hidden[number], cell[number], memory, added = layer(from_input, hidden[number], cell[number], memory)
                 if increments is not None:
                     increments.append(added)
-        return hidden[-1], State(hidden, cell, memory, increments)
+            top.append(hidden[-1])
+        return torch.stack(top, dim=1), State(hidden, cell, memory, increments)
 
     def started(self, maps: Tensor, state: State) -> State:
         """A copy of the state, which is written to, or zeros."""
