@@ -1,5 +1,6 @@
 """h_t = a_t h_{t-1} + b_t for all t: the scan of minGRU, minLSTM and their kin, https://arxiv.org/abs/2410.01201, 3."""
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -48,7 +49,7 @@ def step_by_step(decay: Tensor, inputs: Tensor, reverse: bool = False) -> Tensor
     steps = list(zip(values.unbind(0), decay.unbind(0), strict=True))
     if reverse:
         steps.reverse()
-    for (before, _), (value, own) in zip(steps, steps[1:], strict=False):
+    for (before, _), (value, own) in pairwise(steps):
         value.addcmul_(own, before)
     return values
 

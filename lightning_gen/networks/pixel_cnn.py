@@ -1,4 +1,4 @@
-"""Gated PixelCNN, https://arxiv.org/abs/1606.05328: two stacks without a blind spot, the yardstick without recurrence."""
+"""Gated PixelCNN, https://arxiv.org/abs/1606.05328: two stacks, no blind spot, no recurrence."""
 
 import torch
 import torch.nn.functional as F

@@ -3,7 +3,6 @@
 All pixels are trained in one scan; in sampling a layer remembers one vector.
 """
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 

@@ -102,7 +102,7 @@ class CausalStem(nn.Module):
 class PixelHead(nn.Module):
     """Features and the pixel's own earlier channels to parameters of a likelihood, channel by channel.
 
-    Features `(..., F)` and values `(..., C)` give `(..., C, P)`: parameters of channel c see values of channels below c.
+    Features `(..., F)` and values `(..., C)` give `(..., C, P)`: parameters of channel c see channels below c.
     """
 
     def __init__(self, features: int, channels: int, parameters_per_value: int, hidden: int):
