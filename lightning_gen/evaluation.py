@@ -164,9 +164,12 @@ def build_metrics(config: Mapping[str, Any] | None) -> dict[str, ImageMetric]:
     return {name: instantiate(metric) for name, metric in (config or {}).items() if metric}
 
 
-def build_extractor(config: Mapping[str, Any] | None) -> Extractor | None:
-    """The extractor of a config's `extractor`; None for `extractor=none`."""
-    return instantiate(config) if config else None
+def build_extractor(
+    config: Mapping[str, Any] | None, metrics: Mapping[str, ImageMetric] | None = None
+) -> Extractor | None:
+    """The extractor of a config's `extractor`; None for `extractor=none`, or if no metric has a use for it."""
+    useless = metrics is not None and all(metric.needs != "features" for metric in metrics.values())
+    return instantiate(config) if config and not useless else None
 
 
 def evaluate_command(cfg: DictConfig) -> None:
@@ -176,11 +179,12 @@ def evaluate_command(cfg: DictConfig) -> None:
     path, model = load(cfg)
     out = _out(cfg.out, path)
     data = build_data(data_config(cfg, path))
+    metrics = build_metrics(cfg.metrics)
     result = evaluate(
         model,
         data,
-        build_metrics(cfg.metrics),
-        build_extractor(cfg.extractor),
+        metrics,
+        build_extractor(cfg.extractor, metrics),
         split=cfg.split,
         num_samples=cfg.num_samples,
         num_real=cfg.num_real,

@@ -77,7 +77,11 @@ def _train(overrides: list[str], folder: Path, images: int, resume: bool = False
 
     arguments = [
         *("data=fake", "data.num_images=32", "data.batch_size=8", "trainer=smoke", "trainer.validate_every_images=16"),
-        *("callbacks=[log_terms,finite_guard,sample_grid,reconstructions,continuations,checkpoint]", "metrics=[]"),
+        *(
+            "callbacks=[log_terms,finite_guard,sample_grid,reconstructions,continuations,checkpoint]",
+            "metrics=[]",
+            "extractor=none",
+        ),
         *("callbacks.sample_grid.n=4", "callbacks.reconstructions.n=4", "callbacks.continuations.n=1"),
         *overrides,
         *(f"trainer.max_images={images}", f"run_dir={folder}", f"resume={str(resume).lower()}"),

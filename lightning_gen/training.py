@@ -48,7 +48,8 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, Any]:
     plain = OmegaConf.to_container(config, resolve=True)
     model.provenance = provenance(plain, data)
     model.seed = data.run_seed = config.seed
-    metrics, extractor = build_metrics(config.metrics), build_extractor(config.extractor)
+    metrics = build_metrics(config.metrics)
+    extractor = build_extractor(config.extractor, metrics)
     with _claimed(run), _open_trainer(config, data) as trainer:
         if run:
             run.save_config(config)

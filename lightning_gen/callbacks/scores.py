@@ -36,7 +36,8 @@ class Scores(Callback):
         """Make the run's metrics, where there are no others; a model outside a run has none."""
         if self.metrics is None:
             config = model.provenance["config"] if model.provenance else {"metrics": {}, "extractor": {}}
-            self.metrics, self.extractor = build_metrics(config["metrics"]), build_extractor(config["extractor"])
+            self.metrics = build_metrics(config["metrics"])
+            self.extractor = build_extractor(config["extractor"], self.metrics)
 
     def on_validation_epoch_end(self, trainer: Trainer, model: ImageGenerator) -> None:
         """Evaluate on the validation split."""

@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightning_gen.errors import UserError
 from lightning_gen.networks.attention import SelfAttention
 from lightning_gen.networks.conditional_norm import ConditionalNorm
 from lightning_gen.networks.layers import Normalization, normalization_layer, pyramid, widths, with_condition
@@ -114,8 +113,8 @@ class GANResNetDiscriminator(nn.Module):
     """Images `(B, C, H, W)` of any size to vectors `(B, out_dim)`, without normalisation.
 
     Blocks with `width` channels, doubled with each, halve the map, `halvings` times at most; `extra_blocks` keep its
-    size. The last block has `largest` channels: the features, pooled over the map. Without a `head` they are what comes
-    out, as a projection on labels wants it.
+    size. The last block has `largest` channels: the features, pooled over the map. They are what comes out where as
+    many are wanted, as by a projection on labels; else a linear layer follows.
     """
 
     def __init__(
@@ -130,15 +129,9 @@ class GANResNetDiscriminator(nn.Module):
         extra_blocks: int,
         attention_at: int | None,
         pooling: Literal["sum", "mean"],
-        head: Literal["linear", "none"],
         init: Init,
     ):
         super().__init__()
-        if head == "none" and out_dim != largest:
-            raise UserError(
-                f"model.discriminator.head=none: {largest} features come out where {out_dim} values are wanted; "
-                "use head=linear, or for conditioning=projection make its features equal to discriminator.largest"
-            )
         heights = [size[0] for size in pyramid(*image_shape[1:])]
         halved = len(heights[1:][:halvings])
         blocks = max(1, halved + extra_blocks)
@@ -151,7 +144,7 @@ class GANResNetDiscriminator(nn.Module):
         )
         self.attention = attention_layers(attention_at, heights, channels)
         self.pooled = {"sum": torch.sum, "mean": torch.mean}[pooling]
-        self.head = nn.Linear(largest, out_dim) if head == "linear" else nn.Identity()
+        self.head = nn.Identity() if out_dim == largest else nn.Linear(largest, out_dim)
         initialise(self, init)
 
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
