@@ -14,7 +14,6 @@ from lightning_gen.config import compose
 from lightning_gen.models.draw import DRAW
 from lightning_gen.models.latent_variable_model import LatentVariableModel
 from lightning_gen.networks.attention_window import AttentionWindow, filterbank
-from lightning_gen.testing import check_model
 
 SMALL = ["model.steps=3", "model.latent_dim=2", "model.hidden=6", "model.read_size=2", "model.write_size=3"]
 
@@ -189,7 +188,3 @@ def test_reconstructions_are_drawn_from_posterior_means():
     assert latent.shape == (6, 3 * 2)
     canvas = model.look_and_draw(images, None, torch.zeros_like(latent))[0]
     torch.testing.assert_close(model.reconstruct(images), canvas.sigmoid() * 2 - 1)
-
-
-def test_contract():
-    check_model("draw", *SMALL, data="grey")  # other data in test_models

@@ -131,7 +131,5 @@ def test_rows_complete_and_frames_predict():
     assert images.complete(torch.ones(2, 1, 5, 6), 0).shape == (2, 1, 5, 6)
 
 
-# Other data in test_models.
-@pytest.mark.parametrize(("data", "overrides"), [("grey", []), ("non_square_sequence", CONV)])
-def test_contract(data, overrides):
-    check_model("vrnn", *SMALL, *overrides, data=data)
+def test_sequences_of_convolutional_frames():
+    check_model("vrnn", *SMALL, *CONV, data="non_square_sequence")
