@@ -1,6 +1,7 @@
 """Scores a model with one protocol: at the end of training, during it, and by the `evaluate` command."""
 
 import math
+import statistics
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,17 +13,19 @@ import torch
 from omegaconf import DictConfig
 
 from lightning_gen.build import build_data
-from lightning_gen.checkpoint_commands import data_config, load, run_folder
+from lightning_gen.checkpoint_commands import check_at_least, choose_device, data_config, load, run_folder
 from lightning_gen.config import instantiate
+from lightning_gen.data.folder import image_folder
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation_report import check_readable, print_table, save_evaluation
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.images import MODES
 from lightning_gen.metrics.image_metric import ImageMetric
 from lightning_gen.plugins import core_version
-from lightning_gen.scoring import Scoring
+from lightning_gen.samplers import FileSampler, ModelSampler
+from lightning_gen.scoring import Score, Scoring
 from lightning_gen.suggestions import did_you_mean
-from lightning_gen.undisturbed import undisturbed
+from lightning_gen.undisturbed import undisturbed, undisturbed_generators
 
 if TYPE_CHECKING:
     from lightning_gen.data.image_data import ImageData
@@ -33,62 +36,106 @@ SMALLEST = 4  # pixels a side of images that say something to an extractor
 
 
 def evaluate(
-    model: "ImageGenerator",
+    model: "ImageGenerator | None",
     data: "ImageData",
     metrics: Mapping[str, ImageMetric],
-    extractor: Extractor | None,
+    extractors: Mapping[str, Extractor],
     *,
     split: str = "test",
     num_samples: int | None = None,
     num_real: int | None = None,
     batch_size: int = 64,
     seed: int = 0,
+    seeds: int = 1,
+    half_samples: int = 0,
     ema: bool = True,
     device: torch.device | str | None = None,
     show_progress: bool = True,
+    files: "ImageData | None" = None,
 ) -> dict[str, Any]:
-    """Score `model` against a split of `data`: scores by name, which direction is better, protocol, and more.
+    """Score `model` against a split of `data`: scores by name, how sure they are, their protocol, and more.
 
     Looks at the first `num_real` real images (None: all), and draws `num_samples` (None: as many) in batches of
-    `batch_size`. `skipped` gives the reason for each metric that can't be had. Every process of a distributed run must
-    call it. Called again with the same metrics, data and extractor, it extracts no features of real images again.
-    Random generators and the model are left as they were. Raises UserError if data and model don't fit each other.
+    `batch_size`. With several `seeds`, from `seed` on, scores are means over them, and `uncertainty` their standard
+    deviation; with one, it is a standard error from `half_samples` random halves of the samples. Without a model the
+    training images of `files` are the samples (None: all of them).
+    `skipped` gives the reason for each metric that can't be had. Every process of a distributed run must call it.
+    Features of real images are kept on disk. Random generators and the model are left as they were. Raises UserError if
+    data and model don't fit each other.
     """
     start = time.perf_counter()
     n_real = _num_real(data, split, num_real)
-    n_fake = n_real if num_samples is None else num_samples
-    _check(model, data, n_fake)
-    reasons = {name: _why_not(metric, model, data, extractor) for name, metric in metrics.items()}
+    n_fake = _num_fake(files, n_real, num_samples)
+    _check(model or files, data, n_fake)
+    reasons = {name: _why_not(metric, model, data, extractors) for name, metric in metrics.items()}
     usable = {name: metric for name, metric in metrics.items() if reasons[name] is None}
-    device = torch.device(device or model.device)
-    scoring = Scoring(model, data, usable, extractor, split, n_real, seed, device, show_progress)
-    with undisturbed(model, ema):
+    device = torch.device(device or (model.device if model else "cpu"))
+    scoring = Scoring(
+        *(model, data, usable, extractors),
+        split=split,
+        n_real=n_real,
+        n_fake=n_fake,
+        batch_size=batch_size,
+        device=device,
+        show_progress=show_progress,
+    )
+    with undisturbed(model, ema) if model else undisturbed_generators():
         scoring.real_pass()
-        scoring.fake_pass(n_fake, batch_size)
-        scores = scoring.scores()
+        runs = []
+        for number in range(seed, seed + seeds):
+            sampler = ModelSampler(model, data, split, n_fake, number) if model else FileSampler(files, "train", device)
+            runs.append(scoring.run(sampler, number))
+        halves = scoring.half_samples(half_samples, seed) if half_samples > 1 and seeds == 1 else {}
+    scores = {name: statistics.fmean(run[name].value for run in runs) for name in runs[0]}
     return {
         "scores": scores,
-        "better": scoring.better,
+        "better": {name: score.better for name, score in runs[0].items()},
+        "uncertainty": _uncertainty(runs, halves),
+        "seeds": {name: [run[name].value for run in runs] for name in scores} if seeds > 1 else {},
+        "origin": {name: {"metric": s.metric, "extractor": s.extractor} for name, s in runs[0].items()},
         "curves": scoring.curves(),
         "protocol": {
             "data": data.name,
             "split": split,
+            "images": scoring.images,
             "binarize": data.binarize,
             "n_real": n_real,
             "n_fake": n_fake if scoring.draws else 0,
-            "extractor": extractor.protocol() if scoring.compared else None,
+            "samples": files.name if files else "model",
+            "extractors": {key: extractor.protocol() for key, extractor in scoring.extractors.items()},
             "metrics": scoring.settings(),
             "seed": seed,
-            "sample_batch_size": batch_size,
-            "ema": bool(ema and model.ema_decay),
-            "images_seen": model.images_seen,
+            "seeds": seeds,
+            "half_samples": half_samples if halves else 0,
+            "batch_size": batch_size,
+            "ema": bool(ema and model and model.ema_decay),
+            "images_seen": model.images_seen if model else None,
             "versions": _versions(),
         },
-        "skipped": {name: reason for name, reason in reasons.items() if reason},
+        "skipped": {name: reason for name, reason in reasons.items() if reason} | scoring.skipped,
         "warnings": _warnings(scores),
         "seconds": round(time.perf_counter() - start, 3),
         "time": datetime.now().isoformat(timespec="seconds"),
     }
+
+
+def _uncertainty(runs: list[dict[str, Score]], halves: dict[str, float]) -> dict[str, dict[str, Any]]:
+    """Of each score that has one: its standard deviation, and what it is that varies."""
+    if len(runs) > 1:
+        return {name: {"std": statistics.stdev(run[name].value for run in runs), "over": "seeds"} for name in runs[0]}
+    errors = {name: score.error for name, score in runs[0].items() if score.error is not None}
+    return {name: {"std": std, "over": "images"} for name, std in errors.items()} | {
+        name: {"std": std, "over": "halves of the samples"} for name, std in halves.items()
+    }
+
+
+def _num_fake(files: "ImageData | None", n_real: int, num_samples: int | None) -> int:
+    if files is None:
+        return n_real if num_samples is None else num_samples
+    there = files.num_images["train"]
+    if num_samples is not None and num_samples > there:
+        raise UserError(f"num_samples={num_samples}: samples={files.name} holds only {there} images")
+    return there if num_samples is None else num_samples
 
 
 def _num_real(data: "ImageData", split: str, limit: int | None) -> int:
@@ -103,36 +150,41 @@ def _num_real(data: "ImageData", split: str, limit: int | None) -> int:
     return count if limit is None else min(limit, count)
 
 
-def _check(model: "ImageGenerator", data: "ImageData", n_fake: int) -> None:
+def _check(source: "ImageGenerator | ImageData", data: "ImageData", n_fake: int) -> None:
     if n_fake < 2:
         raise UserError(f"num_samples={n_fake}: a comparison needs at least 2, or null for as many as real images")
-    ours, theirs = tuple(model.image_shape), tuple(data.image_shape)
+    ours, theirs = tuple(source.image_shape), tuple(data.image_shape)
     if ours != theirs:
-        raise UserError(f"data={data.name}: images are {theirs}, the model makes {ours}; give data of that shape")
-    if None not in (model.num_classes, data.num_classes) and model.num_classes != data.num_classes:
-        raise UserError(f"data={data.name}: has {data.num_classes} classes, the model {model.num_classes}")
+        raise UserError(f"data={data.name}: images are {theirs}, the samples {ours}; give data of that shape")
+    if None not in (source.num_classes, data.num_classes) and source.num_classes != data.num_classes:
+        raise UserError(f"data={data.name}: has {data.num_classes} classes, the samples {source.num_classes}")
 
 
 def _why_not(
-    metric: ImageMetric, model: "ImageGenerator", data: "ImageData", extractor: Extractor | None
+    metric: ImageMetric, model: "ImageGenerator | None", data: "ImageData", extractors: Mapping[str, Extractor]
 ) -> str | None:
     """Why a metric can't be had, or None."""
-    if metric.needs in ("features", "samples"):
-        if not model.generates:
-            return f"{type(model).__name__} makes no images"
-        reason = _why_no_features(model.image_shape, extractor) if metric.needs == "features" else None
+    name = type(model).__name__
+    reason = None
+    if metric.needs in ("features", "model"):
+        reason = _why_no_features(data.image_shape, extractors)
+    if metric.needs in ("features", "samples", "model"):
+        if model is not None and not model.generates:
+            return f"{name} makes no images"
+        if model is None and metric.needs == "model":
+            return "needs a model, and files were given"
+    elif model is None:
+        return "needs a model, and files were given"
     elif not hasattr(model, metric.needs):
-        reason = f"{type(model).__name__} has no {metric.needs}"
+        return f"{name} has no {metric.needs}"
     elif model.num_classes and data.num_classes is None:
-        reason = f"the model needs labels, and data={data.name} has none"
-    else:
-        reason = None
+        return f"the model needs labels, and data={data.name} has none"
     return reason or metric.why_not(model, data)
 
 
-def _why_no_features(image_shape: tuple[int, ...], extractor: Extractor | None) -> str | None:
+def _why_no_features(image_shape: tuple[int, ...], extractors: Mapping[str, Extractor]) -> str | None:
     channels, height, width = image_shape[-3:]
-    if extractor is None:
+    if not extractors:
         return "needs an extractor, and there is none (extractor=none)"
     if channels not in MODES:
         return f"extractors take 1, 3 or 4 channels, not {channels}"
@@ -164,41 +216,82 @@ def build_metrics(config: Mapping[str, Any] | None) -> dict[str, ImageMetric]:
     return {name: instantiate(metric) for name, metric in (config or {}).items() if metric}
 
 
-def build_extractor(
+def build_extractors(
     config: Mapping[str, Any] | None, metrics: Mapping[str, ImageMetric] | None = None
-) -> Extractor | None:
-    """The extractor of a config's `extractor`; None for `extractor=none`, or if no metric has a use for it."""
-    useless = metrics is not None and all(metric.needs != "features" for metric in metrics.values())
-    return instantiate(config) if config and not useless else None
+) -> dict[str, Extractor]:
+    """The extractors of a config's `extractor`, by name; none for `extractor=none`, or if no metric has a use for any.
+
+    UserError if two of them go by one name: their scores could not be told apart.
+    """
+    if metrics is not None and not any(metric.needs in ("features", "model") for metric in metrics.values()):
+        return {}
+    found = {key: instantiate(extractor) for key, extractor in (config or {}).items() if extractor}
+    names = [extractor.name for extractor in found.values()]
+    for key, extractor in found.items():
+        if names.count(extractor.name) > 1:
+            raise UserError(f"extractor.{key}: another extractor is called {extractor.name} too; leave one out")
+    return found
 
 
 def evaluate_command(cfg: DictConfig) -> None:
-    """Score a checkpoint, add the result to the run's evaluation.json (or to `out`), and print it as a table."""
-    if cfg.batch_size < 1:
-        raise UserError(f"batch_size={cfg.batch_size}: give at least 1")
-    path, model = load(cfg)
-    out = _out(cfg.out, path)
-    data = build_data(data_config(cfg, path))
+    """Score a checkpoint, or a folder of samples; add the result to evaluation.json, and print it as a table."""
+    check_at_least(cfg, batch_size=1, seeds=1, half_samples=0)
+    model, data, files, out, named = (_from_files if cfg.samples else _from_checkpoint)(cfg)
     metrics = build_metrics(cfg.metrics)
     result = evaluate(
         model,
         data,
         metrics,
-        build_extractor(cfg.extractor, metrics),
+        build_extractors(cfg.extractor, metrics),
         split=cfg.split,
         num_samples=cfg.num_samples,
         num_real=cfg.num_real,
         batch_size=cfg.batch_size,
         seed=cfg.seed,
+        seeds=cfg.seeds,
+        half_samples=cfg.half_samples,
         ema=cfg.ema,
+        device=choose_device(cfg.device),
+        files=files,
     )
-    save_evaluation({"checkpoint": path.name, **result}, out)
     print_table(result)
-    print(f"added to {out}")
+    if out is not None:
+        save_evaluation({**named, **result}, out)
+        print(f"added to {out}")
 
 
-def _out(out: str | None, checkpoint: Path) -> Path:
-    path = run_folder(checkpoint) / "evaluation.json" if out is None else Path(out).expanduser()
-    path = path / "evaluation.json" if path.is_dir() else path
-    check_readable(path)  # before the work, not after it
-    return path
+def _from_checkpoint(cfg: DictConfig) -> tuple:
+    if cfg.reference:
+        raise UserError(f"reference={cfg.reference}: is what samples=FOLDER are compared with; give data=... instead")
+    path, model = load(cfg)
+    out = run_folder(path) / "evaluation.json" if cfg.out is None else _file(cfg.out)
+    check_readable(out)  # before the work, not after it
+    return model, build_data(data_config(cfg, path)), None, out, {"checkpoint": path.name}
+
+
+def _from_files(cfg: DictConfig) -> tuple:
+    """The images in `samples`, and what they are compared with: those in `reference`, or the chosen data."""
+    for key, value in {"checkpoint": cfg.checkpoint, "data": cfg.data and cfg.reference}.items():
+        if value:
+            raise UserError(f"{key}: leave it out, samples={cfg.samples} are compared with the images of reference")
+    if not cfg.reference and not cfg.data:
+        raise UserError(f"samples={cfg.samples}: say what to compare with, as reference=FOLDER or data=mnist5k")
+    if cfg.seeds > 1:
+        raise UserError(f"seeds={cfg.seeds}: files stay the same; half_samples tells how sure their scores are")
+    out = None if cfg.out is None else _file(cfg.out)
+    if out is not None:
+        check_readable(out)
+    if cfg.reference:
+        data, cfg.split = image_folder(cfg.reference, "reference"), "train"
+    else:
+        data = build_data(cfg.data)
+    shape = None if cfg.reference else data.image_shape
+    files = image_folder(cfg.samples, "samples", channels=shape and shape[0])
+    if cfg.reference and files.image_shape[0] != data.image_shape[0]:  # grey on one side alone
+        files, data = (image_folder(cfg[key], key, channels=3) for key in ("samples", "reference"))
+    return None, data, files, out, {"samples": str(cfg.samples)}
+
+
+def _file(out: str) -> Path:
+    path = Path(out).expanduser()
+    return path / "evaluation.json" if path.is_dir() else path

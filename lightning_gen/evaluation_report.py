@@ -16,10 +16,17 @@ def save_evaluation(result: dict[str, Any], path: str | os.PathLike) -> None:
     JSON has no NaN: such scores become null, and `result["warnings"]` says what they were.
     """
     path = Path(path)
-    finite = {name: value if math.isfinite(value) else None for name, value in result["scores"].items()}
-    evaluations = [*_evaluations(path), result | {"scores": finite}]
+    evaluations = [*_evaluations(path), _finite(result)]
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(path, json.dumps(evaluations, indent=2, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def check_readable(path: Path) -> None:
@@ -46,7 +53,7 @@ def print_table(result: dict[str, Any]) -> None:
 
     console = Console(highlight=False)
     arrows = {"lower": "lower is better", "higher": "higher is better"}
-    rows = [(name, f"{value:.6g}", arrows[result["better"][name]]) for name, value in result["scores"].items()]
+    rows = [(name, shown(result, name), arrows[result["better"][name]]) for name in result["scores"]]
     if console.is_terminal:
         table = Table("score", "value", "", title=summary(result), title_justify="left")
         for row in rows:
@@ -55,24 +62,41 @@ def print_table(result: dict[str, Any]) -> None:
     else:
         print(summary(result))
         for name, value, direction in rows:
-            print(f"  {name:<32} {value:>12}  ({direction})")
+            print(f"  {name:<32} {value:>22}  ({direction})")
+    if over := sorted({each["over"] for each in result["uncertainty"].values()}):
+        print(f"  ± is one standard deviation over {' or '.join(over)}")
     for name, reason in result["skipped"].items():
         print(f"  skipped {name}: {reason}")
     for warning in result["warnings"]:
         print(f"  warning: {warning}")
 
 
+def shown(result: dict[str, Any], name: str) -> str:
+    """A score as text, with what it may be off by; digits below that are not shown."""
+    value, uncertainty = result["scores"][name], result["uncertainty"].get(name)
+    if value is None or uncertainty is None or not uncertainty["std"]:
+        return "-" if value is None else f"{value:.6g}"
+    std = uncertainty["std"]
+    if not math.isfinite(std):
+        return f"{value:.6g}"
+    digits = max(0, 1 - math.floor(math.log10(std)))
+    return f"{value:.{digits}f} ± {std:.{digits}f}"
+
+
 def summary(result: dict[str, Any]) -> str:
     """One line: data, numbers of images, extractor, weights, time."""
     protocol = result["protocol"]
-    extractor = protocol["extractor"]
+    extractors = ", ".join(extractor["name"] for extractor in protocol["extractors"].values())
+    of_model = protocol["samples"] == "model"
+    last_seed = protocol["seed"] + protocol["seeds"] - 1
     parts = [
         f"{protocol['data']} {protocol['split']}{', binarised' if protocol['binarize'] else ''}",
         f"{protocol['n_real']} real",
         f"{protocol['n_fake']} samples",
-        extractor["name"] if extractor else "no extractor",
-        "averaged weights" if protocol["ema"] else "trained weights",
-        f"seed {protocol['seed']}",
+        extractors or "no extractor",
+        f"samples of {protocol['samples']}" * (not of_model),
+        ("averaged weights" if protocol["ema"] else "trained weights") * of_model,
+        f"seed {protocol['seed']}" if protocol["seeds"] == 1 else f"seeds {protocol['seed']} to {last_seed}",
         f"{result['seconds']:.1f} s",
     ]
-    return ", ".join(parts)
+    return ", ".join(filter(None, parts))

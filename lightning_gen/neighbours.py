@@ -18,7 +18,8 @@ from lightning_gen.checkpoint_commands import (
 )
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.errors import UserError
-from lightning_gen.evaluation import build_extractor
+from lightning_gen.evaluation import build_extractors
+from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.images import grid, save_png, to_uint8
 from lightning_gen.metrics.progress import progress
 from lightning_gen.randomness import preserved_rng, seed_all
@@ -57,7 +58,7 @@ def neighbours_command(cfg: DictConfig) -> None:
     labels = spread(chosen_labels(cfg.label, model.num_classes), cfg.n)
     data = data_of(cfg, path, model)
     _check_data(cfg, data)
-    extractor = build_extractor(cfg.extractor)
+    extractor = _extractor(cfg.extractor)
     features = pixels if extractor is None else extractor.to(model.device)
     out = output_folder(cfg.out, path)
     with torch.no_grad(), preserved_rng():
@@ -77,6 +78,13 @@ def _check_data(cfg: DictConfig, data: ImageData) -> None:
         raise UserError(f"split={cfg.split}: no split that training images can be compared with{mend}")
     if cfg.k > data.num_images["train"]:
         raise UserError(f"k={cfg.k}: data={data.name} has only {data.num_images['train']} training images")
+
+
+def _extractor(config: DictConfig) -> Extractor | None:
+    found = build_extractors(config)
+    if len(found) > 1:
+        raise UserError(f"extractor=[{','.join(found)}]: distances are those of one of them, leave the others out")
+    return next(iter(found.values()), None)
 
 
 def pixels(images: Tensor) -> Tensor:

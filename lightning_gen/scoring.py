@@ -1,155 +1,292 @@
 """The passes of an evaluation: real images once, samples in one stream, each seen by all metrics that want it."""
 
-import weakref
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import copy
+import statistics
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from lightning_gen import feature_cache
 from lightning_gen.errors import UserError
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.images import to_uint8
-from lightning_gen.metrics.image_metric import FeatureMetric, ImageMetric, PairedMetric, SampleMetric
+from lightning_gen.metrics.features import Features
+from lightning_gen.metrics.image_metric import FeatureMetric, ImageMetric, ModelMetric, PairedMetric, SampleMetric
 from lightning_gen.metrics.progress import progress
+from lightning_gen.process_group import Group
 from lightning_gen.randomness import generator, seed_all
+from lightning_gen.samplers import Sampler
 
 if TYPE_CHECKING:
     from lightning_gen.data.image_data import ImageData
     from lightning_gen.image_generator import ImageGenerator
 
+Key = tuple[str, str]  # a metric and an extractor, by their names in the config
 
-@dataclass
+
+class Score(NamedTuple):
+    """A value, which direction is the good one, and what it comes from; its standard error where the metric knows."""
+
+    value: float
+    better: str
+    metric: str
+    extractor: str | None
+    error: float | None
+
+
 class Scoring:
-    """Feeds `metrics`, which the model and the extractor are able to serve, and asks them for their scores.
+    """Feeds `metrics`, which the model and the extractors are able to serve, and asks them for their scores.
 
-    Each process sees its share of the images; `compute` of the metrics adds the shares up.
+    Each process sees every so many-th batch, the batches being the same for any number of processes. Features come
+    together in the order of the images before the first process compares them: what it finds does not depend on how
+    many there are. They are all that is kept, as float32: 4 bytes x number of features an image, real or drawn.
     """
 
-    model: "ImageGenerator"
-    data: "ImageData"
-    metrics: dict[str, ImageMetric]
-    extractor: Extractor | None
-    split: str
-    n_real: int
-    seed: int
-    device: torch.device
-    show_progress: bool
+    def __init__(
+        self,
+        model: "ImageGenerator | None",
+        data: "ImageData",
+        metrics: Mapping[str, ImageMetric],
+        extractors: Mapping[str, Extractor],
+        *,
+        split: str,
+        n_real: int,
+        n_fake: int,
+        batch_size: int,
+        device: torch.device,
+        show_progress: bool,
+    ):
+        self.model = model
+        self.data = data
+        self.split = split
+        self.n_real = n_real
+        self.n_fake = n_fake
+        self.batch_size = batch_size
+        self.device = device
+        self.group = Group()
+        self.show_progress = show_progress and self.group.rank == 0
+        self.order = list(metrics)
+        self.skipped: dict[str, str] = {}
+        self.images: dict[str, str] = {}  # fingerprints of what was compared with, by split
+        self._sort(metrics, extractors)
+        for metric in self._all():  # they sum in float64, which Apple's devices don't have
+            metric.to("cpu" if device.type == "mps" else device)
+        for extractor in self.extractors.values():
+            extractor.to(device)
 
-    def __post_init__(self) -> None:
-        self.compared: dict[str, FeatureMetric] = {n: m for n, m in self.metrics.items() if m.needs == "features"}
-        self.sampled: dict[str, SampleMetric] = {n: m for n, m in self.metrics.items() if m.needs == "samples"}
-        others = self.metrics.keys() - self.compared.keys() - self.sampled.keys()
-        self.paired: dict[str, PairedMetric] = {n: m for n, m in self.metrics.items() if n in others}
+    def _sort(self, metrics: Mapping[str, ImageMetric], extractors: Mapping[str, Extractor]) -> None:
+        """Metrics by what they need; those of features once for each extractor that they can use."""
+        self.compared: dict[Key, FeatureMetric] = {}
+        self.asked: dict[Key, ModelMetric] = {}
+        for name, metric in metrics.items():
+            for key, extractor in extractors.items() if isinstance(metric, FeatureMetric | ModelMetric) else ():
+                if reason := metric.why_not_with(extractor):
+                    self.skipped[f"{name}/{extractor.name}"] = reason
+                else:
+                    group = self.compared if isinstance(metric, FeatureMetric) else self.asked
+                    group[name, key] = copy.deepcopy(metric)
+        self.sampled = {name: metric for name, metric in metrics.items() if isinstance(metric, SampleMetric)}
+        self.paired = {name: metric for name, metric in metrics.items() if isinstance(metric, PairedMetric)}
+        self.extractors = {key: extractors[key] for _, key in (*self.compared, *self.asked)}
         self.draws = bool(self.compared or self.sampled)
-        self.better: dict[str, str] = {}
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        self.rank = torch.distributed.get_rank() if distributed else 0
-        self.world_size = torch.distributed.get_world_size() if distributed else 1
-        self.show_progress = self.show_progress and self.rank == 0
-        for metric in self.metrics.values():  # they sum in float64, which Apple's devices don't have
-            metric.to("cpu" if self.device.type == "mps" else self.device)
-        if self.compared:
-            self.extractor.to(self.device)
+
+    def _all(self) -> list[ImageMetric]:
+        return [*self.compared.values(), *self.asked.values(), *self.sampled.values(), *self.paired.values()]
+
+    # Real images
 
     def real_pass(self) -> None:
-        """Feed all metrics with the real images; none whose features the metrics still have."""
+        """Show real images' features to the metrics that compare: from the cache, where they are in it."""
+        learned = [key for key, metric in self.compared.items() if metric.needs_training_set]
+        if learned:
+            found = self._real_features("train", self.data.num_images["train"], {key for _, key in learned})
+            for name, key in learned if self.group.rank == 0 else ():
+                self.compared[name, key].see_training_set(found[key])
+        if self.compared:
+            found = self._real_features(self.split, self.n_real, {key for _, key in self.compared})
+            for (_, key), metric in self.compared.items() if self.group.rank == 0 else ():
+                metric.see_real(found[key])
+
+    def _real_features(self, split: str, n: int, keys: Collection[str]) -> dict[str, Features]:
+        """By extractor; in the first process only."""
+        self.images[split], labels = self.group.from_first(
+            lambda: feature_cache.fingerprint(self.data, split, n, self.batch_size)
+        )
+        paths = {
+            key: feature_cache.path_of(self.images[split], self.extractors[key], n, self.batch_size) for key in keys
+        }
+        values = {}
+        if self.group.rank == 0:
+            shapes = {key: (n * self._per_image(key), self.extractors[key].num_features) for key in keys}
+            values = {key: feature_cache.read(paths[key], shapes[key]) for key in keys}
+        missing = self.group.from_first(lambda: sorted(key for key in keys if values[key] is None))
+        if missing:
+            for key, extracted in self._extract_real(split, n, missing).items():
+                values[key] = extracted
+                if self.group.rank == 0:
+                    feature_cache.write(paths[key], extracted)
+        return {key: self._features(key, found, labels) for key, found in values.items()}
+
+    def _extract_real(self, split: str, n: int, keys: list[str]) -> dict[str, Tensor]:
+        banks = {key: self._bank(key, n) for key in keys}
+        seed_all("evaluate", "real", split)
+        with self._progress(f"real images ({split})", n) as advance:
+            batches = self.data.batches(split, self.device, limit=n, batch_size=self.batch_size)
+            for start, batch in zip(self._starts(n), batches, strict=True):
+                self._extract(banks, batch.images, start)
+                advance(len(batch.images))
+        return {key: self.group.summed(bank) for key, bank in banks.items()}
+
+    def _starts(self, n: int) -> range:
+        """The first images of this process's batches."""
+        return range(0, n, self.batch_size)[self.group.rank :: self.group.size]
+
+    def _progress(self, title: str, n: int) -> Any:
+        share = sum(min(self.batch_size, n - start) for start in self._starts(n))
+        return progress(title, share, self.show_progress)
+
+    # Features
+
+    def _per_image(self, key: str) -> int:
+        """How many rows of features an image has: as many as it has frames, unless clips are looked at as a whole."""
+        shape = self.data.image_shape
+        return 1 if len(shape) == 3 or self.extractors[key].takes_clips else shape[0]
+
+    def _bank(self, key: str, n: int) -> Tensor:
+        return torch.zeros(n * self._per_image(key), self.extractors[key].num_features, device=self.device)
+
+    def _extract(self, banks: Mapping[str, Tensor], images: Tensor, start: int) -> None:
+        """Put the features of the images from number `start` on in their places."""
+        values = to_uint8(images)
+        finite = images.flatten(1).isfinite().all(1)
+        for key, bank in banks.items():
+            rows = self._per_image(key)
+            features = self.extractors[key](values if rows == 1 else values.flatten(0, 1))
+            # 8-bit values have no NaN: without this a broken model would get a score.
+            features[~finite.repeat_interleave(rows)] = torch.nan
+            bank[start * rows : start * rows + len(features)] = features
+
+    def _features(self, key: str, values: Tensor, labels: Tensor | None) -> Features:
+        values = values.to(self._metric_device())
+        if labels is not None:
+            labels = labels.to(values.device).repeat_interleave(self._per_image(key))
+        return Features(values, labels, self.extractors[key])
+
+    def _metric_device(self) -> torch.device:
+        return torch.device("cpu") if self.device.type == "mps" else self.device
+
+    # Scores
+
+    def run(self, sampler: Sampler, seed: int) -> dict[str, Score]:
+        """The scores of one set of samples, and of the model with this seed, in the order of the metrics."""
+        self._paired_pass(seed)
+        self._fake_pass(sampler)
+        for (name, key), metric in self.asked.items():
+            metric.start(self.data, self.split)
+            seed_all("evaluate", seed, name)
+            metric.measure(self.model, self.extractors[key], seed, self.group.rank, self.group.size)
+        found = self.group.from_first(lambda: list(self._compare(self.fakes)))
+        for (name, key), metric in self.asked.items():
+            found += self._scores(name, metric, key)
+        for name, metric in (self.sampled | self.paired).items():
+            found += self._scores(name, metric)
+        found.sort(key=lambda item: self.order.index(item[1].metric))
+        scores: dict[str, Score] = {}
+        for name, score in found:
+            if name in scores:
+                raise UserError(f"metrics.{score.metric}: another metric gives the score {name} too; leave one out")
+            scores[name] = score
+        return scores
+
+    def _paired_pass(self, seed: int) -> None:
+        if not self.paired:
+            return
         for metric in self.paired.values():
             metric.start(self.data, self.split)
-        compared = self._without_real_features()
-        if not compared and not self.paired:
-            return
-        seed_all("evaluate", self.seed, "real")
-        share = len(range(self.rank, self.n_real, self.world_size))
-        with progress(f"real images ({self.split})", share, self.show_progress) as advance:
-            for index, batch in enumerate(self.data.batches(self.split, self.device, limit=self.n_real)):
-                self._compare(compared, batch.images, real=True)
+        seed_all("evaluate", seed, "real")
+        with self._progress(f"model on real images ({self.split})", self.n_real) as advance:
+            batches = self.data.batches(self.split, self.device, limit=self.n_real, batch_size=self.batch_size)
+            for start, batch in zip(self._starts(self.n_real), batches, strict=True):
                 for name, metric in self.paired.items():
                     # seeded by its name: a score does not depend on which others are computed with it
-                    seed_all("evaluate", self.seed, name, index, self.rank)
+                    seed_all("evaluate", seed, name, start)
                     metric.observe(self.model, batch)
                 advance(len(batch.images))
-        for metric in compared:
-            metric.real_images = self._real_images()
 
-    def _without_real_features(self) -> list[FeatureMetric]:
-        """Empty the feature metrics of samples, and of real images other than these; return the latter metrics."""
-        new = [metric for metric in self.compared.values() if metric.real_images != self._real_images()]
-        for metric in self.compared.values():
-            metric.reset() if metric in new else metric.reset_fake()
-        for metric in new:
-            metric.real_images = None
-        return new
-
-    def _real_images(self) -> tuple:
-        return weakref.ref(self.data), weakref.ref(self.extractor), self.split, self.n_real
-
-    def fake_pass(self, n: int, batch_size: int) -> None:
-        """Draw `n` samples, batch by batch; none are kept."""
-        if not self.draws:
-            return
+    def _fake_pass(self, sampler: Sampler) -> None:
+        """Draw the samples, batch by batch; none are kept, but for their features."""
+        self.fakes: dict[str, Features] = {}
         for metric in self.sampled.values():
             metric.start(self.data, self.split)
-        labels = self._labels(n)
-        # Batches are seeded by their place, so that samples are the same for any number of processes.
-        starts = range(0, n, batch_size)[self.rank :: self.world_size]
-        with progress("samples", sum(min(batch_size, n - start) for start in starts), self.show_progress) as advance:
-            for start in starts:
-                size = min(batch_size, n - start)
-                seed_all("evaluate", self.seed, "samples", start // batch_size)
-                given = None if labels is None else labels[start : start + size]
-                images = self.model.sample(size, given)
-                self._compare(list(self.compared.values()), images, real=False)
-                for metric in self.sampled.values():
-                    metric.update(images, given)
-                advance(size)
-
-    def _labels(self, n: int) -> Tensor | None:
-        """Labels in the proportions of the split: uniform if it has none, None for an unconditional model."""
-        if self.model.num_classes is None:
-            return None
-        labels = self.data.sources[self.split].labels
-        labels = torch.arange(self.model.num_classes) if labels is None else labels.cpu().sort().values
-        evenly = ((torch.arange(n) + 0.5) * len(labels) / n).long()
-        order = torch.randperm(n, generator=generator("evaluate", self.seed, "labels"))
-        return labels[evenly][order].to(self.device)
-
-    def _compare(self, metrics: list[FeatureMetric], images: Tensor, real: bool) -> None:
-        if not metrics:
+        if not self.draws:
             return
-        if images.ndim == 5:
-            images = images.flatten(0, 1)  # frames count by themselves
-        features = self.extractor(to_uint8(images))
-        # 8-bit values have no NaN: without this a broken model would get a score.
-        features[~images.flatten(1).isfinite().all(1)] = torch.nan
-        for metric in metrics:
-            metric.update(features, real=real)
+        n = self.n_fake
+        banks = {key: self._bank(key, n) for key in {key for _, key in self.compared}}
+        given = torch.zeros(n, dtype=torch.int64, device=self.device)
+        labels = None
+        with self._progress("samples", n) as advance:
+            for start in self._starts(n):
+                images, labels = sampler(start, min(self.batch_size, n - start))
+                self._extract(banks, images, start)
+                for metric in self.sampled.values():
+                    metric.update(images, labels)
+                if labels is not None:
+                    given[start : start + len(images)] = labels
+                advance(len(images))
+        labelled = self.group.from_first(lambda: labels is not None)
+        given = self.group.summed(given) if labelled else None
+        self.fakes = {key: self._features(key, self.group.summed(bank), given) for key, bank in banks.items()}
 
-    def scores(self) -> dict[str, float]:
-        """All scores by name; names of feature metrics' scores carry the extractor's."""
-        found: dict[str, float] = {}
-        for name, metric in self.metrics.items():
-            suffix = ""
-            if name in self.compared:
-                suffix = f"/{self.extractor.name}"
-                self._give_shape(metric)
-            for score, value in metric.compute().items():
-                if score + suffix in found:
-                    raise UserError(f"metrics.{name}: another metric gives the score {score} too; leave one out")
-                found[score + suffix] = value.item()
-                self.better[score + suffix] = metric.better[score]
-        return found
+    def _compare(self, fakes: Mapping[str, Features]) -> Iterator[tuple[str, Score]]:
+        """The scores of the metrics that compare features, whose states one process holds alone."""
+        for (name, key), metric in self.compared.items():
+            metric.distributed_available_fn = lambda: False
+            metric.reset_fake()
+            metric.see_fake(fakes[key])
+            yield from self._scores(name, metric, key)
 
-    def _give_shape(self, metric: FeatureMetric) -> None:
-        # Processes exchange states of equal shapes: one whose share was empty must not stay without.
-        nothing = torch.empty(0, self.extractor.num_features, device=self.device)
-        for real in (True, False):
-            metric.update(nothing, real=real)
+    def _scores(self, name: str, metric: ImageMetric, key: str | None = None) -> list[tuple[str, Score]]:
+        values = metric.compute()
+        errors = metric.standard_errors()
+        rename = self.extractors[key].score_name if key else str
+        return [
+            (rename(score), Score(value.item(), metric.better[score], name, key, errors.get(score)))
+            for score, value in values.items()
+        ]
+
+    def half_samples(self, draws: int, seed: int) -> dict[str, float]:
+        """How far the scores of the last samples may be off because there are no more of them.
+
+        The standard deviation of what random halves of the samples score: drawn without replacement, a half's scatter
+        is what the whole has around its expectation (delete-half jackknife, https://doi.org/10.1214/aos/1176347263).
+        Samples drawn twice, as by the bootstrap, would be their own nearest neighbours.
+        """
+        if not self.compared:
+            return {}
+        return self.group.from_first(lambda: self._scatter(draws, seed))
+
+    def _scatter(self, draws: int, seed: int) -> dict[str, float]:
+        found: dict[str, list[float]] = {}
+        with progress("halves of the samples", draws, self.show_progress) as advance:
+            for draw in range(draws):
+                halves = {}
+                for key, fake in self.fakes.items():
+                    order = torch.randperm(len(fake), generator=generator("half samples", seed, draw))
+                    halves[key] = fake.at(order[: len(fake) // 2].to(fake.values.device))
+                for name, score in self._compare(halves):
+                    found.setdefault(name, []).append(score.value)
+                advance(1)
+        return {name: statistics.stdev(values) for name, values in found.items()}
 
     def curves(self) -> dict[str, list[float]]:
-        """Scores along something; to be asked for after `scores`."""
-        return {name: curve for metric in self.metrics.values() for name, curve in metric.curves().items()}
+        """Scores along something; to be asked for after `run`."""
+        return {name: curve for metric in self._all() for name, curve in metric.curves().items()}
 
     def settings(self) -> dict[str, dict[str, Any]]:
-        """What the metrics' scores depend on, by metric; to be asked for after `scores`."""
-        return {name: settings for name, metric in self.metrics.items() if (settings := metric.protocol())}
+        """What the metrics' scores depend on, by metric; to be asked for after `run`."""
+        members = [*((name, metric) for (name, _), metric in (*self.compared.items(), *self.asked.items()))]
+        members += [*self.sampled.items(), *self.paired.items()]
+        found = self.group.from_first(lambda: {name: metric.protocol() for name, metric in members})
+        return {name: found[name] for name in self.order if found.get(name)}

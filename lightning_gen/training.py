@@ -20,7 +20,7 @@ from lightning_gen.checkpoint import load_weights, provenance, read_checkpoint
 from lightning_gen.config import check, instantiate
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.errors import UserError
-from lightning_gen.evaluation import build_extractor, build_metrics, evaluate, print_table, save_evaluation
+from lightning_gen.evaluation import build_extractors, build_metrics, evaluate, print_table, save_evaluation
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.resuming import Start, start_of
 from lightning_gen.runs import Run
@@ -49,7 +49,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, Any]:
     model.provenance = provenance(plain, data)
     model.seed = data.run_seed = config.seed
     metrics = build_metrics(config.metrics)
-    extractor = build_extractor(config.extractor, metrics)
+    extractors = build_extractors(config.extractor, metrics)
     with _claimed(run), _open_trainer(config, data) as trainer:
         if run:
             run.save_config(config)
@@ -64,7 +64,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, Any]:
             log.info("nothing to train: %s images seen; raise trainer.max_images", of)
         else:
             _fit(trainer, model, data, start.state, config.run_dir)
-        return _score(model, data, metrics, extractor, trainer, config)
+        return _score(model, data, metrics, extractors, trainer, config)
 
 
 def _load(model: ImageGenerator, start: Start) -> int:
@@ -150,14 +150,14 @@ def _score(
     model: ImageGenerator,
     data: ImageData,
     metrics: Mapping[str, Any],
-    extractor: Any,
+    extractors: Mapping[str, Any],
     trainer: Trainer,
     config: DictConfig,
 ) -> dict[str, Any]:
     if not metrics:
         return {}
     device = trainer.strategy.root_device
-    result = evaluate(model.to(device), data, metrics, extractor, device=device, **config.evaluation)
+    result = evaluate(model.to(device), data, metrics, extractors, device=device, **config.evaluation)
     for logger in trainer.loggers:
         logger.log_metrics({f"test/{name}": value for name, value in result["scores"].items()}, model.images_seen)
     if trainer.is_global_zero:

@@ -1,7 +1,7 @@
 """Looking at a model without leaving traces in its training."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,17 +16,22 @@ if TYPE_CHECKING:
 def undisturbed(model: "ImageGenerator", ema: bool = True) -> Iterator[None]:
     """Evaluation mode, averaged weights if `ema`, float32, no gradients; afterwards all is as it was."""
     training = [module for module in model.modules() if module.training]
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")  # trainer=gpu trains with TensorFloat-32
-    with ExitStack() as stack:
-        stack.enter_context(preserved_rng())
-        stack.enter_context(torch.no_grad())
-        stack.enter_context(torch.autocast(model.device.type, enabled=False))
-        stack.enter_context(model.averaged_weights(ema))
+    with undisturbed_generators(), torch.autocast(model.device.type, enabled=False), model.averaged_weights(ema):
         model.eval()
         try:
             yield
         finally:
-            torch.set_float32_matmul_precision(precision)
             for module in training:
                 module.training = True
+
+
+@contextmanager
+def undisturbed_generators() -> Iterator[None]:
+    """Float32 in full and no gradients; afterwards random generators are as they were."""
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")  # trainer=gpu trains with TensorFloat-32
+    try:
+        with preserved_rng(), torch.no_grad():
+            yield
+    finally:
+        torch.set_float32_matmul_precision(precision)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lightning_gen.extractors.efficientnet_lite0 import EfficientNetLite0
-from lightning_gen.metrics.frechet import trace_of_root
+from lightning_gen.metrics.frechet import root_of, trace_of_root
 from lightning_gen.randomness import generator
 
 
@@ -42,7 +42,7 @@ def covariance(n: int, num_features: int, key: str) -> Tensor:
 def compare(a: Tensor, b: Tensor, rounds: int) -> dict[str, Any]:
     """Seconds of each formula of Tr((AB)^(1/2)), how many times slower than ours, and what it gives."""
     formulas: dict[str, Callable[[], Tensor]] = {
-        "ours": lambda: trace_of_root(a, b),
+        "ours": lambda: trace_of_root(root_of(a), b),
         "torchmetrics": lambda: torch.linalg.eigvals(a @ b).sqrt().real.sum(),
     }
     try:

@@ -132,14 +132,14 @@ def metrics():
 def test_the_data_themselves_reach_all_modes_and_features_are_skipped():
     data = gaussians("data.layout=grid")
     model = Given(data.sources["val"].images)
-    result = evaluate(model, data, metrics(), Nothing(), batch_size=999)
+    result = evaluate(model, data, metrics(), {"nothing": Nothing()}, batch_size=999)
     assert result["scores"]["modes"] == 25
     assert result["scores"]["high_quality"] == pytest.approx(1 - math.exp(-4.5), abs=0.004)
     assert result["scores"]["reverse_kl"] == pytest.approx(0, abs=1e-6)
     assert set(result["skipped"]) == {"frechet", "precision_recall"}
     assert "not 1x2" in result["skipped"]["frechet"]
     protocol = result["protocol"]
-    assert (protocol["n_fake"], protocol["extractor"]) == (10_000, None)
+    assert (protocol["n_fake"], protocol["extractors"]) == (10_000, {})
     wanted = {"high_quality_within_std": 3.0, "covered_from_samples": 1, "modes_there_are": 25}
     assert protocol["metrics"]["modes"] == wanted
     json.dumps(result)

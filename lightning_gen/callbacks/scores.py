@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from lightning.pytorch import Callback, Trainer
 
-from lightning_gen.evaluation import build_extractor, build_metrics, evaluate
+from lightning_gen.evaluation import build_extractors, build_metrics, evaluate
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.metrics.image_metric import ImageMetric
@@ -13,21 +13,21 @@ from lightning_gen.metrics.image_metric import ImageMetric
 class Scores(Callback):
     """Logs `val/<score>` of averaged weights, which checkpoints and early stopping may monitor.
 
-    `num_samples` images are drawn and as many real ones looked at. Real features are kept from one time to the next.
-    Without `metrics` of its own it takes the run's metrics and extractor.
+    `num_samples` images are drawn and as many real ones looked at, whose features are kept.
+    Without `metrics` of its own it takes the run's metrics and extractors.
     Scores at the first validation after each `every_images`; not `always` means only models without a validation loss.
     """
 
     def __init__(
         self,
         metrics: Mapping[str, ImageMetric] | None,
-        extractor: Extractor | None,
+        extractor: Mapping[str, Extractor] | None,
         num_samples: int,
         every_images: int,
         always: bool,
     ):
         self.metrics = metrics
-        self.extractor = extractor
+        self.extractors = extractor or {}
         self.num_samples = num_samples
         self.every_images = every_images
         self.always = always
@@ -37,7 +37,7 @@ class Scores(Callback):
         if self.metrics is None:
             config = model.provenance["config"] if model.provenance else {"metrics": {}, "extractor": {}}
             self.metrics = build_metrics(config["metrics"])
-            self.extractor = build_extractor(config["extractor"], self.metrics)
+            self.extractors = build_extractors(config["extractor"], self.metrics)
 
     def on_validation_epoch_end(self, trainer: Trainer, model: ImageGenerator) -> None:
         """Evaluate on the validation split."""
@@ -49,7 +49,7 @@ class Scores(Callback):
             model,
             trainer.datamodule,
             self.metrics,
-            self.extractor or None,
+            self.extractors,
             split="val",
             num_samples=self.num_samples,
             num_real=self.num_samples,

@@ -120,3 +120,28 @@ class Folder(ImageData):
             return rows + super().inspect()
         except UserError as error:
             return [*rows, ("problem", str(error))]
+
+
+def image_folder(path: str, key: str, channels: int | None = None) -> Folder:
+    """All images under `path` as one split, `train`, classes being its sub-folders; UserError names the config key."""
+    data = Folder(
+        path=str(path),
+        channels=channels,
+        size=None,
+        resize="crop",
+        labels=True,
+        split=[1.0, 0.0, 0.0],
+        skip_unreadable=False,
+        batch_size=1,
+        seed=0,
+        augment={},
+        augment_share=1.0,
+        binarize=False,
+        in_memory=None,
+        num_workers=None,
+    )
+    try:
+        data.setup()
+    except UserError as error:
+        raise UserError(str(error).replace("data.path=", f"{key}=", 1)) from None
+    return data

@@ -79,9 +79,14 @@ class ImageData(LightningDataModule):
     def val_dataloader(self) -> EvaluationBatches:
         return self._evaluation_batches("val", self._device())
 
-    def batches(self, split: str, device: torch.device | str, limit: int | None = None) -> Iterator[Batch]:
-        """One pass over this process's share of (the first `limit` images of) a split, in a fixed order."""
-        return iter(self._evaluation_batches(split, torch.device(device), limit))
+    def batches(
+        self, split: str, device: torch.device | str, limit: int | None = None, batch_size: int | None = None
+    ) -> Iterator[Batch]:
+        """One pass over this process's share of (the first `limit` images of) a split, in a fixed order.
+
+        With a `batch_size` the batches are the same for any number of processes, and each gets every so many-th.
+        """
+        return iter(self._evaluation_batches(split, torch.device(device), limit, batch_size))
 
     def transfer_batch_to_device(self, batch: list[Batch], device: torch.device, dataloader_idx: int) -> list[Batch]:
         return batch  # it was made there
@@ -91,19 +96,22 @@ class ImageData(LightningDataModule):
         self.setup()
         return facts(self)
 
-    def _evaluation_batches(self, split: str, device: torch.device, limit: int | None = None) -> EvaluationBatches:
+    def _evaluation_batches(
+        self, split: str, device: torch.device, limit: int | None = None, batch_size: int | None = None
+    ) -> EvaluationBatches:
         if split not in self.sources:
             raise UserError(f"split={split}: no such split, choose from {', '.join(self.sources)}")
         if not len(self.sources[split]):
             raise UserError(f"split={split}: data={self.name} has no images in it, give it a share in data.split")
         return EvaluationBatches(
             self._placed(split, device),
-            batch_size=self.batch_size,
+            batch_size=batch_size or self.batch_size,
             limit=limit,
             binarize=self.binarize,
             device=device,
             rank=self._rank(),
             world_size=self._world_size(),
+            whole_batches=batch_size is not None,
         )
 
     def _augmentations(self) -> list[Augmentation]:

@@ -90,6 +90,8 @@ class EvaluationBatches:
     """One pass over (the first `limit` images of) a source in a fixed order, not augmented.
 
     The order is shuffled once and for all: sources may be sorted by class, and a limited pass must see every class.
+    A rank gets every `world_size`-th image, or of `whole_batches` every `world_size`-th batch: these are the same for
+    any number of ranks.
     """
 
     def __init__(
@@ -102,22 +104,26 @@ class EvaluationBatches:
         device: torch.device | str = "cpu",
         rank: int = 0,
         world_size: int = 1,
+        whole_batches: bool = False,
     ) -> None:
         self.source = source
         self.device = torch.device(device)
         self.binarize = binarize
-        order = torch.randperm(len(source), generator=generator("evaluation order"))
-        self.index = order[:limit][rank::world_size]
-        self.batch_size = max(1, batch_size // world_size)
+        order = torch.randperm(len(source), generator=generator("evaluation order"))[:limit]
+        if whole_batches:
+            self.index_batches = order.split(batch_size)[rank::world_size]
+        else:
+            share = order[rank::world_size]
+            self.index_batches = share.split(max(1, batch_size // world_size)) if len(share) else ()
 
     def __len__(self) -> int:
-        return -(-len(self.index) // self.batch_size)
+        return len(self.index_batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        index_batches = self.index.split(self.batch_size) if len(self.index) else ()
-        raw = self.source.batches((index.to(self.source.index_device) for index in index_batches), self.device)
+        on_device = (index.to(self.source.index_device) for index in self.index_batches)
+        raw = self.source.batches(on_device, self.device)
         binarize = Binarize()
-        for index, (images, labels) in zip(index_batches, raw, strict=True):
+        for index, (images, labels) in zip(self.index_batches, raw, strict=True):
             images = normalise(images)
             if self.binarize:
                 images = binarize.fixed(images, index.to(self.device))

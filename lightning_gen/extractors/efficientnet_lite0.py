@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lightning_gen.errors import UserError
 from lightning_gen.extractors.extractor import Extractor
+from lightning_gen.extractors.resizing import PROTOCOLS, Protocol, resize
 
 
 class EfficientNetLite0(Extractor):
-    """1280 pooled features of images resized to `size` pixels; nothing is downloaded.
+    """1280 pooled features of images resized to `size` pixels, and logits of ImageNet's classes; nothing is downloaded.
 
     The network was trained at 224 pixels; 96 costs a tenth of that and is enough for images up to that size. Scores
     with unlike sizes don't compare, so it is in the protocol.
@@ -22,26 +22,30 @@ class EfficientNetLite0(Extractor):
     name = "efficientnet_lite0"
     num_features = 1280
 
-    def __init__(self, size: int = 96):
+    def __init__(self, size: int = 96, resize: Protocol = "torchmetrics"):
         super().__init__()
         if size < 32:
-            raise UserError(f"extractor.size={size}: the network halves images five times, give at least 32")
+            key = f"extractor.{self.name}.size"
+            raise UserError(f"{key}={size}: the network halves images five times, give at least 32")
         self.size = size
+        self.resize = resize
         path, network = _weights_and_network()
         self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         weights = torch.load(path, map_location="cpu", weights_only=True)
         # The package names its tensors otherwise, but lists them in timm's order: shapes are checked on loading.
         network.load_state_dict(dict(zip(network.state_dict(), weights.values(), strict=True)))
-        network.reset_classifier(0)
         self.network = network.to(memory_format=torch.channels_last)
         self.requires_grad_(False).eval()
 
     def features(self, images: Tensor) -> Tensor:
         """Pooled features of the last layer."""
-        images = images.float()
-        if images.shape[-2:] != (self.size, self.size):
-            images = F.interpolate(images, size=(self.size, self.size), mode="bilinear", antialias=True)
-        return self.network(((images - 127) / 128).contiguous(memory_format=torch.channels_last))
+        inputs = (resize(images, self.size, self.resize) - 127) / 128
+        found = self.network.forward_features(inputs.contiguous(memory_format=torch.channels_last))
+        return self.network.forward_head(found, pre_logits=True)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Scores of ImageNet's 1000 classes."""
+        return self.network.classifier(features)
 
     def protocol(self) -> dict[str, Any]:
         """Weights and preprocessing."""
@@ -49,7 +53,7 @@ class EfficientNetLite0(Extractor):
             "name": self.name,
             "weights_sha256": self.sha256,
             "num_features": self.num_features,
-            "resize": "bilinear, antialiased",
+            "resize": PROTOCOLS[self.resize],
             "input_size": self.size,
             "normalisation": "(x - 127) / 128",
         }

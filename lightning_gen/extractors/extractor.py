@@ -10,11 +10,14 @@ class Extractor(nn.Module):
     """Maps uint8 images `(B, C, H, W)` of any size, grey, RGB or RGBA, to float32 features `(B, num_features)`.
 
     Subclasses set `name` (it becomes part of the scores' names) and `num_features`, and implement `features` and
-    `protocol`. An extractor never trains, ignores autocast, and is never part of a model or of a checkpoint.
+    `protocol`; those that classify have `logits` too. An extractor never trains, ignores autocast, and is never part of
+    a model or of a checkpoint. One with `takes_clips` maps sequences `(B, T, C, H, W)`; for others a sequence's frames
+    count by themselves.
     """
 
     name: str
     num_features: int
+    takes_clips = False
 
     def protocol(self) -> dict[str, Any]:
         """What a score depends on besides the images: weights, their hash, the resize, the normalisation."""
@@ -23,6 +26,14 @@ class Extractor(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """Features of RGB images `(B, 3, H, W)`, uint8."""
         raise NotImplementedError
+
+    def logits(self, features: Tensor) -> Tensor | None:
+        """The class scores `(B, K)` that belong to features; None for a network that does not classify."""
+        return None
+
+    def score_name(self, score: str) -> str:
+        """What a score of these features is called: names that say nothing of the network are those of others."""
+        return f"{score}/{self.name}"
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
@@ -39,4 +50,6 @@ class Extractor(nn.Module):
 
 def as_rgb(images: Tensor) -> Tensor:
     """Repeat grey three times; drop an alpha channel."""
-    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images[:, :3]
+    if images.shape[-3] == 1:
+        return images.expand(*images.shape[:-3], 3, -1, -1)
+    return images[..., :3, :, :]

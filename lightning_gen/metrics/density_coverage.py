@@ -18,9 +18,10 @@ class DensityCoverage(NeighbourMetric):
 
     def compare(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         reach = radii(real, self.k)
-        held_by, holds = [], torch.zeros_like(reach, dtype=torch.bool)
-        for block in distances(fake, real):  # (m, N)
-            inside = block <= reach
-            held_by.append(inside.sum(1))
-            holds |= inside.any(0)
-        return {"density": torch.cat(held_by).double().mean() / self.k, "coverage": holds.double().mean()}
+        held_by = torch.zeros(len(fake), dtype=torch.int64, device=fake.device)
+        holds = torch.zeros_like(reach, dtype=torch.bool)
+        for rows, columns, block in distances(fake, real):
+            inside = block <= reach[columns]
+            held_by[rows] += inside.sum(1)
+            holds[columns] |= inside.any(0)
+        return {"density": held_by.double().mean() / self.k, "coverage": holds.double().mean()}

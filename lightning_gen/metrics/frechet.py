@@ -5,6 +5,8 @@ from torch import Tensor
 
 from lightning_gen.metrics.image_metric import FeatureMetric
 
+ROWS = 4096  # features made float64 at a time
+
 
 class FrechetDistance(FeatureMetric):
     """`|m1 - m2|^2 + Tr(S1 + S2 - 2 (S1 S2)^(1/2))` from float64 sums: memory does not grow with the images.
@@ -27,20 +29,40 @@ class FrechetDistance(FeatureMetric):
         for kind in ("real", "fake"):
             for state in ("count", "sum", "outer"):
                 self.add_state(f"{kind}_{state}", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self._real_root: Tensor | None = None
 
     def update(self, features: Tensor, real: bool) -> None:
         """Take in features `(B, d)`."""
-        features = features.to(self.real_sum.device).double()
         kind = "real" if real else "fake"
-        added = {"count": len(features), "sum": features.sum(0), "outer": features.T @ features}
-        for state, value in added.items():
-            setattr(self, f"{kind}_{state}", getattr(self, f"{kind}_{state}") + value)
+        for rows in features.to(self.real_sum.device).split(ROWS):
+            rows = rows.double()
+            added = {"count": len(rows), "sum": rows.sum(0), "outer": rows.T @ rows}
+            for state, value in added.items():
+                setattr(self, f"{kind}_{state}", getattr(self, f"{kind}_{state}") + value)
+        if real:
+            self._real_root = None
+
+    def reset(self) -> None:
+        """Forget everything."""
+        super().reset()
+        self._real_root = None
+
+    def reset_fake(self) -> None:
+        """Forget the samples; what costs most, the root of the real images' covariance, is kept with them."""
+        root = self._real_root
+        super().reset_fake()
+        self._real_root = root
 
     def compute(self) -> dict[str, Tensor]:
         """The distance; NaN with fewer than two images on a side or with features that are not finite."""
-        real = mean_and_covariance(self.real_count, self.real_sum, self.real_outer)
-        fake = mean_and_covariance(self.fake_count, self.fake_sum, self.fake_outer)
-        return {"frechet": frechet_distance(*real, *fake)}
+        real_mean, real_covariance = mean_and_covariance(self.real_count, self.real_sum, self.real_outer)
+        fake_mean, fake_covariance = mean_and_covariance(self.fake_count, self.fake_sum, self.fake_outer)
+        if not (real_covariance.isfinite().all() and fake_covariance.isfinite().all()):
+            return {"frechet": real_covariance.new_full((), torch.nan)}
+        if self._real_root is None:
+            self._real_root = root_of(real_covariance)
+        trace = trace_of_root(self._real_root, fake_covariance)
+        return {"frechet": distance(real_mean, real_covariance, fake_mean, fake_covariance, trace)}
 
 
 def mean_and_covariance(count: Tensor, total: Tensor, outer: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,26 +73,27 @@ def mean_and_covariance(count: Tensor, total: Tensor, outer: Tensor) -> tuple[Te
 
 def frechet_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covariance2: Tensor) -> Tensor:
     """Squared Fréchet (2-Wasserstein) distance of two Gaussians, a scalar; covariances may be rank-deficient."""
-    if not (covariance1.isfinite().all() and covariance2.isfinite().all()):
-        return mean1.new_full((), torch.nan)
-    trace = covariance1.trace() + covariance2.trace() - 2 * trace_of_root(covariance1, covariance2)
-    return ((mean1 - mean2).square().sum() + trace).clamp(min=0)
+    return distance(mean1, covariance1, mean2, covariance2, trace_of_root(root_of(covariance1), covariance2))
 
 
-def trace_of_root(a: Tensor, b: Tensor) -> Tensor:
-    """Tr((AB)^(1/2)) of two positive semi-definite matrices.
+def distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covariance2: Tensor, trace: Tensor) -> Tensor:
+    """The distance where Tr((S1 S2)^(1/2)) is known."""
+    return ((mean1 - mean2).square().sum() + covariance1.trace() + covariance2.trace() - 2 * trace).clamp(min=0)
+
+
+def trace_of_root(root: Tensor, matrix: Tensor) -> Tensor:
+    """Tr((AB)^(1/2)) of two positive semi-definite matrices, the first given by its root F, the second as it is.
 
     With A = F F^T, AB has the eigenvalues of the symmetric F^T B F: they are real, not negative, and cost a fraction of
     those of the product, which loses digits where a matrix is rank-deficient.
     """
-    root = _root(a)
-    eigenvalues = torch.linalg.eigvalsh(root.T @ b @ root)
+    eigenvalues = torch.linalg.eigvalsh(root.T @ matrix @ root)
     # Rounding leaves noise in place of zeros, and the root of 1e-16 is 1e-8: a thousand of those would be seen.
     return eigenvalues[eigenvalues > _rounding(eigenvalues)].sqrt().sum()
 
 
-def _root(matrix: Tensor) -> Tensor:
-    # Some F with F F^T = matrix: Cholesky's where there is one, else from the eigenvectors, without null directions.
+def root_of(matrix: Tensor) -> Tensor:
+    """Some F with F F^T = matrix: Cholesky's where there is one, else of eigenvectors, without null directions."""
     root, failed = torch.linalg.cholesky_ex(matrix)
     smallest = root.diagonal().square().min()
     if not failed and smallest > _rounding(matrix.diagonal()):

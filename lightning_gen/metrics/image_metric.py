@@ -6,13 +6,15 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from lightning_gen.batch import Batch
+from lightning_gen.extractors.extractor import Extractor
+from lightning_gen.metrics.features import Features
 
 
 class ImageMetric(Metric):
     """Gives one or more named scores of an image generator.
 
-    `needs` is "features", "samples", or the name of a method that a model must have ("log_likelihood", "reconstruct").
-    `better` says of each score that `compute` returns which direction is the good one.
+    `needs` is "features", "samples", "model", or the name of a method that a model must have ("log_likelihood",
+    "reconstruct"). `better` says of each score that `compute` returns which direction is the good one.
     Tensors that `compute` returns are scalars; a score that does not exist (too few images) is NaN.
     """
 
@@ -32,6 +34,10 @@ class ImageMetric(Metric):
         """Score names to scalars."""
         raise NotImplementedError
 
+    def standard_errors(self) -> dict[str, float]:
+        """How far scores that are means over images may be off by chance, asked for after `compute`."""
+        return {}
+
     def curves(self) -> dict[str, list[float]]:
         """Scores along something, such as the frames of a sequence, asked for after `compute`."""
         return {}
@@ -44,12 +50,29 @@ class ImageMetric(Metric):
 class FeatureMetric(ImageMetric):
     """Compares features of samples with features of real images: `update(features, real)`.
 
-    The features are extracted once for all metrics of this kind. States of real images are named `real_...`, so that
-    they can stay where the same images would be seen again. Score names get the extractor's name behind a slash.
+    The features are extracted once for all metrics of this kind, and fed to each in one piece by `see_real` and
+    `see_fake`, which a metric overrides that wants labels or logits. States of real images are named `real_...`: they
+    outlive `reset_fake`. Score names get the extractor's name behind a slash.
     """
 
     needs = "features"
-    real_images: Any = None  # which set the real states are of; None before there are any
+    needs_training_set: ClassVar[bool] = False  # then `see_training_set` is called too, before the others
+
+    def why_not_with(self, extractor: Extractor) -> str | None:
+        """Why it can't use this extractor's features; None if it can."""
+        return None
+
+    def see_real(self, features: Features) -> None:
+        """Take in the real images."""
+        self.update(features.values, real=True)
+
+    def see_fake(self, features: Features) -> None:
+        """Take in the samples."""
+        self.update(features.values, real=False)
+
+    def see_training_set(self, features: Features) -> None:
+        """Take in the images that the model has learned from, for metrics that ask for them."""
+        raise NotImplementedError
 
     def reset_fake(self) -> None:
         """Forget the samples and keep what is known of the real images."""
@@ -72,4 +95,21 @@ class PairedMetric(ImageMetric):
 
     def observe(self, model: Any, batch: Batch) -> None:
         """Ask the model for what the metric needs and update with it."""
+        raise NotImplementedError
+
+
+class ModelMetric(ImageMetric):
+    """Asks the model itself, with an extractor at hand, such as for images of neighbouring latents.
+
+    Score names get the extractor's name behind a slash.
+    """
+
+    needs = "model"
+
+    def why_not_with(self, extractor: Extractor) -> str | None:
+        """Why it can't use this extractor's features; None if it can."""
+        return None
+
+    def measure(self, model: Any, extractor: Extractor, rank: int, world_size: int) -> None:
+        """Do this process's share; generators are seeded, and `compute` adds the shares up."""
         raise NotImplementedError

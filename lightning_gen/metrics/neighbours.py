@@ -9,7 +9,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from lightning_gen.metrics.image_metric import FeatureMetric
 
-BLOCK = 2**23  # distances at once: 64 MiB
+BLOCK = 2048  # features on each side of a block of distances, which is then of 32 MiB
 
 
 class NeighbourMetric(FeatureMetric):
@@ -29,7 +29,7 @@ class NeighbourMetric(FeatureMetric):
             self.add_state(state, [], dist_reduce_fx="cat")
 
     def compare(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """The scores of float64 features `(N, d)` and `(M, d)`."""
+        """The scores of features `(N, d)` and `(M, d)`."""
         raise NotImplementedError
 
     def update(self, features: Tensor, real: bool) -> None:
@@ -38,7 +38,7 @@ class NeighbourMetric(FeatureMetric):
 
     def compute(self) -> dict[str, Tensor]:
         """The scores, or NaN."""
-        real, fake = (dim_zero_cat(features).double() for features in (self.real_features, self.fake_features))
+        real, fake = (dim_zero_cat(features) for features in (self.real_features, self.fake_features))
         if min(len(real), len(fake)) <= self.k or not (real.isfinite().all() and fake.isfinite().all()):
             return dict.fromkeys(self.better, torch.tensor(torch.nan))
         return self.compare(real, fake)
@@ -48,13 +48,23 @@ class NeighbourMetric(FeatureMetric):
         return {"k": self.k}
 
 
-def distances(a: Tensor, b: Tensor) -> Iterator[Tensor]:
-    """Euclidean distances of `a` `(N, d)` to `b` `(M, d)`, some rows `(n, M)` at a time."""
-    for rows in a.split(max(1, BLOCK // len(b))):
-        yield torch.cdist(rows, b)
+def distances(a: Tensor, b: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Euclidean distances of `a` `(N, d)` to `b` `(M, d)` in blocks `(n, m)`, each with its rows and columns.
+
+    In float64: in single precision those of near neighbours would be rounding. All columns come for some rows before
+    the next rows.
+    """
+    for top in range(0, len(a), BLOCK):
+        rows = slice(top, min(top + BLOCK, len(a)))
+        these = a[rows].double()
+        for left in range(0, len(b), BLOCK):
+            columns = slice(left, min(left + BLOCK, len(b)))
+            yield rows, columns, torch.cdist(these, b[columns].double())
 
 
 def radii(features: Tensor, k: int) -> Tensor:
     """Each feature's distance to its `k`-th nearest other one, `(N,)`."""
-    # Each is its own nearest, at distance 0.
-    return torch.cat([block.kthvalue(k + 1, dim=1).values for block in distances(features, features)])
+    nearest = features.new_full((len(features), k + 1), torch.inf, dtype=torch.float64)
+    for rows, _, block in distances(features, features):
+        nearest[rows] = torch.cat([nearest[rows], block], 1).topk(k + 1, largest=False).values
+    return nearest[:, k]  # each is its own nearest, at distance 0; topk sorts

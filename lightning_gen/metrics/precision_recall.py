@@ -24,5 +24,7 @@ class PrecisionRecall(NeighbourMetric):
 def share_among(points: Tensor, others: Tensor, k: int) -> Tensor:
     """The share of `points` `(N, d)` in the ball of any of `others` `(M, d)`, eq. 1 and 2."""
     reach = radii(others, k)
-    inside = [(block <= reach).any(1) for block in distances(points, others)]
-    return torch.cat(inside).double().mean()
+    inside = torch.zeros(len(points), dtype=torch.bool, device=points.device)
+    for rows, columns, block in distances(points, others):
+        inside[rows] |= (block <= reach[columns]).any(1)
+    return inside.double().mean()

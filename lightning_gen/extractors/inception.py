@@ -1,0 +1,85 @@
+"""Inception v3 as published Fréchet and kernel Inception distances use it, https://arxiv.org/abs/1706.08500.
+
+The network and its weights are torch-fidelity's port of TensorFlow's 2015 graph.
+"""
+
+from io import BytesIO
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from lightning_gen.errors import UserError
+from lightning_gen.extractors.extractor import Extractor
+from lightning_gen.extractors.resizing import PROTOCOLS, Protocol, resize
+from lightning_gen.extractors.weights import check_hash, read_state_dict, weights_file
+
+PUBLISHED = "6726825d"  # how the sha256 of the weights in use since 2015 begins
+
+
+class Inception(Extractor):
+    """2048 pooled features, and the 1008 logits without bias that the Inception Score takes.
+
+    `weights` is a state dict's file (null: torch.hub's cache, else downloaded) whose sha256 must begin with `sha256`.
+    Only the published weights with `resize="tf"` give what may be called FID.
+
+    Batch normalisation is folded into the convolutions, whose memory is laid out channels last: half as fast again as
+    the network it comes from, and the same up to rounding.
+    """
+
+    num_features = 2048
+
+    def __init__(self, weights: str | None, sha256: str, resize: Protocol):
+        super().__init__()
+        try:
+            from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
+        except ImportError:
+            raise UserError(
+                "extractor=inception: package torch-fidelity is missing: pip install 'lightning-gen[fidelity]', "
+                "or give extractor=efficientnet_lite0"
+            ) from None
+        path = weights_file(weights, URL_INCEPTION_V3, "extractor.inception.weights")
+        self.sha256 = check_hash(path, sha256, "extractor.inception.sha256")
+        # torch-fidelity unpickles whatever is in the file: it gets what was read without that.
+        file = BytesIO()
+        torch.save(read_state_dict(path, "extractor.inception.weights"), file)
+        file.seek(0)
+        try:
+            network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=file)
+        except RuntimeError:
+            raise UserError(f"extractor.inception.weights={path}: holds the weights of another network") from None
+        *trunk, self.head = network.children()
+        self.trunk = nn.Sequential(*trunk)
+        for block in self.trunk.modules():
+            if isinstance(getattr(block, "bn", None), nn.BatchNorm2d):
+                block.conv, block.bn = fuse_conv_bn_eval(block.conv, block.bn), nn.Identity()
+        self.trunk.to(memory_format=torch.channels_last)
+        self.resize = resize
+        self.name = "inception" if resize == "tf" else f"inception_{resize}"
+        self.requires_grad_(False).eval()
+
+    def features(self, images: Tensor) -> Tensor:
+        """The last pooling's values."""
+        inputs = (resize(images, 299, self.resize) - 128) / 128
+        return self.trunk(inputs.contiguous(memory_format=torch.channels_last)).flatten(1)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Without the bias, as the Inception Score has always been computed."""
+        return features @ self.head.weight.T
+
+    def score_name(self, score: str) -> str:
+        """`fid` for the distance that publications call so."""
+        published = self.resize == "tf" and self.sha256.startswith(PUBLISHED)
+        return "fid" if score == "frechet" and published else super().score_name(score)
+
+    def protocol(self) -> dict[str, Any]:
+        """Weights and preprocessing."""
+        return {
+            "name": self.name,
+            "weights_sha256": self.sha256,
+            "num_features": self.num_features,
+            "resize": PROTOCOLS[self.resize],
+            "input_size": 299,
+            "normalisation": "(x - 128) / 128",
+        }
