@@ -22,6 +22,7 @@ APPS = {
 }
 PLAIN = {
     "list": ("lightning_gen.listing:print_list", "the config groups and their options; list GROUP says more"),
+    "compare": ("lightning_gen.comparing:compare_command", "the scores of several runs in one table"),
     "doctor": ("lightning_gen.doctor:print_report", "is all there that training needs?"),
 }
 
@@ -60,7 +61,7 @@ def _dispatch(arguments: list[str]) -> int:
     if command not in PLAIN:
         hint = did_you_mean(command, [*APPS, *PLAIN]) or f"; commands: {', '.join([*APPS, *PLAIN])}"
         raise UserError(f"{command}: no such command{hint}")
-    if set(rest) & {"--help", "-h"}:
+    if set(rest) & {"--help", "-h"} and command != "compare":
         print(f"lightning-gen {command}: {PLAIN[command][1]}")
         return 0
     return _function(PLAIN[command][0])(rest)

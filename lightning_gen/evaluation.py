@@ -92,7 +92,7 @@ def evaluate(
         "better": {name: score.better for name, score in runs[0].items()},
         "uncertainty": _uncertainty(runs, halves),
         "seeds": {name: [run[name].value for run in runs] for name in scores} if seeds > 1 else {},
-        "origin": {name: {"metric": s.metric, "extractor": s.extractor} for name, s in runs[0].items()},
+        "origin": {name: _origin(score, usable[score.metric]) for name, score in runs[0].items()},
         "curves": scoring.curves(),
         "protocol": {
             "data": data.name,
@@ -117,6 +117,12 @@ def evaluate(
         "seconds": round(time.perf_counter() - start, 3),
         "time": datetime.now().isoformat(timespec="seconds"),
     }
+
+
+def _origin(score: Score, metric: ImageMetric) -> dict[str, Any]:
+    """What compare needs to know of a score."""
+    of_samples = metric.needs in ("features", "samples")
+    return {"metric": score.metric, "extractor": score.extractor, "of_samples": of_samples}
 
 
 def _uncertainty(runs: list[dict[str, Score]], halves: dict[str, float]) -> dict[str, dict[str, Any]]:

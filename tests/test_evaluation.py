@@ -182,7 +182,11 @@ def test_several_extractors_see_one_stream_of_samples():
     result = evaluate(model, data, {"frechet": FrechetDistance()}, {"a": Pixels(), "b": other})
     assert result["scores"]["frechet/pixels"] == result["scores"]["frechet/others"]
     assert len(model.labels) == 1  # one batch was drawn
-    assert result["origin"]["frechet/others"] == {"metric": "frechet", "extractor": "b"}
+    assert result["origin"]["frechet/others"] == {
+        "metric": "frechet",
+        "extractor": "b",
+        "of_samples": True,
+    }
 
 
 def test_seeds_give_a_mean_and_its_scatter():
