@@ -29,7 +29,7 @@ $(READY): pyproject.toml constraints.txt
 	command -v uv >/dev/null || $(BIN)/python -m pip install --quiet uv
 	UV=$$(command -v uv || echo $(BIN)/uv); \
 	$$UV pip install --quiet --python $(BIN)/python --compile-bytecode --constraint constraints.txt \
-		--editable '.[offline,tensorboard,dev]'
+		--editable '.[offline,fidelity,tensorboard,dev]'
 	touch $@
 
 clean:

@@ -277,10 +277,11 @@ def _from_checkpoint(cfg: DictConfig) -> tuple:
 
 def _from_files(cfg: DictConfig) -> tuple:
     """The images in `samples`, and what they are compared with: those in `reference`, or the chosen data."""
-    for key, value in {"checkpoint": cfg.checkpoint, "data": cfg.data and cfg.reference}.items():
+    data = cfg.get("data")
+    for key, value in {"checkpoint": cfg.checkpoint, "data": data and cfg.reference}.items():
         if value:
             raise UserError(f"{key}: leave it out, samples={cfg.samples} are compared with the images of reference")
-    if not cfg.reference and not cfg.data:
+    if not cfg.reference and not data:
         raise UserError(f"samples={cfg.samples}: say what to compare with, as reference=FOLDER or data=mnist5k")
     if cfg.seeds > 1:
         raise UserError(f"seeds={cfg.seeds}: files stay the same; half_samples tells how sure their scores are")
@@ -290,7 +291,7 @@ def _from_files(cfg: DictConfig) -> tuple:
     if cfg.reference:
         data, cfg.split = image_folder(cfg.reference, "reference"), "train"
     else:
-        data = build_data(cfg.data)
+        data = build_data(data)
     shape = None if cfg.reference else data.image_shape
     files = image_folder(cfg.samples, "samples", channels=shape and shape[0])
     if cfg.reference and files.image_shape[0] != data.image_shape[0]:  # grey on one side alone

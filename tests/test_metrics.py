@@ -12,6 +12,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from lightning_gen.batch import Batch
+from lightning_gen.metrics.features import Features
 from lightning_gen.metrics.frechet import FrechetDistance, frechet_distance, mean_and_covariance, root_of, trace_of_root
 from lightning_gen.metrics.kid import KernelDistance
 from lightning_gen.metrics.likelihood import Likelihood
@@ -67,6 +68,17 @@ def test_trace_of_root_agrees_with_the_nuclear_norm_of_the_centred_features(n_re
     a, b = (x.T @ x for x in centred)
     actual = trace_of_root(root_of(a), b)
     assert actual.item() == pytest.approx(expected.item(), rel=1e-7)
+
+
+@pytest.mark.parametrize(("n_real", "n_fake"), [(60, 60), (60, 10), (10, 60), (10, 12)])
+def test_frechet_of_few_images_is_that_of_the_sums(n_real, n_fake):
+    real, fake = normal(n_real, 24, key="r"), normal(n_fake, 24, key="f") + 0.5
+    metric = FrechetDistance()
+    metric.see_real(Features(real, None, None))
+    for _ in range(2):
+        metric.reset_fake()
+        metric.see_fake(Features(fake, None, None))
+        assert metric.compute()["frechet"].item() == pytest.approx(frechet(real, fake), rel=1e-7)
 
 
 def test_trace_of_root_agrees_with_the_eigenvalues_of_the_product():

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from lightning_gen.metrics.features import Features
 from lightning_gen.metrics.image_metric import FeatureMetric
 
 ROWS = 4096  # features made float64 at a time
@@ -11,6 +12,7 @@ ROWS = 4096  # features made float64 at a time
 class FrechetDistance(FeatureMetric):
     """`|m1 - m2|^2 + Tr(S1 + S2 - 2 (S1 S2)^(1/2))` from float64 sums: memory does not grow with the images.
 
+    With roots F of the covariances the last trace is the sum of the singular values of F1^T F2.
     It is "FID" only with Inception-2048 and TF's resize; with other extractors it is not comparable to published FIDs.
     """
 
@@ -29,7 +31,7 @@ class FrechetDistance(FeatureMetric):
         for kind in ("real", "fake"):
             for state in ("count", "sum", "outer"):
                 self.add_state(f"{kind}_{state}", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self._real_root: Tensor | None = None
+        self._roots: dict[str, Tensor] = {}  # F with F F^T the covariance, by kind, where it is known
 
     def update(self, features: Tensor, real: bool) -> None:
         """Take in features `(B, d)`."""
@@ -39,19 +41,32 @@ class FrechetDistance(FeatureMetric):
             added = {"count": len(rows), "sum": rows.sum(0), "outer": rows.T @ rows}
             for state, value in added.items():
                 setattr(self, f"{kind}_{state}", getattr(self, f"{kind}_{state}") + value)
-        if real:
-            self._real_root = None
+        self._roots.pop(kind, None)
+
+    def see_real(self, features: Features) -> None:
+        self.update(features.values, real=True)
+        self._take_root("real", features.values)
+
+    def see_fake(self, features: Features) -> None:
+        self.update(features.values, real=False)
+        self._take_root("fake", features.values)
+
+    def _take_root(self, kind: str, features: Tensor) -> None:
+        # Of fewer images than features they are a root themselves, and a small one.
+        if 1 < len(features) <= features.shape[1]:
+            centred = features.double() - features.double().mean(0)
+            self._roots[kind] = centred.T / (len(features) - 1) ** 0.5
 
     def reset(self) -> None:
         """Forget everything."""
         super().reset()
-        self._real_root = None
+        self._roots = {}
 
     def reset_fake(self) -> None:
         """Forget the samples; what costs most, the root of the real images' covariance, is kept with them."""
-        root = self._real_root
+        kept = {kind: root for kind, root in self._roots.items() if kind == "real"}
         super().reset_fake()
-        self._real_root = root
+        self._roots = kept
 
     def compute(self) -> dict[str, Tensor]:
         """The distance; NaN with fewer than two images on a side or with features that are not finite."""
@@ -59,9 +74,13 @@ class FrechetDistance(FeatureMetric):
         fake_mean, fake_covariance = mean_and_covariance(self.fake_count, self.fake_sum, self.fake_outer)
         if not (real_covariance.isfinite().all() and fake_covariance.isfinite().all()):
             return {"frechet": real_covariance.new_full((), torch.nan)}
-        if self._real_root is None:
-            self._real_root = root_of(real_covariance)
-        trace = trace_of_root(self._real_root, fake_covariance)
+        if "real" not in self._roots:
+            self._roots["real"] = root_of(real_covariance)
+        root = self._roots["real"]
+        if "fake" in self._roots:
+            trace = torch.linalg.svdvals(root.T @ self._roots["fake"]).sum()
+        else:
+            trace = trace_of_root(root, fake_covariance)
         return {"frechet": distance(real_mean, real_covariance, fake_mean, fake_covariance, trace)}
 
 

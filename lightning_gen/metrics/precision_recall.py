@@ -18,13 +18,10 @@ class PrecisionRecall(NeighbourMetric):
         super().__init__(k)
 
     def compare(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        return {"precision": share_among(fake, real, self.k), "recall": share_among(real, fake, self.k)}
-
-
-def share_among(points: Tensor, others: Tensor, k: int) -> Tensor:
-    """The share of `points` `(N, d)` in the ball of any of `others` `(M, d)`, eq. 1 and 2."""
-    reach = radii(others, k)
-    inside = torch.zeros(len(points), dtype=torch.bool, device=points.device)
-    for rows, columns, block in distances(points, others):
-        inside[rows] |= (block <= reach[columns]).any(1)
-    return inside.double().mean()
+        real_reach, fake_reach = radii(real, self.k), radii(fake, self.k)
+        among_real = torch.zeros(len(fake), dtype=torch.bool, device=fake.device)
+        among_fake = torch.zeros(len(real), dtype=torch.bool, device=real.device)
+        for rows, columns, block in distances(fake, real):
+            among_real[rows] |= (block <= real_reach[columns]).any(1)  # eq. 1 and 2
+            among_fake[columns] |= (block <= fake_reach[rows, None]).any(0)
+        return {"precision": among_real.double().mean(), "recall": among_fake.double().mean()}
