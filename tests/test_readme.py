@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,7 +16,7 @@ README = (ROOT / "README.md").read_text()
 # What is added to each command, so that its run is short.
 BUDGET = {
     "train": ["trainer.max_images=64", "trainer.validate_every_images=64", "metrics=[]", "data.batch_size=8"],
-    "evaluate": ["num_real=20", "num_samples=20"],
+    "evaluate": ["num_real=20", "num_samples=20", "half_samples=2"],
     "sample": ["interpolation=false"],
     "interpolate": ["steps=2"],
     "project": ["steps=3", "n=2"],
@@ -89,6 +90,8 @@ def test_commands(place, monkeypatch, capsys):
         command, arguments = ("train", words[2:]) if words[0] == "python" else (words[1], words[2:])
         assert words[0] in ("python", "lightning-gen")
         arguments = [each.replace("seed=1,2", "seed=1") for each in arguments]  # two processes of four are enough
+        if command == "compare":
+            shutil.copytree("my_run", "other_run")
         status = main(on_a_budget(command, arguments))
         assert status == 0, f"{shlex.join(words)}: {capsys.readouterr().err}"
         seen += 1
