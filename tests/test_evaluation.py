@@ -74,6 +74,7 @@ def test_scores_names_and_protocol():
         "negative_elbo_nats",
         "negative_elbo_bits_per_dim",
         "reconstruction_mse",
+        "reconstruction_mae",
         "reconstruction_psnr",
         "reconstruction_ssim",
         "frechet/pixels",
@@ -87,7 +88,7 @@ def test_scores_names_and_protocol():
     protocol = result["protocol"]
     assert (protocol["n_real"], protocol["n_fake"], protocol["seed"]) == (16, 20, 3)
     assert (protocol["data"], protocol["split"], protocol["binarize"]) == ("fake", "test", False)
-    assert protocol["metrics"]["likelihood"] == {"samples": 3}
+    assert protocol["metrics"]["likelihood"] == {"samples": 3, "likelihood": "Bernoulli"}
     assert protocol["metrics"]["kid"]["subset_size"] == 8
     assert torch.__version__.startswith(protocol["versions"]["torch"])
     json.dumps(result)
