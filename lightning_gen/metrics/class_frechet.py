@@ -62,7 +62,8 @@ def distance_of(real: Tensor, fake: Tensor) -> Tensor:
     """
     real, fake = real.double(), fake.double()
     if min(len(real), len(fake)) > real.shape[1]:
-        return frechet_distance(real.mean(0), real.T.cov(), fake.mean(0), fake.T.cov())
+        covariances = [torch.atleast_2d(side.T.cov()) for side in (real, fake)]
+        return frechet_distance(real.mean(0), covariances[0], fake.mean(0), covariances[1])
     centred = [(side - side.mean(0)) / math.sqrt(len(side) - 1) for side in (real, fake)]
     trace = torch.linalg.svdvals(centred[0] @ centred[1].T).sum()
     variances = sum(side.square().sum() for side in centred)
