@@ -75,6 +75,7 @@ class Scoring:
         self._sort(metrics, extractors)
         for metric in self._all():  # they sum in float64, which Apple's devices don't have
             metric.to("cpu" if device.type == "mps" else device)
+            metric.show_progress = self.show_progress
         for extractor in self.extractors.values():
             extractor.to(device)
 

@@ -1,21 +1,21 @@
 """Metrics of samples by numbers: references, closed forms, cases done by hand, and what they do at the edges."""
 
 import hashlib
+import json
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
-from test_evaluation import Pixels
+from sample_metrics import ClassifyingPixels, Pixels, sample_metrics
 from tiny_vae import tiny_vae
 from torch import nn
 from torchmetrics.functional.image import perceptual_path_length
 from torchmetrics.image.inception import InceptionScore as TheirInceptionScore
 from torchmetrics.image.mifid import MemorizationInformedFrechetInceptionDistance
 
-from lightning_gen.config import compose
 from lightning_gen.errors import UserError
-from lightning_gen.evaluation import build_metrics, evaluate
+from lightning_gen.evaluation import evaluate
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.metrics.active_units import ActiveUnits
@@ -252,37 +252,21 @@ class Labelled(ImageGenerator):
         return (brightness.view(-1, 1, 1, 1) + 0.1 * torch.randn(n, 1, 8, 8)).clamp(-1, 1)
 
 
-def all_metrics(*overrides: str):
-    names = (
-        "inception_score,mifid,class_frechet,diversity,memorization,path_length,classification_accuracy,active_units"
-    )
-    score = "metrics.classification_accuracy"
-    small = [f"{score}.images=600", f"{score}.batch_size=16", "metrics.path_length.pairs=20"]
-    small += [
-        f"{score}.classifier.{key}" for key in ("schedule.warmup_images=0", "ema_decay=0.9", "label_smoothing=0.0")
-    ]
-    small += [f"{score}.classifier.encoder.{key}" for key in ("width=4", "depth=1", "hidden=8")]
-    return build_metrics(compose(["checkpoint=x", f"metrics=[{names}]", *small, *overrides], "evaluate").metrics)
-
-
-class Classifying(Pixels):
-    """Has logits."""
-
-    def logits(self, features):
-        return torch.stack([features.mean(1), 0 * features[:, 0]], 1) / 50
-
-
 def test_classification_accuracy_tells_right_labels_from_wrong_ones():
     _, data, _ = tiny_vae("data.num_images=160")
     source = data.sources["test"]
     right = Labelled()
     source.images = ((right.sample(len(source), source.labels) + 1) * 127.5).round().to(torch.uint8)
     name = "classification_accuracy"
-    metrics = {name: all_metrics(f"metrics.{name}.images=6000")[name]}
+    quick = ("images=2000", "classifier.schedule.warmup_images=0", "classifier.optimizer.lr=0.02")
+    metrics = {name: sample_metrics(*(f"metrics.{name}.{key}" for key in quick))[name]}
     options = {"num_samples": 200, "show_progress": False}
     result = evaluate(right, data, metrics, {}, **options)
     assert result["scores"] == {"classification_accuracy": 1, "classification_recall": 1}
     assert result["curves"]["classification_recall"] == [1] * 4
+    settings = json.loads(json.dumps(result["protocol"]["metrics"][name]))
+    assert (settings["n_real"], settings["images"]) == (40, 2000)
+    assert settings["classifier"]["encoder"]["width"] == 4
     wrong = evaluate(Labelled(backwards=True), data, metrics, {}, **options)["scores"]
     assert max(wrong.values()) == 0
 
@@ -299,16 +283,18 @@ def test_samples_have_an_order_of_their_own():
 # All of them
 
 
-ALIKE = {"is", "mifid", "diversity", "diversity_real", "memorization", "training_distance", "training_distance_real"}
-SCORES = {f"{name}/pixels" for name in ALIKE} | {"path_length/pixels", "active_units", "active_units_share"}
+OF_FEATURES = ("is", "mifid", "diversity", "diversity_real", "memorization", "training_distance")
+OF_FEATURES += ("training_distance_real", "path_length", "precision", "recall")
+SCORES = {f"{name}/pixels" for name in OF_FEATURES} | {"active_units", "active_units_share"}
 CLASSES = {"class_frechet/pixels", "diversity_within_class/pixels", "classification_accuracy", "classification_recall"}
 
 
-@pytest.mark.parametrize("conditional", [False, True])
-@pytest.mark.parametrize("shape", ["[1,8,8]", "[3,8,12]"])
+@pytest.mark.parametrize(("conditional", "shape"), [(False, "[1,8,8]"), (True, "[3,8,12]")])
 def test_few_images_grey_or_not_with_labels_or_without(conditional, shape):
     model, data, _ = tiny_vae(f"model.conditional={str(conditional).lower()}", f"data.image_shape={shape}")
-    result = evaluate(model, data, all_metrics(), {"pixels": Classifying()}, num_samples=5, num_real=5, half_samples=2)
+    result = evaluate(
+        model, data, sample_metrics(), {"pixels": ClassifyingPixels()}, num_samples=5, num_real=5, half_samples=2
+    )
     real = {"diversity_within_class_real/pixels"}
     assert set(result["scores"]) == SCORES | real | (CLASSES if conditional else set())
     assert all(math.isfinite(value) for value in result["scores"].values())
@@ -320,7 +306,7 @@ def test_broken_samples_have_no_score():
     model, data, _ = tiny_vae("model.conditional=true")
     decode = model.decode
     model.decode = lambda latent, labels=None: decode(latent, labels).index_fill(0, torch.tensor([0]), math.nan)
-    result = evaluate(model, data, all_metrics(), {"pixels": Classifying()}, num_samples=20, seeds=2)
+    result = evaluate(model, data, sample_metrics(), {"pixels": ClassifyingPixels()}, num_samples=20, seeds=2)
     broken = {name for name, value in result["scores"].items() if math.isnan(value)}
     assert broken | {"diversity_real/pixels", "active_units", "active_units_share"} == SCORES | CLASSES
     assert len(result["warnings"]) == len(broken)
@@ -328,7 +314,7 @@ def test_broken_samples_have_no_score():
 
 def test_what_has_no_latents_or_classes_is_skipped():
     _, data, _ = tiny_vae()
-    skipped = evaluate(Labelled(), data, all_metrics("metrics.path_length.space=w"), {"pixels": Pixels()})["skipped"]
+    skipped = evaluate(Labelled(), data, sample_metrics("metrics.path_length.space=w"), {"pixels": Pixels()})["skipped"]
     assert skipped["path_length"] == "Labelled has no latents that it decodes"
     assert skipped["inception_score/pixels"] == "pixels tells no classes"
     assert skipped["active_units"] == "Labelled has no encode"
@@ -338,7 +324,7 @@ def test_what_has_no_latents_or_classes_is_skipped():
 
 def test_halves_of_the_samples_leave_settings_and_curves_as_they_were():
     _, data, _ = tiny_vae()
-    metrics = all_metrics()
+    metrics = sample_metrics()
     options = {"num_samples": 24, "show_progress": False}
     plain, halved = (
         evaluate(Labelled(), data, {"class_frechet": metrics["class_frechet"]}, {"pixels": Pixels()}, **options, **more)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +15,7 @@ from lightning_gen.images import to_uint8
 from lightning_gen.metrics.accuracy import Accuracy
 from lightning_gen.metrics.image_metric import SampleMetric, why_no_labels
 from lightning_gen.metrics.kept_features import together
+from lightning_gen.metrics.progress import Advance, progress
 from lightning_gen.process_group import Group
 from lightning_gen.randomness import generator, preserved_rng, seed_all
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 class ClassificationAccuracy(SampleMetric):
     """Trains `classifier(image_shape, num_classes)` on samples and the labels they were asked for, tests it on real
-    images of the split: its accuracy and mean recall. The curve has the recall of each class.
+    images of the split, all of them: its accuracy and mean recall. The curve has the recall of each class.
 
     It sees `images` samples, each as often as it takes; the more there are (`num_samples`), the more it can learn. One
     process trains it. Keeps all samples as 8-bit values.
@@ -44,6 +46,7 @@ class ClassificationAccuracy(SampleMetric):
         self.batch_size = batch_size
         self.seed = seed
         self.recall: list[float] = []
+        self.num_real = 0
         for state in ("images", "labels"):
             self.add_state(state, [], dist_reduce_fx="cat")
         self.add_state("broken", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
@@ -55,6 +58,7 @@ class ClassificationAccuracy(SampleMetric):
     def start(self, data: Any, split: str) -> None:
         super().start(data, split)
         self.data, self.split = data, split
+        self.num_real = len(data.sources[split])
         # a process that gets no samples has some of the same kind, none, to exchange
         self.images.append(torch.zeros(0, *data.image_shape, dtype=torch.uint8, device=self.device))
         self.labels.append(torch.zeros(0, dtype=torch.int64, device=self.device))
@@ -81,7 +85,8 @@ class ClassificationAccuracy(SampleMetric):
             classifier = self.classifier(image_shape=self.data.image_shape, num_classes=self.data.num_classes)
             classifier.finish()
             classifier.to(self.device)
-            train(classifier, images[order], labels[order], self.budget, self.batch_size, self.seed)
+            with progress("samples for a classifier", self.budget, self.show_progress) as advance:
+                train(classifier, images[order], labels[order], self.budget, self.batch_size, self.seed, advance)
         metric = Accuracy().to(self.device)
         metric.distributed_available_fn = lambda: False  # this process alone is here
         metric.start(self.data, self.split)
@@ -104,8 +109,17 @@ class ClassificationAccuracy(SampleMetric):
         return {"classification_recall": self.recall} if self.recall else {}
 
     def protocol(self) -> dict[str, Any]:
-        """How long the classifier was trained."""
-        return {"images": self.budget, "batch_size": self.batch_size, "seed": self.seed}
+        """What the classifier is, how long it was trained, and on how many real images it was tested."""
+        training = {"images": self.budget, "batch_size": self.batch_size, "seed": self.seed}
+        return {**training, "n_real": self.num_real, "classifier": described(self.classifier)}
+
+
+def described(part: Any) -> Any:
+    """What a config has made a function with some arguments of, as plain data again."""
+    if not isinstance(part, partial):
+        return part
+    name = f"{part.func.__module__}.{part.func.__qualname__}"
+    return {"_target_": name} | {key: described(value) for key, value in part.keywords.items()}
 
 
 def own_order(images: Tensor, labels: Tensor) -> Tensor:
@@ -117,7 +131,15 @@ def own_order(images: Tensor, labels: Tensor) -> Tensor:
     return by_label[hashes[by_label].argsort(stable=True)]
 
 
-def train(classifier: "Classifier", images: Tensor, labels: Tensor, budget: int, batch_size: int, seed: int) -> None:
+def train(
+    classifier: "Classifier",
+    images: Tensor,
+    labels: Tensor,
+    budget: int,
+    batch_size: int,
+    seed: int,
+    advance: Advance,
+) -> None:
     """Train on `budget` of the images, drawn epoch by epoch."""
     classifier.train()
     [(make, parameters)] = classifier.trained()
@@ -141,4 +163,5 @@ def train(classifier: "Classifier", images: Tensor, labels: Tensor, budget: int,
             classifier.update_averages(*classifier.averages)
             classifier.batches_seen += 1
             seen += size
+            advance(size)
         epoch += 1

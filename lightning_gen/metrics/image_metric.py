@@ -21,6 +21,7 @@ class ImageMetric(Metric):
     needs: ClassVar[str]
     better: ClassVar[dict[str, Literal["lower", "higher"]]]
     full_state_update = False
+    show_progress = False  # of work that takes long besides the passes over images
 
     def why_not(self, model: Any, data: Any) -> str | None:
         """Why it can't score this model (or the data that stand in for one) on these data; None if it can."""

@@ -11,6 +11,7 @@ from lightning_gen.capabilities import HasLatent, HasStyle
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.latent_space import SPACES, LatentSpace
 from lightning_gen.metrics.image_metric import ModelMetric
+from lightning_gen.metrics.progress import progress
 from lightning_gen.randomness import seed_all
 
 DISCARDED = 0.01  # the share of pairs on either side that does not count
@@ -65,9 +66,12 @@ class PathLength(ModelMetric):
         styled = isinstance(model, HasStyle) if self.space == "auto" else self.space == "w"
         self.used = "w" if styled else "z"
         space = SPACES[self.used](model)
-        for start in range(0, self.pairs, self.batch_size)[rank::world_size]:
-            n = min(self.batch_size, self.pairs - start)
-            self.update(self._batch(space, extractor, n, seed, start), start)
+        starts = range(0, self.pairs, self.batch_size)[rank::world_size]
+        with progress("pairs of neighbouring latents", len(starts) * self.batch_size, self.show_progress) as advance:
+            for start in starts:
+                n = min(self.batch_size, self.pairs - start)
+                self.update(self._batch(space, extractor, n, seed, start), start)
+                advance(n)
 
     def update(self, distances: Tensor, start: int) -> None:
         """Take in distances `(B,)` of the pairs from number `start` on."""
