@@ -20,6 +20,7 @@ from lightning_gen.errors import UserError
 from lightning_gen.evaluation_report import check_readable, print_table, save_evaluation
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.images import MODES
+from lightning_gen.metrics.image_means import deviation
 from lightning_gen.metrics.image_metric import ImageMetric
 from lightning_gen.plugins import core_version
 from lightning_gen.samplers import FileSampler, ModelSampler
@@ -67,7 +68,7 @@ def evaluate(
     n_real = _num_real(data, split, num_real)
     n_fake = _num_fake(files, n_real, num_samples)
     _check(model or files, data, n_fake)
-    reasons = {name: _why_not(metric, model, data, extractors) for name, metric in metrics.items()}
+    reasons = {name: _why_not(metric, model, files, data, extractors) for name, metric in metrics.items()}
     usable = {name: metric for name, metric in metrics.items() if reasons[name] is None}
     device = torch.device(device or (model.device if model else "cpu"))
     scoring = Scoring(
@@ -93,7 +94,7 @@ def evaluate(
         "uncertainty": _uncertainty(runs, halves),
         "seeds": {name: [run[name].value for run in runs] for name in scores} if seeds > 1 else {},
         "origin": {name: _origin(score, usable[score.metric]) for name, score in runs[0].items()},
-        "curves": scoring.curves(),
+        "curves": scoring.curves,
         "protocol": {
             "data": data.name,
             "split": split,
@@ -103,7 +104,7 @@ def evaluate(
             "n_fake": n_fake if scoring.draws else 0,
             "samples": files.name if files else "model",
             "extractors": {key: extractor.protocol() for key, extractor in scoring.extractors.items()},
-            "metrics": scoring.settings(),
+            "metrics": scoring.settings,
             "seed": seed,
             "seeds": seeds,
             "half_samples": half_samples if halves else 0,
@@ -128,7 +129,8 @@ def _origin(score: Score, metric: ImageMetric) -> dict[str, Any]:
 def _uncertainty(runs: list[dict[str, Score]], halves: dict[str, float]) -> dict[str, dict[str, Any]]:
     """Of each score that has one: its standard deviation, and what it is that varies."""
     if len(runs) > 1:
-        return {name: {"std": statistics.stdev(run[name].value for run in runs), "over": "seeds"} for name in runs[0]}
+        stds = {name: deviation([run[name].value for run in runs]) for name in runs[0]}
+        return {name: {"std": std, "over": "seeds"} for name, std in stds.items() if std is not None}
     errors = {name: score.error for name, score in runs[0].items() if score.error is not None}
     return {name: {"std": std, "over": "images"} for name, std in errors.items()} | {
         name: {"std": std, "over": "halves of the samples"} for name, std in halves.items()
@@ -167,7 +169,11 @@ def _check(source: "ImageGenerator | ImageData", data: "ImageData", n_fake: int)
 
 
 def _why_not(
-    metric: ImageMetric, model: "ImageGenerator | None", data: "ImageData", extractors: Mapping[str, Extractor]
+    metric: ImageMetric,
+    model: "ImageGenerator | None",
+    files: "ImageData | None",
+    data: "ImageData",
+    extractors: Mapping[str, Extractor],
 ) -> str | None:
     """Why a metric can't be had, or None."""
     name = type(model).__name__
@@ -185,7 +191,7 @@ def _why_not(
         return f"{name} has no {metric.needs}"
     elif model.num_classes and data.num_classes is None:
         return f"the model needs labels, and data={data.name} has none"
-    return reason or metric.why_not(model, data)
+    return reason or metric.why_not(model or files, data)
 
 
 def _why_no_features(image_shape: tuple[int, ...], extractors: Mapping[str, Extractor]) -> str | None:

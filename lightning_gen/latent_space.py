@@ -33,8 +33,8 @@ class LatentSpace:
         """Points to images in [-1, 1]."""
         return self.model.decode(points, labels)
 
-    def between(self, start: Tensor, end: Tensor, fraction: float) -> Tensor:
-        """The point at `fraction` of the way."""
+    def between(self, start: Tensor, end: Tensor, fraction: float | Tensor) -> Tensor:
+        """The point at `fraction` of the way, one for all or one for each `(n, 1)`."""
         return slerp(start, end, fraction)
 
     def encode(self, images: Tensor, labels: Tensor | None) -> Tensor | None:
@@ -56,8 +56,8 @@ class StyleSpace(LatentSpace):
         """Points to images; the labels are in the points already."""
         return self.model.decode_style(points)
 
-    def between(self, start: Tensor, end: Tensor, fraction: float) -> Tensor:
-        """The point at `fraction` of the way."""
+    def between(self, start: Tensor, end: Tensor, fraction: float | Tensor) -> Tensor:
+        """The point at `fraction` of the way, one for all or one for each `(n, 1)`."""
         return torch.lerp(start, end, fraction)
 
     def encode(self, images: Tensor, labels: Tensor | None) -> None:
@@ -99,7 +99,7 @@ def walk(space: LatentSpace, n: int, labels: Tensor | None, *, stops: int, steps
             yield to_uint8(space.decode(space.between(start, end, step / steps), labels)).cpu()
 
 
-def slerp(start: Tensor, end: Tensor, fraction: float) -> Tensor:
+def slerp(start: Tensor, end: Tensor, fraction: float | Tensor) -> Tensor:
     """Spherical interpolation of latents `(B, d)`, https://arxiv.org/abs/1609.04468, section 2.1.
 
     Normal latents lie near a sphere: a straight line would cross its empty inside. Lengths go linearly.

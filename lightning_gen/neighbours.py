@@ -21,33 +21,14 @@ from lightning_gen.errors import UserError
 from lightning_gen.evaluation import build_extractors
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.images import grid, save_png, to_uint8
+from lightning_gen.metrics.memorization import NEAR
+from lightning_gen.metrics.neighbours import Nearest
 from lightning_gen.metrics.progress import progress
 from lightning_gen.randomness import preserved_rng, seed_all
 from lightning_gen.sampling import samples
 from lightning_gen.suggestions import did_you_mean
 
 Features = Callable[[Tensor], Tensor]  # uint8 images (B, C, H, W) to (B, d)
-NEAR = 0.05  # the share of real images that count as near to a training image
-
-
-class Nearest:
-    """The `k` images nearest to each of the queries `(n, d)`, of images that are seen batch by batch."""
-
-    def __init__(self, queries: Tensor, k: int):
-        self.queries = queries
-        self.distances = queries.new_full((len(queries), k), torch.inf)
-        self.numbers = torch.full((len(queries), k), -1, device=queries.device)  # in the order they were seen
-        self.seen = 0
-
-    def update(self, features: Tensor) -> None:
-        """Take in features `(B, d)`."""
-        # By products of matrices it would be faster, and a copy would not be at a distance of 0.
-        exact = torch.cdist(self.queries, features, compute_mode="donot_use_mm_for_euclid_dist")
-        numbers = torch.arange(self.seen, self.seen + len(features), device=features.device).expand(len(exact), -1)
-        distances = torch.cat([self.distances, exact], 1)
-        self.distances, order = distances.topk(self.distances.shape[1], largest=False)
-        self.numbers = torch.cat([self.numbers, numbers], 1).gather(1, order)
-        self.seen += len(features)
 
 
 def neighbours_command(cfg: DictConfig) -> None:

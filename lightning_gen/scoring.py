@@ -1,7 +1,6 @@
 """The passes of an evaluation: real images once, samples in one stream, each seen by all metrics that want it."""
 
 import copy
-import statistics
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,6 +12,7 @@ from lightning_gen.errors import UserError
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.images import to_uint8
 from lightning_gen.metrics.features import Features
+from lightning_gen.metrics.image_means import deviation
 from lightning_gen.metrics.image_metric import FeatureMetric, ImageMetric, ModelMetric, PairedMetric, SampleMetric
 from lightning_gen.metrics.progress import progress
 from lightning_gen.process_group import Group
@@ -70,9 +70,12 @@ class Scoring:
         self.order = list(metrics)
         self.skipped: dict[str, str] = {}
         self.images: dict[str, str] = {}  # fingerprints of what was compared with, by split
+        self.curves: dict[str, list[float]] = {}  # of the last run: scores along something
+        self.settings: dict[str, dict[str, Any]] = {}  # and what its scores depend on, by metric
         self._sort(metrics, extractors)
         for metric in self._all():  # they sum in float64, which Apple's devices don't have
             metric.to("cpu" if device.type == "mps" else device)
+            metric.show_progress = self.show_progress
         for extractor in self.extractors.values():
             extractor.to(device)
 
@@ -198,6 +201,8 @@ class Scoring:
             if name in scores:
                 raise UserError(f"metrics.{score.metric}: another metric gives the score {name} too; leave one out")
             scores[name] = score
+        # now: halves of the samples will leave theirs
+        self.curves, self.settings = self.group.from_first(lambda: (self._curves(), self._settings()))
         return scores
 
     def _paired_pass(self, seed: int) -> None:
@@ -278,15 +283,21 @@ class Scoring:
                 for name, score in self._compare(halves):
                     found.setdefault(name, []).append(score.value)
                 advance(1)
-        return {name: statistics.stdev(values) for name, values in found.items()}
+        deviations = {name: deviation(values) for name, values in found.items()}
+        return {name: value for name, value in deviations.items() if value is not None}
 
-    def curves(self) -> dict[str, list[float]]:
-        """Scores along something; to be asked for after `run`."""
-        return {name: curve for metric in self._all() for name, curve in metric.curves().items()}
+    def _curves(self) -> dict[str, list[float]]:
+        found = {
+            self.extractors[key].score_name(name): curve
+            for (_, key), metric in (*self.compared.items(), *self.asked.items())
+            for name, curve in metric.curves().items()
+        }
+        for metric in (*self.sampled.values(), *self.paired.values()):
+            found |= metric.curves()
+        return found
 
-    def settings(self) -> dict[str, dict[str, Any]]:
-        """What the metrics' scores depend on, by metric; to be asked for after `run`."""
+    def _settings(self) -> dict[str, dict[str, Any]]:
         members = [*((name, metric) for (name, _), metric in (*self.compared.items(), *self.asked.items()))]
         members += [*self.sampled.items(), *self.paired.items()]
-        found = self.group.from_first(lambda: {name: metric.protocol() for name, metric in members})
+        found = {name: metric.protocol() for name, metric in members}
         return {name: found[name] for name in self.order if found.get(name)}

@@ -6,37 +6,19 @@ import statistics
 
 import pytest
 import torch
+from sample_metrics import ClassifyingPixels, Pixels, sample_metrics
 from tiny_vae import tiny_vae, write_checkpoint
 from torch import nn
 
 from lightning_gen.config import compose
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation import evaluate, evaluate_command, print_table, save_evaluation
-from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.images import to_uint8
 from lightning_gen.metrics.frechet import FrechetDistance
 from lightning_gen.metrics.kid import KernelDistance
 from lightning_gen.metrics.likelihood import Likelihood
 from lightning_gen.metrics.reconstruction import Reconstruction
-
-
-class Pixels(Extractor):
-    """Means over quarters of the image; counts what it is shown."""
-
-    name = "pixels"
-    num_features = 4
-
-    def __init__(self):
-        super().__init__()
-        self.seen = 0
-
-    def features(self, images):
-        self.seen += len(images)
-        return nn.functional.adaptive_avg_pool2d(images.float(), 2)[:, 0].flatten(1)
-
-    def protocol(self):
-        return {"name": "pixels"}
 
 
 class Sampler(ImageGenerator):
@@ -74,6 +56,7 @@ def test_scores_names_and_protocol():
         "negative_elbo_nats",
         "negative_elbo_bits_per_dim",
         "reconstruction_mse",
+        "reconstruction_mae",
         "reconstruction_psnr",
         "reconstruction_ssim",
         "frechet/pixels",
@@ -87,7 +70,7 @@ def test_scores_names_and_protocol():
     protocol = result["protocol"]
     assert (protocol["n_real"], protocol["n_fake"], protocol["seed"]) == (16, 20, 3)
     assert (protocol["data"], protocol["split"], protocol["binarize"]) == ("fake", "test", False)
-    assert protocol["metrics"]["likelihood"] == {"samples": 3}
+    assert protocol["metrics"]["likelihood"] == {"samples": 3, "likelihood": "Bernoulli"}
     assert protocol["metrics"]["kid"]["subset_size"] == 8
     assert torch.__version__.startswith(protocol["versions"]["torch"])
     json.dumps(result)
@@ -299,26 +282,38 @@ def test_two_metrics_of_one_name_are_refused():
         evaluate(model, data, {"a": FrechetDistance(), "b": FrechetDistance()}, pixels())
 
 
+def _of_all_metrics():
+    # three real images: one process has two, one has one; one batch of samples: the second process has none
+    model, data, _ = tiny_vae("data.num_images=12", "model.conditional=true")
+    return model, data, all_metrics() | sample_metrics(), pixels(ClassifyingPixels())
+
+
 def _process(rank, folder, world_size):
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=world_size)
-    model, data, _ = tiny_vae("data.num_images=12")  # three real images: one process has two, one has one
+    model, data, metrics, extractor = _of_all_metrics()
     data._rank, data._world_size = lambda: rank, lambda: world_size
-    result = evaluate(model, data, all_metrics(), pixels(), num_samples=13, batch_size=13, half_samples=2)
-    (folder / f"{rank}.json").write_text(json.dumps(result["scores"]))
+    result = evaluate(model, data, metrics, extractor, num_samples=13, batch_size=13, half_samples=2)
+    result = {key: result[key] for key in ("scores", "uncertainty", "curves")}
+    (folder / f"{rank}.json").write_text(json.dumps(result))
     torch.distributed.destroy_process_group()
 
 
 def test_two_processes_give_the_scores_of_one(tmp_path):
-    # one batch of samples: the second process has none, and must not hang
     torch.multiprocessing.spawn(_process, (tmp_path, 2), nprocs=2)
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
-    assert first == second
-    model, data, _ = tiny_vae("data.num_images=12")
-    alone = evaluate(model, data, all_metrics(), pixels(), num_samples=13, batch_size=13)["scores"]
-    for name in ("frechet/pixels", "kid/pixels"):
-        assert first[name] == alone[name]
-    assert first == pytest.approx(alone, rel=1e-12)  # means over images are added up in another order
+    assert str(first) == str(second)  # NaN is no equal of itself
+    model, data, metrics, extractor = _of_all_metrics()
+    alone = evaluate(model, data, metrics, extractor, num_samples=13, batch_size=13, half_samples=2)
+    assert len(alone["scores"]) > 20
+    for name, value in first["scores"].items():
+        # means over images are added up in another order
+        exact = alone["origin"][name]["metric"] not in ("likelihood", "reconstruction")
+        assert value == pytest.approx(alone["scores"][name], rel=0 if exact else 1e-12, nan_ok=True), name
+    for name, each in first["uncertainty"].items():
+        assert each["std"] == pytest.approx(alone["uncertainty"][name]["std"], rel=1e-9), name
+    for name, curve in first["curves"].items():
+        assert curve == pytest.approx(alone["curves"][name], nan_ok=True), name
 
 
 def test_every_evaluation_is_kept(tmp_path):

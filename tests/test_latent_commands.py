@@ -16,7 +16,8 @@ from lightning_gen.images import to_uint8
 from lightning_gen.interpolating import strip_stride
 from lightning_gen.latent_space import LatentSpace, StyleSpace, slerp, space_of, walk
 from lightning_gen.listing import list_groups
-from lightning_gen.neighbours import Nearest, neighbours_command, report, search
+from lightning_gen.metrics.neighbours import Nearest
+from lightning_gen.neighbours import neighbours_command, report, search
 from lightning_gen.projection import Descent, Prior, distance, project
 
 STYLEGAN = ["model=stylegan2", "model.latent_dim=8", "model.generator.width=8", "model.discriminator.width=8", *FAKE]
@@ -257,7 +258,7 @@ class TestNeighbours:
             def forward(self, images):
                 return images.float().mean((2, 3))
 
-        monkeypatch.setattr("lightning_gen.neighbours.build_extractor", lambda config: Means() if config else None)
+        monkeypatch.setattr("lightning_gen.neighbours.build_extractors", lambda config: {"means": Means()})
         write_checkpoint(tmp_path / "a.ckpt")
         config = compose([f"checkpoint={tmp_path / 'a.ckpt'}", "device=cpu", f"out={tmp_path / 'out'}"], "neighbours")
         neighbours_command(config)

@@ -8,15 +8,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torchmetrics.functional.image import peak_signal_noise_ratio
+from torchmetrics.functional.image import (
+    multiscale_structural_similarity_index_measure,
+    peak_signal_noise_ratio,
+)
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from lightning_gen.batch import Batch
+from lightning_gen.losses.likelihoods import CrossEntropy
 from lightning_gen.metrics.features import Features
 from lightning_gen.metrics.frechet import FrechetDistance, frechet_distance, mean_and_covariance, root_of, trace_of_root
 from lightning_gen.metrics.kid import KernelDistance
 from lightning_gen.metrics.likelihood import Likelihood
-from lightning_gen.metrics.reconstruction import Reconstruction
+from lightning_gen.metrics.reconstruction import Reconstruction, ms_ssim, num_scales
 from lightning_gen.randomness import generator
 
 
@@ -183,12 +187,41 @@ def test_kid_depends_on_its_seed_alone():
 def test_uniform_noise_has_eight_bits_per_dimension():
     dimensions = 3 * 4 * 4
     metric = Likelihood()
-    log_likelihood = torch.full((5,), -dimensions * math.log(256))
-    metric.update(log_likelihood, log_likelihood, dimensions)
+    model = Uniform()
+    images = torch.randint(256, (5, 3, 4, 4), generator=generator("uniform")) / 127.5 - 1
+    metric.observe(model, Batch(images))
     scores = metric.compute()
     assert scores["nll_bits_per_dim"].item() == pytest.approx(8, rel=1e-6)
     assert scores["nll_nats"].item() == pytest.approx(dimensions * math.log(256), rel=1e-6)
     assert scores.keys() == metric.better.keys()
+    assert metric.standard_errors()["nll_nats"] == pytest.approx(0, abs=1e-4)
+    assert metric.protocol() == {"samples": 64, "likelihood": "CrossEntropy"}
+
+
+class Uniform:
+    """All levels of a value are as probable."""
+
+    exact_likelihood = True
+    likelihood = CrossEntropy(levels=256)
+
+    def observe(self, images):
+        return self.likelihood.observe(images)
+
+    def log_likelihood(self, images, labels=None, samples=1):
+        batch, channels, height, width = images.shape
+        return self.likelihood.log_prob(torch.zeros(batch, 256 * channels, height, width), images)
+
+
+def test_likelihoods_know_how_far_they_may_be_off():
+    metric = Likelihood()
+    nats = normal(50, key="nats") * 3 - 100
+    for part in nats.split(20):
+        metric.update(part, part + 1, dimensions=10)
+    metric.compute()
+    errors = metric.standard_errors()
+    expected = nats.std().item() / math.sqrt(50)
+    assert errors["nll_nats"] == pytest.approx(expected, rel=1e-6)
+    assert errors["negative_elbo_bits_per_dim"] == pytest.approx(expected / 10 / math.log(2), rel=1e-6)
 
 
 class LinearGaussian:
@@ -231,7 +264,7 @@ def test_importance_weighted_bound_closes_in_on_a_known_likelihood():
             assert scores["negative_elbo_nats"] > scores["nll_nats"]
     assert found[1] > found[8] > found[512]
     assert found[512] == pytest.approx(exact, abs=0.02)
-    assert metric.protocol() == {"samples": 512}
+    assert metric.protocol() == {"samples": 512, "likelihood": "LinearGaussian"}
 
 
 # Reconstruction
@@ -243,10 +276,12 @@ def test_reconstruction_of_a_known_error():
     metric.update(target + 0.2, target)  # 0.1 on [0, 1]
     scores = metric.compute()
     assert scores["reconstruction_mse"].item() == pytest.approx(0.01, rel=1e-4)
+    assert scores["reconstruction_mae"].item() == pytest.approx(0.1, rel=1e-4)
     assert scores["reconstruction_psnr"].item() == pytest.approx(20, rel=1e-4)
     # of constants 0.5 and 0.6 only the luminance term is left
     assert scores["reconstruction_ssim"].item() == pytest.approx((0.6 + 1e-4) / (0.61 + 1e-4), rel=1e-4)
-    assert scores.keys() == metric.better.keys()
+    assert scores.keys() == metric.better.keys() - {"reconstruction_ms_ssim"}  # too small for it
+    assert metric.standard_errors()["reconstruction_mse"] == pytest.approx(0, abs=1e-9)
 
 
 def test_reconstruction_agrees_with_torchmetrics_and_in_pieces():
@@ -258,8 +293,25 @@ def test_reconstruction_agrees_with_torchmetrics_and_in_pieces():
         pieces.update(prediction[piece], target[piece])
     expected = peak_signal_noise_ratio((prediction + 1) / 2, (target + 1) / 2, data_range=1.0)
     assert at_once.compute()["reconstruction_psnr"].item() == pytest.approx(expected.item(), rel=1e-5)
+    of_each = ((prediction - target) / 2).flatten(1).abs().mean(1)
+    assert at_once.compute()["reconstruction_mae"].item() == pytest.approx(of_each.mean().item(), rel=1e-6)
+    error = at_once.standard_errors()["reconstruction_mae"]
+    assert error == pytest.approx(of_each.std().item() / math.sqrt(10), rel=1e-4)
     for name, value in at_once.compute().items():
         assert pieces.compute()[name].item() == pytest.approx(value.item(), rel=1e-6)
+
+
+def test_ms_ssim_is_that_of_torchmetrics_and_has_the_scales_there_is_room_for():
+    target = normal(2, 3, 176, 180).tanh()
+    prediction = (target + 0.5 * normal(2, 3, 176, 180, key="noise")).clamp(-1, 1)
+    pair = [(images + 1) / 2 for images in (prediction, target)]
+    expected = multiscale_structural_similarity_index_measure(*pair, data_range=1.0, normalize="relu")
+    metric = Reconstruction()
+    metric.update(prediction, target)
+    assert metric.compute()["reconstruction_ms_ssim"].item() == pytest.approx(expected.item(), rel=1e-5)
+    assert metric.protocol()["ms_ssim_scales"] == 5
+    assert [num_scales(size, 200) for size in (10, 21, 22, 32, 44, 64, 128, 176, 999)] == [0, 1, 2, 2, 3, 3, 4, 5, 5]
+    assert ms_ssim(pair[0][..., :28, :28], pair[0][..., :28, :28], 2).tolist() == pytest.approx([1, 1])
 
 
 def test_exact_reconstruction_and_images_too_small_for_ssim():

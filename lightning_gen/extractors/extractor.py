@@ -18,6 +18,7 @@ class Extractor(nn.Module):
     name: str
     num_features: int
     takes_clips = False
+    takes_fractions = True  # whether `features` takes floats of 0...255 too, not rounded
 
     def protocol(self) -> dict[str, Any]:
         """What a score depends on besides the images: weights, their hash, the resize, the normalisation."""
@@ -40,6 +41,14 @@ class Extractor(nn.Module):
         """Features of uint8 images; raises TypeError for another type, which would be of another range."""
         if images.dtype != torch.uint8:
             raise TypeError(f"an extractor takes uint8 images, not {images.dtype}")
+        return self._extract(images)
+
+    @torch.no_grad()
+    def unrounded(self, images: Tensor) -> Tensor:
+        """Features of images in [-1, 1] that are not rounded to 8 bits, where the extractor `takes_fractions`."""
+        return self._extract((images.float().clamp(-1, 1) + 1) * 127.5)
+
+    def _extract(self, images: Tensor) -> Tensor:
         with torch.autocast(images.device.type, enabled=False):
             return self.features(as_rgb(images)).float()
 

@@ -21,9 +21,10 @@ class ImageMetric(Metric):
     needs: ClassVar[str]
     better: ClassVar[dict[str, Literal["lower", "higher"]]]
     full_state_update = False
+    show_progress = False  # of work that takes long besides the passes over images
 
     def why_not(self, model: Any, data: Any) -> str | None:
-        """Why it can't score this model on these data; None if it can."""
+        """Why it can't score this model (or the data that stand in for one) on these data; None if it can."""
         return None
 
     def start(self, data: Any, split: str) -> None:
@@ -110,6 +111,13 @@ class ModelMetric(ImageMetric):
         """Why it can't use this extractor's features; None if it can."""
         return None
 
-    def measure(self, model: Any, extractor: Extractor, rank: int, world_size: int) -> None:
+    def measure(self, model: Any, extractor: Extractor, seed: int, rank: int, world_size: int) -> None:
         """Do this process's share; generators are seeded, and `compute` adds the shares up."""
         raise NotImplementedError
+
+
+def why_no_labels(model: Any, data: Any) -> str | None:
+    """Why samples can't be compared with the real images of their class; None if they can."""
+    if model.num_classes is None:
+        return "the samples have no labels" if hasattr(model, "sources") else f"{type(model).__name__} knows no classes"
+    return None if data.num_classes else f"needs labels, and data={data.name} has none"

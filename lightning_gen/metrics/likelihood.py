@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from lightning_gen.batch import Batch
-from lightning_gen.metrics.image_metric import PairedMetric
+from lightning_gen.metrics.image_means import ImageMeans
 
 
-class Likelihood(PairedMetric):
+class Likelihood(ImageMeans):
     """Means over images of the negative lower bound and of the tighter bound from `samples` importance samples.
 
     In nats per image and in bits per dimension (a dimension is one channel of one pixel). Log-likelihoods are those
@@ -26,16 +26,14 @@ class Likelihood(PairedMetric):
         "negative_elbo_bits_per_dim": "lower",
     }
 
-    elbo: Tensor
-    log_likelihood: Tensor
-    count: Tensor
     dimensions: Tensor
 
     def __init__(self, samples: int = 64):
-        super().__init__()
+        super().__init__("elbo", "log_likelihood")
         self.samples = samples
-        for state in ("elbo", "log_likelihood", "count", "dimensions"):
-            self.add_state(state, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.used: dict[str, Any] = {}
+        self.nats_per_bit = math.nan  # of a dimension: what nats of an image are divided by
+        self.add_state("dimensions", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def observe(self, model: Any, batch: Batch) -> None:
         """Both bounds of the same observation of a batch."""
@@ -44,24 +42,34 @@ class Likelihood(PairedMetric):
         exact = self.samples == 1 or getattr(model, "exact_likelihood", False)
         many = elbo if exact else model.log_likelihood(images, batch.labels, samples=self.samples)
         self.update(elbo, many, dimensions=images[0].numel())
+        self.used = {"likelihood": type(getattr(model, "likelihood", model)).__name__}
 
     def update(self, elbo: Tensor, log_likelihood: Tensor, dimensions: int) -> None:
         """Take in two lower bounds of log p(x) in nats, `(B,)` each, of images with `dimensions` values."""
-        self.elbo += elbo.to(self.elbo.device).double().sum()
-        self.log_likelihood += log_likelihood.to(self.elbo.device).double().sum()
-        self.count += len(elbo)
+        self.take("elbo", elbo)
+        self.take("log_likelihood", log_likelihood)
         self.dimensions += len(elbo) * dimensions
 
     def compute(self) -> dict[str, Tensor]:
         """Negative means; NaN without images."""
-        bits = self.dimensions * math.log(2)
+        nats_per_bit = self.dimensions / self.elbo[0] * math.log(2)
+        self.nats_per_bit = nats_per_bit.item()
+        means = self.means()
         return {
-            "nll_nats": -self.log_likelihood / self.count,
-            "nll_bits_per_dim": -self.log_likelihood / bits,
-            "negative_elbo_nats": -self.elbo / self.count,
-            "negative_elbo_bits_per_dim": -self.elbo / bits,
+            "nll_nats": -means["log_likelihood"],
+            "nll_bits_per_dim": -means["log_likelihood"] / nats_per_bit,
+            "negative_elbo_nats": -means["elbo"],
+            "negative_elbo_bits_per_dim": -means["elbo"] / nats_per_bit,
+        }
+
+    def standard_errors(self) -> dict[str, float]:
+        """Those of the means over images: noise of the importance samples is part of what varies."""
+        names = {"nll": "log_likelihood", "negative_elbo": "elbo"}
+        found = {name: self.errors[kind] for name, kind in names.items() if kind in self.errors}
+        return {f"{name}_nats": error for name, error in found.items()} | {
+            f"{name}_bits_per_dim": error / self.nats_per_bit for name, error in found.items()
         }
 
     def protocol(self) -> dict[str, Any]:
-        """Number of importance samples."""
-        return {"samples": self.samples}
+        """Number of importance samples, and whose likelihood it is: one of two levels has its own scale."""
+        return {"samples": self.samples, **self.used}

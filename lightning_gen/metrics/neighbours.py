@@ -5,47 +5,48 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics.utilities import dim_zero_cat
 
-from lightning_gen.metrics.image_metric import FeatureMetric
+from lightning_gen.metrics.kept_features import KeptFeatures
 
 BLOCK = 2048  # features on each side of a block of distances, which is then of 32 MiB
 
 
-class NeighbourMetric(FeatureMetric):
+class NeighbourMetric(KeptFeatures):
     """Base of metrics of balls that reach from a feature to its `k`-th nearest neighbour in its own set.
 
-    Keeps all features, 5 KB an image with 1280 of them; subclasses implement `compare`. All scores are NaN with
-    features that are not finite, or not more than `k` images on a side.
+    All scores are NaN with not more than `k` images on a side.
     """
-
-    real_features: list[Tensor]
-    fake_features: list[Tensor]
 
     def __init__(self, k: int):
         super().__init__()
         self.k = k
-        for state in ("real_features", "fake_features"):
-            self.add_state(state, [], dist_reduce_fx="cat")
-
-    def compare(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """The scores of features `(N, d)` and `(M, d)`."""
-        raise NotImplementedError
-
-    def update(self, features: Tensor, real: bool) -> None:
-        """Take in features `(B, d)`."""
-        (self.real_features if real else self.fake_features).append(features)
-
-    def compute(self) -> dict[str, Tensor]:
-        """The scores, or NaN."""
-        real, fake = (dim_zero_cat(features) for features in (self.real_features, self.fake_features))
-        if min(len(real), len(fake)) <= self.k or not (real.isfinite().all() and fake.isfinite().all()):
-            return dict.fromkeys(self.better, torch.tensor(torch.nan))
-        return self.compare(real, fake)
+        self.fewest = k + 1
 
     def protocol(self) -> dict[str, Any]:
         """How many neighbours a ball reaches over."""
         return {"k": self.k}
+
+
+class Nearest:
+    """The `k` features nearest to each of the queries `(n, d)`, of features that are seen batch by batch."""
+
+    def __init__(self, queries: Tensor, k: int):
+        self.queries = queries
+        self.distances = queries.new_full((len(queries), k), torch.inf)
+        self.numbers = torch.full((len(queries), k), -1, device=queries.device)  # in the order they were seen
+        self.seen = 0
+
+    def update(self, features: Tensor) -> None:
+        """Take in features `(B, d)`."""
+        k = self.distances.shape[1]
+        for rows, columns, block in distances(self.queries, features):
+            index = columns.start + block.topk(min(k, block.shape[1]), largest=False).indices
+            # The block is of products of matrices, whose rounding would keep copies from being at a distance of 0.
+            exact = [(self.queries[rows] - features[column]).norm(dim=1) for column in index.unbind(1)]
+            merged = torch.cat([self.distances[rows], torch.stack(exact, 1)], 1)
+            self.distances[rows], order = merged.topk(k, largest=False)
+            self.numbers[rows] = torch.cat([self.numbers[rows], self.seen + index], 1).gather(1, order)
+        self.seen += len(features)
 
 
 def distances(a: Tensor, b: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:

@@ -30,6 +30,7 @@ class Prediction(PairedMetric):
         self.draws = draws
         self.context = context
         self.used: dict[str, Any] = {}
+        self.by_frame: dict[str, list[float]] = {}
         for way in WAYS:
             # sums over sequences, by score and frame
             self.add_state(way, torch.zeros(len(SCORES), 0, dtype=torch.float64), dist_reduce_fx="sum")
@@ -85,14 +86,15 @@ class Prediction(PairedMetric):
     def compute(self) -> dict[str, Tensor]:
         """Means over frames; those of the best of one draw would say nothing."""
         ways = WAYS if self.used.get("draws", 1) > 1 else ("prediction", "copy_last")
-        means = {way: (getattr(self, way) / self.count).mean(1) for way in ways}
+        frames = {way: getattr(self, way) / self.count for way in ways}
+        self.by_frame = dict(zip(SCORES, frames["prediction"].tolist(), strict=True))
+        means = {way: values.mean(1) for way, values in frames.items()}
         scores = {f"{way}_{score}": means[way][n] for way in ways for n, score in enumerate(SCORES)}
         return {name: value for name, value in scores.items() if not ("ssim" in name and value.isnan())}
 
     def curves(self) -> dict[str, list[float]]:
         """The scores of each predicted frame."""
-        values = (self.prediction / self.count).tolist()
-        return {f"prediction_{score}": curve for score, curve in zip(SCORES, values, strict=True)}
+        return {f"prediction_{score}": curve for score, curve in self.by_frame.items()}
 
     def protocol(self) -> dict[str, Any]:
         """What was given and predicted, and the range of values."""

@@ -1,0 +1,70 @@
+"""Fréchet distance within each class (intra-class FID), https://arxiv.org/abs/1802.05637, section 4."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_gen.metrics.frechet import frechet_distance
+from lightning_gen.metrics.image_metric import why_no_labels
+from lightning_gen.metrics.kept_features import KeptFeatures, together
+
+
+class ClassFrechet(KeptFeatures):
+    """The mean over classes of the Fréchet distance of samples asked to be of a class from its real images.
+
+    Classes with fewer than two images on a side are left out, and the protocol says which. The curve has the classes'
+    own distances. With few images in a class distances are far above those of many: compare like with like.
+    """
+
+    better = {"class_frechet": "lower"}
+
+    def __init__(self):
+        super().__init__()
+        self.by_class: list[float] = []
+        self.used: dict[str, Any] = {}
+
+    def why_not(self, model: Any, data: Any) -> str | None:
+        """Both sides must have labels."""
+        return why_no_labels(model, data)
+
+    def compare(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        real_labels, fake_labels = together(self.real_labels), together(self.fake_labels)
+        classes = int(max(real_labels.max(), fake_labels.max())) + 1
+        fewest = torch.stack([labels.bincount(minlength=classes) for labels in (real_labels, fake_labels)]).amin(0)
+        self.by_class = [
+            distance_of(real[real_labels == label], fake[fake_labels == label]).item() if count > 1 else math.nan
+            for label, count in enumerate(fewest.tolist())
+        ]
+        found = [value for value in self.by_class if not math.isnan(value)]
+        self.used = {
+            "classes": len(found),
+            "fewest_images": int(fewest[fewest > 1].min()) if found else 0,
+            "classes_left_out": [label for label, count in enumerate(fewest.tolist()) if count < 2],
+        }
+        return {"class_frechet": torch.tensor(found, dtype=torch.float64).mean()}  # NaN without a class
+
+    def curves(self) -> dict[str, list[float]]:
+        """The distance of each class."""
+        return {"class_frechet": self.by_class} if self.by_class else {}
+
+    def protocol(self) -> dict[str, Any]:
+        """How many classes were compared, and which could not be."""
+        return self.used
+
+
+def distance_of(real: Tensor, fake: Tensor) -> Tensor:
+    """Fréchet distance of features `(N, d)` and `(M, d)`.
+
+    Where images are fewer than features, Tr((S1 S2)^(1/2)) is the sum of the singular values of `X1 X2^T`, of centred
+    features over the root of their number less one, which is a small matrix.
+    """
+    real, fake = real.double(), fake.double()
+    if min(len(real), len(fake)) > real.shape[1]:
+        covariances = [torch.atleast_2d(side.T.cov()) for side in (real, fake)]
+        return frechet_distance(real.mean(0), covariances[0], fake.mean(0), covariances[1])
+    centred = [(side - side.mean(0)) / math.sqrt(len(side) - 1) for side in (real, fake)]
+    trace = torch.linalg.svdvals(centred[0] @ centred[1].T).sum()
+    variances = sum(side.square().sum() for side in centred)
+    return ((real.mean(0) - fake.mean(0)).square().sum() + variances - 2 * trace).clamp(min=0)

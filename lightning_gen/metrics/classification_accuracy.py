@@ -1,0 +1,167 @@
+"""Classification accuracy score, https://arxiv.org/abs/1905.10887: how well samples teach a classifier."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_gen.batch import Batch
+from lightning_gen.data.augment import normalise
+from lightning_gen.data.loader import EvaluationBatches
+from lightning_gen.images import to_uint8
+from lightning_gen.metrics.accuracy import Accuracy
+from lightning_gen.metrics.image_metric import SampleMetric, why_no_labels
+from lightning_gen.metrics.kept_features import together
+from lightning_gen.metrics.progress import Advance, progress
+from lightning_gen.process_group import Group
+from lightning_gen.randomness import generator, preserved_rng, seed_all
+
+if TYPE_CHECKING:
+    from lightning_gen.models.classifier import Classifier
+
+
+class ClassificationAccuracy(SampleMetric):
+    """Trains `classifier(image_shape, num_classes)` on samples and the labels they were asked for, tests it on real
+    images of the split, all of them: its accuracy and mean recall. The curve has the recall of each class.
+
+    It sees `images` samples, each as often as it takes; the more there are (`num_samples`), the more it can learn. One
+    process trains it. Keeps all samples as 8-bit values.
+    """
+
+    better = {"classification_accuracy": "higher", "classification_recall": "higher"}
+
+    images: list[Tensor]
+    labels: list[Tensor]
+    broken: Tensor
+
+    def __init__(
+        self, classifier: "Callable[..., Classifier]", images: int = 100_000, batch_size: int = 128, seed: int = 0
+    ):
+        super().__init__()
+        self.classifier = classifier
+        self.budget = images
+        self.batch_size = batch_size
+        self.seed = seed
+        self.recall: list[float] = []
+        self.num_real = 0
+        for state in ("images", "labels"):
+            self.add_state(state, [], dist_reduce_fx="cat")
+        self.add_state("broken", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def why_not(self, model: Any, data: Any) -> str | None:
+        """Samples and real images must have labels."""
+        return "looks at single images" if len(data.image_shape) != 3 else why_no_labels(model, data)
+
+    def start(self, data: Any, split: str) -> None:
+        super().start(data, split)
+        self.data, self.split = data, split
+        self.num_real = len(data.sources[split])
+        # a process that gets no samples has some of the same kind, none, to exchange
+        self.images.append(torch.zeros(0, *data.image_shape, dtype=torch.uint8, device=self.device))
+        self.labels.append(torch.zeros(0, dtype=torch.int64, device=self.device))
+
+    def update(self, images: Tensor, labels: Tensor) -> None:
+        """Take in samples `(B, C, H, W)` in [-1, 1] and the labels they were asked for."""
+        self.broken += (~images.flatten(1).isfinite().all(1)).sum().to(self.broken.device)
+        self.images.append(to_uint8(images).to(self.device))
+        self.labels.append(labels.to(self.device))
+
+    def compute(self) -> dict[str, Tensor]:
+        """Both scores; NaN without samples or with samples that are not finite."""
+        images, labels = together(self.images), together(self.labels)
+        if self.broken > 0 or not len(images):
+            self.recall = []
+            return dict.fromkeys(self.better, torch.tensor(math.nan))
+        scores, self.recall = Group().from_first(lambda: self._score(images, labels))
+        return {name: torch.tensor(value, dtype=torch.float64) for name, value in scores.items()}
+
+    def _score(self, images: Tensor, labels: Tensor) -> tuple[dict[str, float], list[float]]:
+        order = own_order(images, labels)
+        with preserved_rng(), torch.enable_grad():
+            seed_all("classification accuracy", self.seed)
+            classifier = self.classifier(image_shape=self.data.image_shape, num_classes=self.data.num_classes)
+            classifier.finish()
+            classifier.to(self.device)
+            with progress("samples for a classifier", self.budget, self.show_progress) as advance:
+                train(classifier, images[order], labels[order], self.budget, self.batch_size, self.seed, advance)
+        metric = Accuracy().to(self.device)
+        metric.distributed_available_fn = lambda: False  # this process alone is here
+        metric.start(self.data, self.split)
+        with torch.no_grad(), preserved_rng(), classifier.averaged_weights():
+            classifier.eval()
+            seed_all("classification accuracy", self.seed, "real")
+            source = self.data.sources[self.split]
+            options = {"binarize": self.data.binarize, "device": self.device}
+            for batch in EvaluationBatches(source, batch_size=self.batch_size, **options):
+                metric.observe(classifier, batch)
+        found = metric.compute()
+        recall = (metric.correct.double() / metric.count).tolist()
+        return {
+            "classification_accuracy": found["accuracy"].item(),
+            "classification_recall": found["mean_recall"].item(),
+        }, recall
+
+    def curves(self) -> dict[str, list[float]]:
+        """The recall of each class; NaN for one without a real image."""
+        return {"classification_recall": self.recall} if self.recall else {}
+
+    def protocol(self) -> dict[str, Any]:
+        """What the classifier is, how long it was trained, and on how many real images it was tested."""
+        training = {"images": self.budget, "batch_size": self.batch_size, "seed": self.seed}
+        return {**training, "n_real": self.num_real, "classifier": described(self.classifier)}
+
+
+def described(part: Any) -> Any:
+    """What a config has made a function with some arguments of, as plain data again."""
+    if not isinstance(part, partial):
+        return part
+    name = f"{part.func.__module__}.{part.func.__qualname__}"
+    return {"_target_": name} | {key: described(value) for key, value in part.keywords.items()}
+
+
+def own_order(images: Tensor, labels: Tensor) -> Tensor:
+    """An order of uint8 images `(N, C, H, W)` by what is in them: the same however processes have shared them out."""
+    flat = images.flatten(1)
+    weights = torch.randint(-(2**62), 2**62, (flat.shape[1],), generator=generator("own order")).to(images.device)
+    hashes = torch.cat([(part.long() * weights).sum(1) for part in flat.split(1024)])
+    by_label = labels.argsort(stable=True)
+    return by_label[hashes[by_label].argsort(stable=True)]
+
+
+def train(
+    classifier: "Classifier",
+    images: Tensor,
+    labels: Tensor,
+    budget: int,
+    batch_size: int,
+    seed: int,
+    advance: Advance,
+) -> None:
+    """Train on `budget` of the images, drawn epoch by epoch."""
+    classifier.train()
+    [(make, parameters)] = classifier.trained()
+    optimizer = make(parameters)  # a Stepper would wait for the gradients of other processes, which don't train
+    rates = [group["lr"] for group in optimizer.param_groups]
+    size = min(batch_size, len(images))
+    seen, epoch = 0, 0
+    while seen < budget:
+        order = torch.randperm(len(images), generator=generator("classification accuracy", seed, epoch))
+        for index in order.split(size):
+            if len(index) < size or seen >= budget:
+                break
+            index = index.to(images.device)
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * (classifier.schedule(seen, budget) if classifier.schedule else 1)
+            optimizer.zero_grad()
+            classifier.losses(Batch(normalise(images[index]), labels[index]))["loss"].backward()
+            if classifier.gradient_clip is not None:
+                nn.utils.clip_grad_norm_(parameters, classifier.gradient_clip)
+            optimizer.step()
+            classifier.update_averages(*classifier.averages)
+            classifier.batches_seen += 1
+            seen += size
+            advance(size)
+        epoch += 1
