@@ -78,7 +78,7 @@ def discover() -> list[Plugin]:
     core = core_version()
     found = {CORE: Plugin("core", CORE, core, conf_dir(), distribution="lightning-gen")}
     for name, package, distribution in _installed():
-        if name not in disabled and package not in found:
+        if not {name, package} & disabled and package not in found:
             found[package] = _plugin(name, package, distribution, core)
     for package in _names("LIGHTNING_GEN_PLUGINS"):
         if package not in found and package not in disabled:
@@ -123,24 +123,29 @@ def _installed() -> list[tuple[str, str, "Distribution"]]:
 
 
 def _plugin(name: str, package: str, distribution: "Distribution | None", core: str) -> Plugin:
-    version, pip_name = (distribution.version, distribution.name) if distribution else ("", "")
-    reinstall = f"; pip install --force-reinstall {pip_name}, or set LIGHTNING_GEN_DISABLE={name}"
-    if distribution is None:
-        _look_in_this_folder(package)
-        reinstall = "; mend LIGHTNING_GEN_PLUGINS, or go to the folder that holds it"
     conf, error = _find_conf(package)
+    if distribution is None:
+        if error is not None and _add_this_folder(package):
+            conf, error = _find_conf(package)
+        mend = "; mend LIGHTNING_GEN_PLUGINS, or go to the folder that holds it"
+        return Plugin(name, package, "", conf, error and error + mend)
+    try:
+        version, pip_name, unmet = distribution.version, distribution.name, _unmet(distribution, core)
+    except Exception as failure:  # cut short, of another encoding, ...
+        version, pip_name, unmet = "", name, None
+        error = error or f"its metadata cannot be read ({failure})"
     if error is not None:
-        error += reinstall
-    elif distribution is not None:
-        error = _unmet(distribution, core)
-    return Plugin(name, package, version, conf, error, pip_name)
+        error += f"; pip install --force-reinstall {pip_name}, or set LIGHTNING_GEN_DISABLE={name}"
+    return Plugin(name, package, version, conf, error or unmet, pip_name)
 
 
-def _look_in_this_folder(package: str) -> None:
-    """A plugin that is being developed may lie in the working directory, where the console command does not look."""
-    here = os.getcwd()
-    if Path(here, *package.split(".")).is_dir() and here not in sys.path and "" not in sys.path:
-        sys.path.append(here)
+def _add_this_folder(package: str) -> bool:
+    """Let Python find a plugin that lies in the working directory, where the console command does not look."""
+    here = Path.cwd()
+    if str(here) in sys.path or not here.joinpath(*package.split(".")).is_dir():
+        return False
+    sys.path.append(str(here))
+    return True
 
 
 def _find_conf(package: str) -> tuple[Path | None, str | None]:
@@ -148,7 +153,7 @@ def _find_conf(package: str) -> tuple[Path | None, str | None]:
     top, *rest = package.split(".")
     try:
         spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError, AttributeError) as error:
+    except Exception as error:  # what finders that others have installed raise
         return None, f"package {package} cannot be found ({error})"
     if spec is None:
         return None, f"package {package} is not installed"

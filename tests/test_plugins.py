@@ -226,7 +226,10 @@ def test_unreadable_metadata_hides_no_other_plugin(site):
     make_plugin(site, "lg_flow", FLOW)
     make_plugin(site, "lg_bad", {})
     (site / "lg_bad-1.2.dist-info" / "entry_points.txt").write_bytes(b"[lightning_gen.plugins]\n\xff\xfe = \x00\n")
+    make_plugin(site, "lg_cut", {"model/cut.yaml": "defaults: [vae]\n"})
+    (site / "lg_cut-1.2.dist-info" / "METADATA").write_bytes(b"\xff\xfe")
     assert found("lg_flow").error is None
+    assert "pip install --force-reinstall" in found("lg_cut").error
 
 
 def test_value_in_a_sub_package(site):
