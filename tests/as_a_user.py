@@ -19,8 +19,8 @@ def use(name: str, overrides: list[str]) -> None:
     data = [] if any(each.startswith("data=") for each in overrides) else FAKE
     folder = next((each.partition("=")[2] for each in overrides if each.startswith("run_dir=")), name)
     assert main(["train", *QUICK, *data, f"run_dir={folder}", *overrides]) == 0, name
-    scored = [each for each in overrides if each.startswith(("metrics", "extractor"))] or [
-        "metrics=[kid]",
+    scored = [each for each in overrides if each.startswith(("metrics", "extractor"))]
+    scored = scored or ["metrics=[kid]" if name == "core" else "metrics=[reconstruction]"]
         "metrics.kid.subsets=2",
     ]
     assert main(["evaluate", f"checkpoint={folder}", "num_real=8", "num_samples=8", *scored]) == 0, name
