@@ -21,8 +21,6 @@ def use(name: str, overrides: list[str]) -> None:
     assert main(["train", *QUICK, *data, f"run_dir={folder}", *overrides]) == 0, name
     scored = [each for each in overrides if each.startswith(("metrics", "extractor"))]
     scored = scored or ["metrics=[kid]" if name == "core" else "metrics=[reconstruction]"]
-        "metrics.kid.subsets=2",
-    ]
     assert main(["evaluate", f"checkpoint={folder}", "num_real=8", "num_samples=8", *scored]) == 0, name
     assert main(["sample", f"checkpoint={folder}", "n=4", "interpolation=false", f"out={folder}/drawn"]) == 0, name
 
