@@ -1,1 +1,28 @@
-"""Experiments with image generators: GANs, VAEs and recurrent models."""
+"""Experiments with image generators: GANs, VAEs and recurrent models.
+
+From Python: `compose(["model=vae"])` is the config of a run, `load_model("my_run")` the model of one, and
+`list_options("model")` what there is to choose, plugins included. Each is imported when it is first asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lightning_gen.checkpoint import load_model
+    from lightning_gen.config import compose
+    from lightning_gen.listing import list_options
+
+__all__ = ["compose", "list_options", "load_model"]
+
+_HOMES = {"compose": "config", "list_options": "listing", "load_model": "checkpoint"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lightning_gen.config import instantiate
+from lightning_gen.errors import UserError
 
 if TYPE_CHECKING:
     from lightning_gen.data.image_data import ImageData
@@ -12,14 +13,22 @@ if TYPE_CHECKING:
 
 def build_model(config: Mapping[str, Any], image_shape: tuple[int, ...], num_classes: int | None) -> "ImageGenerator":
     """The model of `config`, for data with images of `image_shape` and `num_classes` (None without labels)."""
-    model = instantiate(config, image_shape=tuple(image_shape), num_classes=num_classes)
+    model = instantiate(_with_target(config, "model"), image_shape=tuple(image_shape), num_classes=num_classes)
+    if not hasattr(model, "finish"):
+        raise UserError(f"model._target_={config['_target_']}: makes no ImageGenerator; name a class of models")
     model.finish()
     return model
 
 
 def build_data(config: Mapping[str, Any]) -> "ImageData":
     """The data set of `config`, downloaded where needed and ready to use."""
-    data = instantiate(config)
+    data = instantiate(_with_target(config, "data"))
     data.prepare_data()
     data.setup()
     return data
+
+
+def _with_target(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    if not config or "_target_" not in config:
+        raise UserError(f"{key}: its config names no _target_; choose another {key}, or mend its YAML file")
+    return config

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_gen.errors import UserError
+from lightning_gen.plugins import owner
 from lightning_gen.signatures import describe, fits, signature_of
 from lightning_gen.suggestions import did_you_mean
 
@@ -83,7 +84,7 @@ def _join(path: str, key: Any) -> str:
 
 
 def locate(target: str, path: str) -> Any:
-    """The object with the dotted name `target`; UserError names the config key `path`."""
+    """The object with the dotted name `target`; UserError names the config key `path`, and the plugin it is from."""
     parts = target.split(".")
     for end in range(len(parts), 0, -1):
         found = _import(".".join(parts[:end]), f"{path}={target}")
@@ -93,22 +94,36 @@ def locate(target: str, path: str) -> Any:
 
 
 def _import(module: str, where: str) -> Any:
-    """The module, or None when there is none of that name; UserError when it exists and fails."""
+    """The module, or None when there is none of that name; UserError when it exists and fails.
+
+    Of a plugin anything may fail; what core's own code raises, and means no user, stays as it is.
+    """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(f"{error.name}.")):
             return None
-        raise UserError(f"{where}: needs the package {error.name}; install it") from error
-    except (ImportError, ValueError) as error:
-        raise UserError(f"{where}: {module} cannot be imported: {_first_line(error)}") from error
+        raise UserError(f"{where}: needs the package {error.name}; install it{_of_plugin(module)}") from error
+    except (Exception, SystemExit) as error:
+        plugin = _of_plugin(module)
+        if not plugin and not isinstance(error, ImportError | ValueError):
+            raise
+        text = f"{type(error).__name__}: {_first_line(error)}" if plugin else _first_line(error)
+        raise UserError(f"{where}: {module} cannot be imported: {text}{plugin}") from error
+
+
+def _of_plugin(module: str) -> str:
+    """Which plugin a mistake is to be mended in, to end a line with; nothing for what is of none."""
+    plugin = owner(module)
+    return f" (plugin {plugin.source}: {plugin.mend})" if plugin else ""
 
 
 def _attribute(found: Any, names: list[str], where: str) -> Any:
     for name in names:
         if not hasattr(found, name):
             known = [known for known in _names_in(found) if not known.startswith("_")]
-            raise UserError(f"{where}: {found.__name__} has no {name}{did_you_mean(name, known)}")
+            plugin = _of_plugin(getattr(found, "__module__", None) or found.__name__)
+            raise UserError(f"{where}: {found.__name__} has no {name}{did_you_mean(name, known)}{plugin}")
         found = getattr(found, name)
     return found
 
@@ -119,7 +134,7 @@ def _names_in(found: Any) -> list[str]:
     return dir(found) + [module.name for module in pkgutil.iter_modules(getattr(found, "__path__", []))]
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
@@ -173,10 +188,7 @@ def primary_keys(primary: Path) -> tuple[dict[str, Any], dict[str, str | list | 
 
     The latter map to what is chosen by default: an option, a list of them, or None.
     """
-    import yaml
-    from omegaconf._utils import get_yaml_loader
-
-    content = dict(yaml.load(primary.read_text(), Loader=get_yaml_loader()) or {})
+    content = dict(yaml_content(primary) or {})
     groups: dict[str, str | list | None] = {}
     for entry in content.pop("defaults", []):
         if entry == "_self_":
@@ -193,3 +205,11 @@ def primary_keys(primary: Path) -> tuple[dict[str, Any], dict[str, str | list | 
     content.pop("hydra", None)
     groups.pop("hydra", None)
     return content, groups
+
+
+def yaml_content(path: Path) -> Any:
+    """A YAML file as Hydra reads it."""
+    import yaml
+    from omegaconf._utils import get_yaml_loader
+
+    return yaml.load(path.read_text(), Loader=get_yaml_loader())

@@ -23,7 +23,8 @@ APPS = {
 PLAIN = {
     "list": ("lightning_gen.listing:print_list", "the config groups and their options; list GROUP says more"),
     "compare": ("lightning_gen.comparing:compare_command", "the scores of several runs in one table"),
-    "doctor": ("lightning_gen.doctor:print_report", "is all there that training needs?"),
+    "doctor": ("lightning_gen.doctor:print_report", "is all there that training needs? are all plugins well?"),
+    "new-plugin": ("lightning_gen.new_plugin:new_plugin", "NAME --kind model|metric|data|network: begin a plugin"),
 }
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_gen.checking import check_targets, check_top_level, primary_keys
 from lightning_gen.errors import UserError
-from lightning_gen.plugins import add_to_search_path, conf_dir, discover
+from lightning_gen.plugins import add_to_search_path, check_choices, conf_dir, discover
 from lightning_gen.resolvers import new_run, register_resolvers
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def finish(config: "DictConfig", hydra_node: "DictConfig", command: str) -> "Dic
     from lightning_gen.explaining import explained
 
     primary = conf_dir() / f"{hydra_node.job.config_name}.yaml"
+    check_choices(OmegaConf.to_container(hydra_node.runtime.choices))
     if primary.is_file():
         with open_dict(config):
             for group, chosen in primary_keys(primary)[1].items():

@@ -9,9 +9,11 @@ import shutil
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
+from lightning_gen.checking import locate, yaml_content
 from lightning_gen.errors import UserError
-from lightning_gen.plugins import clashes, core_version, discover
+from lightning_gen.plugins import CORE, Plugin, clashes, core_version, discover
 
 REQUIRED = ["torch", "torchvision", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy", "pillow", "wandb"]
 # Package: what needs it.
@@ -50,12 +52,8 @@ def _version(package: str) -> str | None:
 
 def _import_failure() -> str | None:
     """Why PyTorch or Lightning cannot be imported: mismatched builds fail in many ways."""
-    try:
-        for package in ("torch", "torchvision", "lightning.pytorch"):
-            importlib.import_module(package)
-    except Exception as error:
-        return " ".join(f"{type(error).__name__}: {error}".split())
-    return None
+    failures = map(_failure, ("torch", "torchvision", "lightning.pytorch"))
+    return next((failure for failure in failures if failure), None)
 
 
 def _versions(failure: str | None) -> Iterator[str]:
@@ -89,14 +87,62 @@ def _machine() -> Iterator[str]:
 
 
 def _plugins() -> Iterator[str]:
+    """Each plugin, and what is wrong with its installation, its YAML files and its code, which only this imports."""
     plugins = discover()
     for plugin in plugins:
         if plugin.error:
-            yield f"! {plugin.source}: {plugin.error}; reinstall it, or LIGHTNING_GEN_DISABLE={plugin.name}"
-        else:
-            yield f"{plugin.source} ({plugin.package}): {plugin.conf_dir}"
-    for clash in clashes(plugins):
-        yield f"! {clash}; rename the plugin's file"
+            yield f"! {plugin.source} is left out: {plugin.error}"
+            continue
+        yield f"{plugin.source} ({plugin.package}): {plugin.conf_dir}"
+        if plugin.package != CORE:
+            yield from (f"! {plugin.source}: {mistake}; {plugin.mend}" for mistake in _mistakes(plugin))
+    for option, owner, hidden in clashes(plugins):
+        mend = f"set LIGHTNING_GEN_DISABLE={hidden.name}, or rename its file conf/{option}.yaml"
+        yield f"! {option} of {hidden.source} is hidden by that of {owner.source}; {mend}"
+
+
+def _mistakes(plugin: Plugin) -> Iterator[str]:
+    failure = _failure(plugin.package)
+    if failure:
+        yield f"cannot be imported: {failure}"
+    targets: dict[str, str] = {}  # one mistake in many files is told once
+    for path in sorted(plugin.conf_dir.rglob("*.yaml")):
+        name = path.relative_to(plugin.conf_dir.parent).as_posix()
+        try:
+            content = yaml_content(path)
+        except Exception as error:
+            mark = getattr(error, "problem_mark", None)  # of YAML's errors
+            yield f"{name} line {mark.line + 1}: {error.problem}" if mark else f"{name} cannot be read: {error}"
+            continue
+        if content is not None and not isinstance(content, dict):
+            yield f"{name} holds no mapping"
+        for target in _targets(content):
+            targets.setdefault(target, name)
+    for target, name in targets.items():
+        if failure and target.startswith(f"{plugin.package}."):
+            continue  # told above
+        try:
+            locate(target, f"{name}: _target_")
+        except Exception as error:
+            yield str(error).partition(" (plugin ")[0]
+
+
+def _failure(module: str) -> str | None:
+    """Why a module cannot be imported."""
+    try:
+        importlib.import_module(module)
+    except (Exception, SystemExit) as error:
+        return " ".join(f"{type(error).__name__}: {error}".split())
+    return None
+
+
+def _targets(content: Any) -> Iterator[str]:
+    if isinstance(content, dict):
+        target = content.get("_target_")
+        if isinstance(target, str) and "${" not in target:
+            yield target
+    for value in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        yield from _targets(value)
 
 
 def _files() -> Iterator[str]:

@@ -3,10 +3,12 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from lightning_gen.errors import UserError
 from lightning_gen.listing import list_options
+from lightning_gen.plugins import CORE, discover, usable
 from lightning_gen.suggestions import closest, did_you_mean
 
 
@@ -33,7 +35,8 @@ def explain(error: Exception, command: str, overrides: list[str]) -> str:
     if isinstance(error, MissingConfigException):
         return _missing_option(error, overrides)
     if isinstance(error, MarkedYAMLError) and error.problem_mark:
-        return f"{error.problem_mark.name} line {error.problem_mark.line + 1}: {error.problem}; mend the file"
+        mark = error.problem_mark
+        return f"{mark.name} line {mark.line + 1}: {error.problem}{_mend_of_file(mark.name)}"
     if found := re.match(r"(?:Could not override|Could not delete from config\.) '(.+?)'", text):
         return _unknown_key(_full_key(error.__cause__) or found[1], found[1], command, overrides)
     if found := re.match(r"Could not delete '(.+?)'", text):
@@ -49,7 +52,29 @@ def explain(error: Exception, command: str, overrides: list[str]) -> str:
         return f"{command} needs {found[1]}=OPTION; options: {', '.join(_options(found[1]))}"
     if text.startswith("Config group override must be"):
         return _not_an_option(overrides)
-    return _other(error)
+    return _other(error) + _chosen_of_plugins(overrides)
+
+
+def _mend_of_file(path: str) -> str:
+    """`; mend the file`, or for one of a plugin which it is and how to mend that."""
+    for plugin in usable()[1:]:
+        if Path(path).is_relative_to(plugin.conf_dir):
+            return f" (plugin {plugin.source}); {plugin.mend}"
+    return "; mend the file"
+
+
+def _chosen_of_plugins(overrides: list[str]) -> str:
+    """Which of the chosen options are plugins', to end a message with that doesn't say what file is wrong."""
+    core, *plugins = usable()
+    found = []
+    for typed in overrides:
+        key, _, value = typed.lstrip("+").partition("=")
+        for option in re.split(r"[\[\], ]+", value):
+            file = f"{key.split('@')[0]}/{option}"
+            owner = next((plugin for plugin in plugins if option and plugin.file(file)), None)
+            if owner and not core.file(file):
+                found.append(f"{typed} is of plugin {owner.source}: {owner.mend}")
+    return f" ({'; '.join(found)})" if found else ""
 
 
 def _other(error: Exception) -> str:
@@ -113,10 +138,26 @@ def _missing_option(error: Any, overrides: list[str]) -> str:
     for typed in overrides:
         key, _, value = typed.lstrip("+").partition("=")
         if key.split("@")[0] == group and option in re.split(r"[\[\], ]+", value):
-            return f"{typed}: no such option{_suggest_option(group, option, key)}"
-    parent = re.match(r"In '(.+?)'", str(error))
-    where = f"{parent[1]}.yaml, defaults" if parent else "defaults"
-    return f"{where}: there is no {missing}.yaml{_suggest_option(group, option, group)}"
+            return f"{typed}: {_left_out(missing) or f'no such option{_suggest_option(group, option, key)}{_lost()}'}"
+    found = re.match(r"In '(.+?)'", str(error))
+    if not found:
+        return f"defaults: there is no {missing}.yaml{_suggest_option(group, option, group)}"
+    parent = next((plugin for plugin in usable() if plugin.file(found[1])), None)
+    of = f" (plugin {parent.source}: {parent.mend})" if parent and parent.package != CORE else ""
+    why = _left_out(missing) or f"there is no {missing}.yaml{_suggest_option(group, option, group)}"
+    return f"{found[1]}.yaml, defaults: {why}{of}"
+
+
+def _left_out(option: str) -> str:
+    """Why an option that a plugin has cannot be chosen; nothing if none has it."""
+    owners = [plugin for plugin in discover() if plugin.error and plugin.file(option)]
+    return "; ".join(f"of plugin {plugin.source}: {plugin.error}" for plugin in owners)
+
+
+def _lost() -> str:
+    """Plugins of which not even the options are known: what was chosen may be one of theirs."""
+    lost = [plugin for plugin in discover() if plugin.error and plugin.conf_dir is None]
+    return "".join(f"; plugin {plugin.source} is left out: {plugin.error}" for plugin in lost)
 
 
 def _suggest_option(group: str, option: str, key: str) -> str:

@@ -2,12 +2,12 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from lightning_gen.errors import UserError
-from lightning_gen.plugins import clashes, discover
+from lightning_gen.plugins import Plugin, clashes, discover, usable
 from lightning_gen.suggestions import closest, did_you_mean
 
 
@@ -21,27 +21,35 @@ class Option(NamedTuple):
 
 def list_groups() -> list[str]:
     """All config groups, nested ones with slashes; Hydra's own settings are left out."""
-    groups = set()
-    for plugin in discover():
-        for folder, _, files in os.walk(plugin.conf_dir or ""):
-            group = Path(folder).relative_to(plugin.conf_dir).as_posix()
-            if group.split("/")[0] not in {".", "hydra"} and any(map(_is_option, files)):
-                groups.add(group)
-    return sorted(groups)
+    return sorted(_groups(usable()))
 
 
 def list_options(group: str) -> list[Option]:
     """The options of `group`, by name; an option that two sources bring is listed once, as Hydra would take it."""
+    return _options(group, usable())
+
+
+def _groups(plugins: Iterable[Plugin]) -> set[str]:
+    groups = set()
+    for plugin in plugins:
+        for folder, _, files in os.walk(plugin.conf_dir):
+            group = Path(folder).relative_to(plugin.conf_dir).as_posix()
+            if group.split("/")[0] not in {".", "hydra"} and any(map(_is_option, files)):
+                groups.add(group)
+    return groups
+
+
+def _options(group: str, plugins: Iterable[Plugin]) -> list[Option]:
     options: dict[str, Option] = {}
-    for plugin in discover():
-        for path in _files(plugin.conf_dir, group):
+    for plugin in plugins:
+        for path in _files(plugin.conf_dir / group):
             options.setdefault(path.stem, Option(path.stem, _description(path), plugin.source))
     return sorted(options.values())
 
 
-def _files(conf: Path | None, group: str) -> Iterator[Path]:
-    if conf and (conf / group).is_dir():
-        yield from (path for path in (conf / group).iterdir() if _is_option(path.name))
+def _files(folder: Path) -> Iterator[Path]:
+    if folder.is_dir():
+        yield from (path for path in folder.iterdir() if _is_option(path.name))
 
 
 def _is_option(name: str) -> bool:
@@ -50,14 +58,16 @@ def _is_option(name: str) -> bool:
 
 def _description(path: Path) -> str:
     """The first comment that is not Hydra's `# @package`."""
-    with open(path, errors="replace") as file:
-        for line in file:
-            text = line.strip()
-            if text and not text.startswith("#"):
-                return ""
-            text = text.lstrip("# ").strip()
-            if text and not text.startswith("@package"):
-                return text
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError:  # a file that cannot be read is told of when it is chosen
+        return ""
+    for line in map(str.strip, lines):
+        if line and not line.startswith("#"):
+            return ""
+        text = line.lstrip("# ").strip()
+        if text and not text.startswith("@package"):
+            return text
     return ""
 
 
@@ -67,16 +77,19 @@ def print_list(arguments: list[str]) -> int:
         raise UserError(f"list {' '.join(arguments)}: list takes one group")
     lines = _describe_group(arguments[0].strip("/")) if arguments else describe_all()
     print("\n".join(lines))
-    for plugin in discover():
+    plugins = discover()
+    for plugin in plugins:
         if plugin.error:
             print(f"plugin {plugin.source} is left out: {plugin.error}", file=sys.stderr)
-    for clash in clashes(discover()):
+    for clash in clashes(plugins):
         print(clash, file=sys.stderr)
     return 0
 
 
 def describe_all() -> list[str]:
-    groups = {group: ", ".join(option.name for option in list_options(group)) for group in list_groups()}
+    plugins = usable()
+    names = {group: [option.name for option in _options(group, plugins)] for group in sorted(_groups(plugins))}
+    groups = {group: ", ".join(options) for group, options in names.items()}
     width = max(map(len, groups), default=0)
     return [f"{group:<{width}}  {options}" for group, options in groups.items()]
 

@@ -1,16 +1,27 @@
 """What an option of a config group must do to be one: called by our own tests and by those of plugins.
 
-Each function trains for a few steps on made-up data in a temporary folder and raises AssertionError where the
-contract is broken.
+Each function makes what it needs of made-up data in a temporary folder, and raises AssertionError where the contract
+(docs/plugins.md) is broken. Their `overrides` are those of the command line.
 """
 
+import json
+import math
 import tempfile
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from lightning_gen.signatures import signature_of
+
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from lightning_gen.data.image_data import ImageData
     from lightning_gen.image_generator import ImageGenerator
 
 DATA = {
@@ -21,6 +32,8 @@ DATA = {
     "sequence": ["data.image_shape=[6,1,16,16]", "data.num_classes=null"],
     "non_square_sequence": ["data.image_shape=[5,3,20,12]", "data.num_classes=null"],
 }
+FAKE = ["data=fake", "data.num_images=32"]
+SMALL = {"width": 8, "largest": 16, "hidden": 8}  # of networks
 
 
 def check_model(name: str, *overrides: str, data: str = "rgb") -> None:
@@ -32,15 +45,155 @@ def check_model(name: str, *overrides: str, data: str = "rgb") -> None:
     from lightning_gen.checkpoint import load_model
 
     with tempfile.TemporaryDirectory() as folder:
-        shared = [f"model={name}", *DATA[data], *_narrow(name, *overrides), *overrides]
-        straight = _train(shared, Path(folder, "straight"), images=32)
-        _train(shared, Path(folder, "resumed"), images=16)
-        resumed = _train(shared, Path(folder, "resumed"), images=32, resume=True)
-        _assert_same(straight, resumed)
+        shared = [f"model={name}", *FAKE, *DATA[data], *_narrow(name, *overrides), *overrides]
+        straight = _train_and_resume(shared, Path(folder))
         for ema in (True, False):
             loaded = load_model(straight, ema=ema)
             if loaded.generates:
                 _assert_samples(loaded)
+
+
+def check_metric(name: str, *overrides: str) -> None:
+    """`metrics=[name]` gives scores of a model after training, and the same ones of its checkpoint.
+
+    Each says which direction is the good one and is a number; too few images may make it NaN, and nothing else. What is
+    scored is a small VAE on made-up images, or what `overrides` choose: `model=gan`, `data=gaussians`.
+    """
+    from lightning_gen.config import compose
+    from lightning_gen.evaluation import evaluate_command
+
+    data = [] if any(each.startswith("data=") for each in overrides) else [*FAKE, "data.image_shape=[1,16,16]"]
+    of_metric = [f"metrics=[{name}]", *(each for each in overrides if each.startswith(("metrics", "extractor")))]
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = ["model=mlp_vae", *data, "evaluation.batch_size=8", f"metrics=[{name}]", *overrides]
+        checkpoint = _train(chosen, Path(folder, "run"), images=16)
+        config = compose([*of_metric, f"checkpoint={checkpoint}", "batch_size=8", "device=cpu"], "evaluate")
+        evaluate_command(config)
+        first, second = json.loads(Path(folder, "run", "evaluation.json").read_text())
+        config.num_samples = config.num_real = 2
+        evaluate_command(config)
+    reasons = "; ".join(f"{metric}: {reason}" for metric, reason in first["skipped"].items())
+    assert not first["skipped"], f"nothing to score ({reasons}); name a model and data that have it: 'model=gan'"
+    assert first["scores"], "no score"
+    for score, value in first["scores"].items():
+        better = first["better"].get(score)
+        assert better in ("lower", "higher"), f"better[{score!r}] is {better}, not 'lower' or 'higher'"
+        assert not math.isnan(value), f"{score} is NaN"
+        other = second["scores"].get(score)
+        same = other is not None and math.isclose(value, other, rel_tol=1e-5, abs_tol=1e-7)
+        assert same, f"{score} is {value} after training and {other} of the checkpoint"
+
+
+def check_data(name: str, *overrides: str) -> None:
+    """`data=name` has three splits of images in [-1, 1] with their labels, in the same order each time it is made.
+
+    A run that is resumed goes on with the images that it would have seen.
+    """
+    from lightning_gen.build import build_data
+    from lightning_gen.config import compose
+
+    config = compose([f"data={name}", *overrides, "data.batch_size=8"], "inspect").data
+    data, again = build_data(config), build_data(config)
+    _assert_facts(data)
+    assert data.inspect(), "inspect() says nothing"
+    for split, number in data.num_images.items():
+        batches = list(data.batches(split, "cpu", limit=20))
+        seen = sum(len(batch.images) for batch in batches)
+        assert seen == min(number, 20), f"{split}: {seen} images of a pass of {min(number, 20)}"
+        _assert_batches(batches, data)
+        _assert_equal(batches, list(again.batches(split, "cpu", limit=20)), f"{split}: a second pass")
+    stream = _training_batches(data, 4)
+    _assert_batches(stream, data)
+    _assert_equal(stream, _training_batches(again, 4), "train: the order of the same seed")
+    again.trainer = _stopped_at(16)
+    _assert_equal(stream[2:], _training_batches(again, 2), "train: what a resumed run goes on with")
+
+
+def check_augment(name: str, *overrides: str) -> None:
+    """`data/augment=[name]` takes grey, colour and sequences, and keeps shape and range.
+
+    The draws are the global generator's, one for all frames of a sequence; what `takes_bytes` does the same to bytes.
+    """
+    from lightning_gen.config import compose, instantiate
+    from lightning_gen.data.augment import augmented, normalise
+    from lightning_gen.randomness import seed_all
+
+    chosen = instantiate(compose(["data=fake", f"data/augment=[{name}]", *overrides], "inspect").data).augment
+    chain = [each for each in chosen.values() if each is not None]
+    for shape in ((1, 12, 16), (3, 16, 16), (4, 9, 11)):
+        images = torch.randint(256, (6, *shape), dtype=torch.uint8)
+        before = images.clone()
+
+        def run(inputs: "Tensor") -> "Tensor":
+            seed_all("check_augment")
+            return augmented(inputs, chain)
+
+        changed = run(images)
+        assert torch.equal(images, before), "it changes the images it is given"
+        assert changed.shape == images.shape, f"{tuple(images.shape)} become {tuple(changed.shape)}"
+        assert changed.dtype == torch.float32, f"images become {changed.dtype}"
+        assert changed.isfinite().all(), "NaN or infinity"
+        assert changed.abs().max() <= 1 + 1e-6, "images leave [-1, 1]"
+        assert torch.equal(run(images), changed), "the same seed gives other images"
+        torch.testing.assert_close(run(normalise(images)), changed, msg="bytes and floats are treated differently")
+        still = run(images[:, None].repeat(1, 3, 1, 1, 1))
+        assert torch.equal(still[:, 0], still[:, 2]), "frames of a sequence are treated differently"
+
+
+def check_network(name: str, *overrides: str, model: str | None = None, part: str = "network", **settings: Any) -> None:
+    """`network@model.<part>=name` fits where an encoder, a discriminator, a decoder or a generator does.
+
+    These, told by their parameters (`network_role`), are called by themselves, with `settings` changed in their config:
+    shapes, a gradient for each weight, a condition where they take one. Of another network it is the `model` that is
+    checked, with `overrides`, and with the network as its `part`.
+    """
+    if model is not None:
+        check_model(
+            model, f"network@model.{part}={name}", *(f"model.{part}.{k}={v}" for k, v in settings.items()), *overrides
+        )
+        return
+    make = _network(name)
+    role = _role(make)
+    assert role, f"{name} is neither encoder nor decoder by its parameters: say which model it is for, and which part"
+    settings = {k: SMALL[k] for k, v in make.keywords.items() if k in SMALL and v and v > SMALL[k]} | settings
+    conditions = (0, 3) if "condition_dim" in signature_of(make.func).parameters else (0,)
+    for shape in ((1, 28, 28), (3, 20, 36)):
+        for dim in conditions:
+            sizes = settings | ({"condition_dim": dim} if dim else {})
+            given = (torch.randn(4, dim),) if dim else ()
+            if role == "encoder":
+                network, inputs, expected = make(image_shape=shape, out_dim=5, **sizes), torch.randn(4, *shape), (5,)
+            else:
+                network, inputs, expected = make(in_dim=8, image_shape=shape, **sizes), torch.randn(4, 8), shape
+            _assert_network(network, (inputs, *given), (4, *expected))
+
+
+def network_role(name: str) -> str | None:
+    """Which part of a model a network is made for: encoder (`image_shape`, `out_dim`), decoder, or another (None)."""
+    return _role(_network(name))
+
+
+def _role(make: partial) -> str | None:
+    parameters = signature_of(make.func).parameters.keys()
+    roles = {"encoder": {"image_shape", "out_dim"}, "decoder": {"in_dim", "image_shape"}}
+    return next((role for role, needed in roles.items() if needed <= parameters), None)
+
+
+def _network(name: str) -> partial:
+    """`network=name`, to be completed."""
+    from lightning_gen.config import check, instantiate
+
+    config = _compose_parts(f"+network@network={name}").network
+    check({"network": config})
+    return instantiate(config)
+
+
+def _compose_parts(*overrides: str) -> Any:
+    """A config of nothing but what `overrides` add, in a fraction of the time of a command's."""
+    from lightning_gen.config import compose_unchecked, prepare_hydra
+
+    prepare_hydra()
+    return compose_unchecked("inspect", ["data=fake", *overrides])
 
 
 def model_class(name: str) -> "type[ImageGenerator]":
@@ -53,15 +206,12 @@ def model_class(name: str) -> "type[ImageGenerator]":
 
 def _narrow(name: str, *overrides: str) -> list[str]:
     """Overrides that make a model quick: channels of its networks, and the turns of its players."""
-    from lightning_gen.config import compose
-
-    model = compose([f"model={name}", "data=fake", "callbacks=[]", "metrics=[]", *overrides]).model
-    small = {"width": 8, "largest": 16, "hidden": 8}
+    model = _compose_parts(f"+model={name}", *(each for each in overrides if "model" in each.partition("=")[0])).model
     narrow = [
         f"model.{part}.{key}={size}"
         for part, network in model.items()
         if hasattr(network, "keys")
-        for key, size in small.items()
+        for key, size in SMALL.items()
         if isinstance(network.get(key), int) and network[key] > size
     ]
     if model.get("generator_every", 1) > 2:
@@ -71,20 +221,25 @@ def _narrow(name: str, *overrides: str) -> list[str]:
     return narrow
 
 
-def _train(overrides: list[str], folder: Path, images: int, resume: bool = False) -> Path:
+def _train_and_resume(overrides: Sequence[str], folder: Path) -> Path:
+    """The checkpoint of a run, after it was seen that one that is stopped half-way and resumed ends the same."""
+    straight = _train(overrides, folder / "straight", images=32)
+    _train(overrides, folder / "resumed", images=16)
+    resumed = _train(overrides, folder / "resumed", images=32, resume=True)
+    _assert_same(straight, resumed)
+    return straight
+
+
+def _train(overrides: Sequence[str], folder: Path, images: int, resume: bool = False) -> Path:
     from lightning_gen.config import compose
     from lightning_gen.training import train
 
     arguments = [
-        *("data=fake", "data.num_images=32", "data.batch_size=8", "trainer=smoke", "trainer.validate_every_images=16"),
-        *(
-            "callbacks=[log_terms,finite_guard,sample_grid,reconstructions,continuations,checkpoint]",
-            "metrics=[]",
-            "extractor=none",
-        ),
+        *("trainer=smoke", "trainer.validate_every_images=16", "metrics=[]"),
+        "callbacks=[log_terms,finite_guard,sample_grid,reconstructions,continuations,checkpoint]",
         *("callbacks.sample_grid.n=4", "callbacks.reconstructions.n=4", "callbacks.continuations.n=1"),
         *overrides,
-        *(f"trainer.max_images={images}", f"run_dir={folder}", f"resume={str(resume).lower()}"),
+        *("data.batch_size=8", f"trainer.max_images={images}", f"run_dir={folder}", f"resume={str(resume).lower()}"),
     ]
     train(compose(arguments), arguments)
     return folder / "checkpoints" / "last.ckpt"
@@ -113,3 +268,66 @@ def _assert_samples(model) -> None:
     assert images.shape == (5, *model.image_shape), f"sample(5) has shape {tuple(images.shape)}"
     assert images.isfinite().all(), "samples hold NaN or infinity"
     assert images.abs().max() <= 1, "samples leave [-1, 1]"
+
+
+def _assert_facts(data: "ImageData") -> None:
+    assert isinstance(data.name, str), f"name is {data.name!r}"
+    shape = data.image_shape
+    assert len(shape) in (3, 4), f"image_shape {shape} is neither (C, H, W) nor (T, C, H, W)"
+    assert all(type(size) is int and size > 0 for size in shape), f"image_shape is {shape}"
+    assert set(data.num_images) == {"train", "val", "test"}, f"splits are {', '.join(data.num_images)}"
+    assert data.num_images["train"] > 0, "there are no training images"
+    if data.class_names is not None:
+        assert all(isinstance(name, str) for name in data.class_names), f"class_names are {data.class_names[:3]}..."
+
+
+def _training_batches(data: "ImageData", number: int) -> list[Any]:
+    lists = islice(data.train_dataloader(), number)
+    return [batch for batches in lists for batch in batches]
+
+
+def _stopped_at(images_seen: int) -> Any:
+    """A trainer whose model has seen so many images, as far as data ask."""
+    return SimpleNamespace(
+        lightning_module=SimpleNamespace(images_seen=images_seen),
+        strategy=SimpleNamespace(root_device=torch.device("cpu")),
+        max_images=None,
+        global_rank=0,
+        world_size=1,
+    )
+
+
+def _assert_batches(batches: Sequence[Any], data: "ImageData") -> None:
+    for images, labels in batches:
+        assert images.dtype == torch.float32, f"images are {images.dtype}, not float32"
+        assert images.shape[1:] == torch.Size(data.image_shape), f"images are {tuple(images.shape[1:])}"
+        assert images.isfinite().all(), "images hold NaN or infinity"
+        assert images.abs().max() <= 1, "images leave [-1, 1]"
+        assert (labels is None) == (data.num_classes is None), "labels and class_names go together"
+        if labels is not None:
+            assert labels.dtype == torch.int64, f"labels are {labels.dtype}, not int64"
+            assert labels.shape == (len(images),), f"labels are {tuple(labels.shape)}, of {len(images)} images"
+            known = (labels >= 0) & (labels < data.num_classes)
+            assert known.all(), f"labels leave the {data.num_classes} classes"
+
+
+def _assert_equal(batches: Sequence[Any], others: Sequence[Any], what: str) -> None:
+    same = len(batches) == len(others)
+    for one, other in zip(_tensors(batches), _tensors(others), strict=False):
+        same = same and torch.equal(one, other)
+    assert same, f"{what} is another one"
+
+
+def _tensors(batches: Sequence[Any]) -> Iterator["Tensor"]:
+    return (tensor for batch in batches for tensor in batch if tensor is not None)
+
+
+def _assert_network(network: "nn.Module", inputs: tuple["Tensor", ...], shape: tuple[int, ...]) -> None:
+    given = " and ".join(str(tuple(each.shape)) for each in inputs)
+    output = network(*inputs)
+    assert output.shape == shape, f"{given} become {tuple(output.shape)}, not {shape}"
+    assert output.isfinite().all(), f"{given} become NaN or infinity"
+    output.square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, f"{name} has no gradient"
+        assert parameter.grad.isfinite().all(), f"the gradient of {name} is NaN or infinite"

@@ -24,7 +24,16 @@ def run_command(
     )
 
 
-def make_plugin(site: Path, name: str, files: dict[str, str], *, entry_point: str | None = "", version: str = "1.2"):
+def make_plugin(
+    site: Path,
+    name: str,
+    files: dict[str, str],
+    *,
+    entry_point: str | None = "",
+    version: str = "1.2",
+    requires: str | None = None,
+    code: str = "raise RuntimeError('imported')\n",
+):
     """A package `name` with `files` under conf/ in `site`, and the metadata that pip writes.
 
     `entry_point` is the package that the entry point names (by default `name`); None leaves the metadata out.
@@ -32,13 +41,14 @@ def make_plugin(site: Path, name: str, files: dict[str, str], *, entry_point: st
     package = site / name
     package.mkdir(parents=True, exist_ok=True)
     # Finding a plugin must not run its code.
-    (package / "__init__.py").write_text("raise RuntimeError('imported')\n")
+    (package / "__init__.py").write_text(code)
     for path, text in files.items():
         (package / "conf" / path).parent.mkdir(parents=True, exist_ok=True)
         (package / "conf" / path).write_text(text)
     if entry_point is not None:
         info = site / f"{name}-{version}.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        needs = f"Requires-Dist: {requires}\n" if requires else ""
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}")
         (info / "entry_points.txt").write_text(f"[lightning_gen.plugins]\n{name} = {entry_point or name}\n")
     return package

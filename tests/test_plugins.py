@@ -3,10 +3,19 @@
 import shutil
 import sys
 
+import hydra
 import pytest
 from fake_plugins import ROOT, make_plugin, run_command
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from test_training import run
 
+from lightning_gen import doctor
+from lightning_gen.build import build_model
+from lightning_gen.checkpoint import load_model
+from lightning_gen.cli import main
 from lightning_gen.config import compose, conf_dir
+from lightning_gen.errors import UserError
 from lightning_gen.listing import list_options
 from lightning_gen.plugins import clashes, discover
 
@@ -51,14 +60,154 @@ def test_plugin_config_composes_with_cores(site):
 def test_core_comes_first_and_the_clash_is_told(site):
     make_plugin(site, "lg_shadow", {"model/vae.yaml": "beta: 99.0\n"})
     assert compose().model.beta != 99.0
-    assert clashes(discover()) == ["model/vae of lg_shadow 1.2 is hidden by that of core " + discover()[0].version]
+    [clash] = clashes(discover())
+    assert str(clash) == "model/vae of lg_shadow 1.2 is hidden by that of core " + discover()[0].version
 
 
-def test_two_plugins_with_one_option_are_told(site):
+def test_two_plugins_with_one_option_are_told(site, monkeypatch):
     make_plugin(site, "lg_a", FLOW)
-    make_plugin(site, "lg_b", FLOW)
-    assert clashes(discover()) == ["model/flow_vae of lg_b 1.2 is hidden by that of lg_a 1.2"]
+    make_plugin(site, "lg_b", {"network/flow_net.yaml": "defaults: [conv_encoder]\n", **FLOW})
+    [clash] = clashes(discover())
+    assert str(clash) == "model/flow_vae of lg_b 1.2 is hidden by that of lg_a 1.2"
     assert [o.source for o in list_options("model") if o.name == "flow_vae"] == ["lg_a 1.2"]
+    assert compose(["model=vae", "network@model.encoder=flow_net"])
+    message = "model=flow_vae: lg_a 1.2 and lg_b 1.2 both bring it; leave one out with LIGHTNING_GEN_DISABLE=lg_b"
+    assert refusal("model=flow_vae") == message
+    monkeypatch.setenv("LIGHTNING_GEN_DISABLE", "lg_b")
+    assert compose(["model=flow_vae"])
+
+
+# What is wrong with a plugin; what is chosen of it; what the error says. Each plugin is told of by `doctor` too.
+UPDATE = "pip install --upgrade lg_bad"
+BROKEN = {
+    "raises": (
+        {"files": {"model/bad.yaml": "defaults: [vae]\n_target_: lg_bad.Flow\n"}},
+        f"lg_bad.Flow cannot be imported: RuntimeError: imported (plugin lg_bad 1.2: update it: {UPDATE})",
+        f"! lg_bad 1.2: cannot be imported: RuntimeError: imported; update it: {UPDATE}",
+    ),
+    "needs a package": (
+        {"files": {"model/bad.yaml": "defaults: [vae]\n_target_: lg_bad.Flow\n"}, "code": "import lg_absent\n"},
+        f"needs the package lg_absent; install it (plugin lg_bad 1.2: update it: {UPDATE})",
+        f"! lg_bad 1.2: cannot be imported: ModuleNotFoundError: No module named 'lg_absent'; update it: {UPDATE}",
+    ),
+    "no conf": (
+        {"files": {}},
+        "plugin lg_bad 1.2 is left out: package lg_bad has no conf/ folder; pip install --force-reinstall lg_bad, or",
+        "! lg_bad 1.2 is left out: package lg_bad has no conf/ folder; pip install --force-reinstall lg_bad, or",
+    ),
+    "bad YAML": (
+        {"files": {"model/bad.yaml": "defaults: [vae\n"}, "code": ""},
+        f"but got '<stream end>' (plugin lg_bad 1.2); update it: {UPDATE}",
+        "! lg_bad 1.2: conf/model/bad.yaml line 2: expected ',' or ']', but got '<stream end>'; update it: " + UPDATE,
+    ),
+    "no YAML": (
+        {"files": {"model/bad.yaml": "text\n"}, "code": ""},
+        "model: its config names no _target_",
+        f"! lg_bad 1.2: conf/model/bad.yaml holds no mapping; update it: {UPDATE}",
+    ),
+    "too new": (
+        {"files": {"model/bad.yaml": "defaults: [vae]\n"}, "requires": "Lightning_Gen >= 7"},
+        "model=bad: of plugin lg_bad 1.2: too new, it needs lightning-gen>=7 and this is ",
+        "! lg_bad 1.2 is left out: too new, it needs lightning-gen>=7 and this is ",
+    ),
+    "too old": (
+        {"files": {"model/bad.yaml": "defaults: [vae]\n"}, "requires": "lightning-gen<0.1,>=0.0.1"},
+        "model=bad: of plugin lg_bad 1.2: too old, it needs lightning-gen",
+        "! lg_bad 1.2 is left out: too old, it needs lightning-gen",
+    ),
+    "no target": (
+        {"files": {"model/bad.yaml": "defaults: [vae]\n_target_: lg_bad.Flov\n"}, "code": "class Flow: pass\n"},
+        f"lg_bad has no Flov; did you mean Flow? (plugin lg_bad 1.2: update it: {UPDATE})",
+        f"_target_=lg_bad.Flov: lg_bad has no Flov; did you mean Flow?; update it: {UPDATE}",
+    ),
+    "no default": (
+        {"files": {"model/bad.yaml": "defaults: [vaee]\n"}, "code": ""},
+        f"there is no model/vaee.yaml; did you mean model=vae? (plugin lg_bad 1.2: update it: {UPDATE})",
+        "lg_bad 1.2 (lg_bad)",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", list(BROKEN))
+def test_broken_plugins_harm_only_those_who_choose_them(site, kind):
+    arguments, error, report = BROKEN[kind]
+    make_plugin(site, "lg_bad", **arguments)
+    message = refusal("model=bad")
+    assert error in message
+    assert "\n" not in message
+    assert any(report in line for line in doctor._plugins())
+    sys.modules.pop("lg_bad", None)
+
+
+def refusal(*overrides: str) -> str:
+    with pytest.raises(UserError) as caught:
+        build_model(compose(overrides).model, (1, 8, 8), None)
+    return str(caught.value)
+
+
+def test_core_trains_among_broken_plugins(site, tmp_path):
+    for number, (arguments, _, _) in enumerate(BROKEN.values()):
+        make_plugin(site, f"lg_bad{number}", **arguments)
+    run(tmp_path / "run", "model=vae", images=8)
+    assert not [name for name in sys.modules if name.startswith("lg_bad")]
+
+
+def test_other_requirements_are_pips_business(site):
+    make_plugin(site, "lg_flow", FLOW, requires="lightning-gen-flow<0.0.1")
+    make_plugin(site, "lg_extra", {}, requires="lightning-gen>=9; extra == 'next'", entry_point="lg_flow")
+    make_plugin(
+        site, "lg_range", {"model/range.yaml": "defaults: [vae]\n"}, requires="lightning-gen[offline]>=0.0.1,<99"
+    )
+    assert compose(["model=range"]).model.beta == 1
+    assert compose(["model=flow_vae"]).model.beta == 2
+    make_plugin(site, "lg_odd", {"model/odd.yaml": "defaults: [vae]\n"}, requires="lightning-gen is good")
+    assert (
+        found("lg_odd").error
+        == "its metadata ask for 'lightning-gen is good', which is no requirement; tell its author"
+    )
+
+
+def test_the_first_of_two_installations_counts(site, tmp_path, monkeypatch):
+    make_plugin(site, "lg_flow", FLOW, version="0.9")
+    make_plugin(tmp_path / "first", "lg_flow", FLOW, version="2.0")
+    monkeypatch.syspath_prepend(tmp_path / "first")
+    assert (found("lg_flow").version, found("lg_flow").conf_dir) == ("2.0", tmp_path / "first" / "lg_flow" / "conf")
+
+
+def test_a_plugin_in_this_folder_needs_no_path(tmp_path, monkeypatch):
+    make_plugin(tmp_path, "lg_here", FLOW, entry_point=None)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    monkeypatch.setenv("LIGHTNING_GEN_PLUGINS", "lg_here")
+    assert "not installed" in found("lg_here").error
+    monkeypatch.chdir(tmp_path)
+    assert compose(["model=flow_vae"]).model.beta == 2.0
+
+
+def test_twenty_plugins_are_listed_and_none_imported(site, capsys):
+    for number in range(20):
+        files = {f"model/flow_{number}.yaml": "defaults: [vae]\n_target_: lg_no.Such\n"}
+        make_plugin(site, f"lg_{number}", files, requires="lightning-gen>=0.0.1")
+    for arguments in (["train", "--help"], ["list", "model"]):
+        assert main(arguments) == 0
+        assert "flow_19" in capsys.readouterr().out
+    assert compose(["model=vae"])
+    assert not [name for name in sys.modules if name.startswith("lg_")]
+
+
+def test_from_python(site):
+    import lightning_gen
+
+    make_plugin(site, "lg_flow", FLOW)
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):  # someone else's, as in a notebook
+        assert lightning_gen.compose(["model=flow_vae"]).model.beta == 2.0
+        assert hydra.compose("train").seed == 0
+    assert not GlobalHydra.instance().is_initialized()
+    assert HydraConfig.instance().cfg is None
+    assert {"flow_vae", "vae"} <= {option.name for option in lightning_gen.list_options("model")}
+    assert lightning_gen.load_model is load_model
+    assert set(lightning_gen.__all__) <= set(dir(lightning_gen))
+    with pytest.raises(AttributeError, match="no_such"):
+        lightning_gen.no_such  # noqa: B018
 
 
 @pytest.mark.parametrize(
@@ -77,22 +226,16 @@ def test_unreadable_metadata_hides_no_other_plugin(site):
     make_plugin(site, "lg_flow", FLOW)
     make_plugin(site, "lg_bad", {})
     (site / "lg_bad-1.2.dist-info" / "entry_points.txt").write_bytes(b"[lightning_gen.plugins]\n\xff\xfe = \x00\n")
+    make_plugin(site, "lg_cut", {"model/cut.yaml": "defaults: [vae]\n"})
+    (site / "lg_cut-1.2.dist-info" / "METADATA").write_bytes(b"\xff\xfe")
     assert found("lg_flow").error is None
+    assert "pip install --force-reinstall" in found("lg_cut").error
 
 
 def test_value_in_a_sub_package(site):
     package = make_plugin(site, "lg_outer", {}, entry_point="lg_outer.inner")
     (package / "inner" / "conf" / "model").mkdir(parents=True)
     assert found("lg_outer.inner").conf_dir == package / "inner" / "conf"
-
-
-def test_bad_yaml_harms_only_those_who_choose_it(site):
-    make_plugin(site, "lg_flow", {"model/broken.yaml": "defaults: [vae\n"})
-    assert compose().seed == 0
-    from lightning_gen.errors import UserError
-
-    with pytest.raises(UserError, match=r"broken\.yaml line \d+: .*; mend the file"):
-        compose(["model=broken"])
 
 
 def test_environment_adds_and_leaves_out(site, monkeypatch):
@@ -102,7 +245,7 @@ def test_environment_adds_and_leaves_out(site, monkeypatch):
     monkeypatch.setenv("LIGHTNING_GEN_DISABLE", "lg_other")
     assert compose(["model=flow_vae"]).model.beta == 2.0
     assert [plugin.package for plugin in discover()] == ["lightning_gen", "lg_local", "lg_nowhere"]
-    assert found("lg_nowhere").error == "package lg_nowhere is not installed"
+    assert found("lg_nowhere").error.startswith("package lg_nowhere is not installed; mend LIGHTNING_GEN_PLUGINS")
 
 
 def test_the_commands_show_plugins(tmp_path):

@@ -1,50 +1,100 @@
-"""The built wheel is all a user needs: it carries the configs, and works from any folder."""
+"""Wheels are all a user needs: core's, those of plugins/ and those of what `new-plugin` writes, in an empty folder."""
 
+import json
 import os
 import subprocess
 import sys
+import tomllib
+import venv
 import zipfile
+from importlib.metadata import distributions
 from pathlib import Path
 
-import pytest
+from hatchling.builders.wheel import WheelBuilder
+
+from lightning_gen.cli import main
+from lightning_gen.new_plugin import KINDS
+from lightning_gen.plugins import CORE, GROUP
 
 ROOT = Path(__file__).parent.parent
+# What a plugin's `[tool.lightning-gen] smoke` in pyproject.toml says of those in plugins/: overrides that use it.
+SMOKE = {
+    "model": ["model=user_model", "model.encoder.width=8", "model.decoder.width=8"],
+    "metric": ["model=mlp_vae", "metrics=[user_metric]"],
+    "data": ["model=mlp_vae", "data=user_data", "data.num_images=32"],
+    "network": ["network@model.encoder=user_network", "model.encoder.width=8", "model.decoder.width=8"],
+}
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory) -> Path:
-    """The wheel's content, as an installer would lay it out."""
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
-    (wheel,) = folder.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder / "site")
-    return folder / "site"
+def build(project: Path, folder: Path) -> Path:
+    return Path(next(WheelBuilder(str(project)).build(directory=str(folder), versions=["standard"])))
 
 
-def run(site: Path, folder: Path, *arguments: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(site)}
-    command = [sys.executable, "-m", "lightning_gen", *arguments]
-    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+def test_wheel_holds_the_package_and_nothing_else(tmp_path):
+    with zipfile.ZipFile(build(ROOT, tmp_path)) as archive:
+        names = [name for name in archive.namelist() if ".dist-info/" not in name]
+    files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lightning_gen").rglob("*") if path.is_file()}
+    configs = {f"lightning_gen/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "conf").rglob("*.yaml")}
+    assert set(names) == {name for name in files if "__pycache__" not in name} | configs
+    assert {"lightning_gen/templates/shared/dot_gitignore", "lightning_gen/conf/model/vae.yaml"} <= set(names)
 
 
-def test_wheel_holds_the_package_and_nothing_else(site):
-    assert {path.name.split("-")[0] for path in site.iterdir()} == {"lightning_gen"}
-    shipped = {
-        path.relative_to(site / "lightning_gen" / "conf") for path in (site / "lightning_gen" / "conf").rglob("*.yaml")
-    }
-    assert shipped == {path.relative_to(ROOT / "conf") for path in (ROOT / "conf").rglob("*.yaml")}
+def environment(folder: Path) -> Path:
+    """The Python of a new environment that has all packages of this one but lightning-gen and plugins of it.
+
+    They are links, so nothing is downloaded or copied.
+    """
+    venv.EnvBuilder(symlinks=True).create(folder)
+    [site] = folder.glob("lib/python*/site-packages")
+    for place in (Path(path) for path in sys.path if Path(path).name in ("site-packages", "dist-packages")):
+        ours = {CORE}
+        for distribution in distributions(path=[str(place)]):
+            points = distribution.entry_points.select(group=GROUP)
+            ours |= {point.value.split(".")[0] for point in points} | {distribution.name for _ in points}
+        ours = {name.replace("-", "_") for name in ours}
+        for entry in place.iterdir():
+            if entry.name.split("-")[0] not in ours and entry.suffix != ".pth" and not (site / entry.name).exists():
+                (site / entry.name).symlink_to(entry)
+    return folder / "bin" / "python"
 
 
-def test_trains_and_samples_from_another_folder(site, tmp_path):
-    where = "import lightning_gen, lightning_gen.config as c; print(lightning_gen.__file__, c.conf_dir())"
-    environment = {**os.environ, "PYTHONPATH": str(site)}
-    found = subprocess.run([sys.executable, "-c", where], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert found.stdout.count(str(site)) == 2
-    run(site, tmp_path, "train", "trainer=smoke", "data=fake", "metrics=[]", "run_dir=run")
-    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
-    run(site, tmp_path, "sample", "checkpoint=run", "n=4", "out=drawn")
-    assert (tmp_path / "drawn" / "grid.png").exists()
+def run(folder: Path, *command: object) -> str:
+    left_out = ("PYTHONPATH", "LIGHTNING_GEN_PLUGINS", "LIGHTNING_GEN_DISABLE")
+    clean = {name: value for name, value in os.environ.items() if name not in left_out} | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(list(map(str, command)), cwd=folder, env=clean, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def test_wheels_work_without_a_checkout_and_plugins_also_editable(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    projects = {pyproject.parent.name: pyproject.parent for pyproject in sorted(ROOT.glob("plugins/*/pyproject.toml"))}
+    smoke = {"core": ["model=mlp_vae"]}
+    for name, project in projects.items():
+        settings = tomllib.loads((project / "pyproject.toml").read_text())
+        smoke[name] = settings.get("tool", {}).get("lightning-gen", {}).get("smoke", [])
+    for kind in KINDS:
+        assert main(["new-plugin", f"user_{kind}", "--kind", kind]) == 0
+        projects[f"user_{kind}"] = tmp_path / f"user_{kind}"
+        smoke[f"user_{kind}"] = SMOKE[kind]
+    python = environment(tmp_path / "environment")
+    wheels = [build(project, tmp_path / "wheels") for project in (ROOT, *projects.values())]
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps"]
+    run(tmp_path, *pip, *wheels)
+
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    listed = run(empty, python.with_name("lightning-gen"), "list", "model")
+    [row] = [line for line in listed.splitlines() if line.startswith("user_model ")]
+    assert row.endswith("user_model 0.1.0")
+    tests = [str(projects[f"user_{kind}"] / "tests") for kind in KINDS]
+    said = run(empty, python, Path(__file__).with_name("as_a_user.py"), json.dumps([str(ROOT), smoke, tests]))
+    assert "my_option" not in said
+    assert {path.name for path in empty.glob("*/drawn/grid.png")} == {"grid.png"}
+
+    run(tmp_path, *pip, "--no-build-isolation", *(part for project in projects.values() for part in ("-e", project)))
+    option = projects["user_model"] / "user_model" / "conf" / "model" / "user_model.yaml"
+    option.write_text(option.read_text().replace("free_nats: 0.1", "free_nats: 0.7"))
+    again = json.dumps([str(ROOT), {"user_model": [*SMOKE["model"], "run_dir=again"]}, []])
+    run(empty, python, Path(__file__).with_name("as_a_user.py"), again)
+    assert "free_nats: 0.7" in (empty / "again" / "config.yaml").read_text()

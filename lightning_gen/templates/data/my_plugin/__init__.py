@@ -1,0 +1,45 @@
+"""Discs, squares and crosses, drawn when they are loaded: nothing is downloaded."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lightning_gen.data.image_data import ImageData
+from lightning_gen.data.source import TensorSource
+from lightning_gen.randomness import generator
+
+SHAPES = ("disc", "square", "cross")
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class MyOption(ImageData):
+    """`num_images` grey training images of `size` pixels a side, a quarter as many in each other split."""
+
+    name = "my_option"
+
+    size: int
+    num_images: int
+
+    def load(self) -> dict[str, TensorSource]:
+        self.class_names = list(SHAPES)
+        counts = {"train": self.num_images, "val": self.num_images // 4, "test": self.num_images // 4}
+        return {split: self.draw(split, count) for split, count in counts.items()}
+
+    def draw(self, split: str, count: int) -> TensorSource:
+        """The same images for the same seed: draw from a generator of the data's own."""
+        random = generator("my_option", self.seed, split)
+        labels = torch.randint(len(SHAPES), (count,), generator=random)
+        centre = torch.rand(2, count, 1, 1, generator=random) * 0.8 - 0.4
+        radius = torch.rand(count, 1, 1, generator=random) * 0.3 + 0.2
+        axis = torch.linspace(-1, 1, self.size)
+        inside = distances(axis[:, None] - centre[0], axis - centre[1], labels) < radius  # (N, H, W)
+        return TensorSource(inside[:, None].to(torch.uint8) * 255, labels)
+
+
+def distances(y: Tensor, x: Tensor, labels: Tensor) -> Tensor:
+    """How far each pixel `(N, H, W)` is from the centre, in the norm whose balls are the shapes of `labels` `(N,)`."""
+    disc = (y.square() + x.square()).sqrt()
+    square = torch.maximum(y.abs(), x.abs())
+    cross = torch.maximum(square, 3 * torch.minimum(y.abs().expand_as(square), x.abs().expand_as(square)))
+    return torch.stack([disc, square, cross])[labels, torch.arange(len(labels))]

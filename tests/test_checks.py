@@ -1,0 +1,150 @@
+"""Every option passes the checks of `lightning_gen.testing`, those of installed plugins too, and no broken one does."""
+
+import sys
+
+import pytest
+from fake_plugins import make_plugin
+
+from lightning_gen.listing import list_options
+from lightning_gen.testing import check_augment, check_data, check_metric, check_network, network_role
+
+# What metrics are of that a plain VAE on images has not; `classes` needs a trained classifier: test_classes.py.
+METRICS = {
+    "accuracy": ["model=classifier"],
+    "modes": ["model=gan", "data=gaussians"],
+    "prediction": [
+        "model=frame_lstm",
+        "data.image_shape=[6,1,12,12]",
+        "data.num_classes=null",
+        "model.context_frames=3",
+    ],
+}
+# Those that need files of the user's or a download are tested with files like theirs: test_data_sets.py.
+NOT_HERE = ("folder", "frames", "huggingface", "moving_mnist")
+DOWNLOADED = ("celeba", "cifar10", "cifar100", "fashion_mnist", "mnist", "svhn")
+SMALL = {"moving_digits": ["data.num_test=16"]}
+
+
+def names(group: str, *left_out: str) -> list[str]:
+    return [option.name for option in list_options(group) if option.name not in left_out]
+
+
+@pytest.mark.parametrize("name", names("metrics", "classes"))
+def test_metric(name):
+    check_metric(name, *METRICS.get(name, []))
+
+
+@pytest.mark.parametrize("name", names("data", *NOT_HERE, *DOWNLOADED))
+def test_data(name):
+    check_data(name, *SMALL.get(name, []))
+
+
+@pytest.mark.parametrize("name", names("data/augment", "none"))
+def test_augment(name):
+    check_augment(name)
+
+
+@pytest.mark.parametrize("name", names("network"))
+def test_network(name):
+    if network_role(name):  # the others are checked as parts of their models
+        check_network(name)
+
+
+BROKEN = """
+import torch
+from torch import nn
+
+from lightning_gen.data.fake import Fake
+from lightning_gen.data.source import TensorSource
+from lightning_gen.metrics.image_metric import SampleMetric
+
+
+class Restless(SampleMetric):
+    better = {"score": "lower"}
+    asked = 0
+
+    def update(self, images, labels=None):
+        pass
+
+    def compute(self):
+        Restless.asked += 1
+        return {"score": torch.tensor(float(Restless.asked))}
+
+
+class Labels(Fake):
+    def load(self):
+        sources = super().load()
+        self.class_names = self.class_names[:1]
+        return sources
+
+
+class Unseeded(Fake):
+    def load(self):
+        return {split: TensorSource(torch.randint_like(s.images, 256)) for split, s in super().load().items()}
+
+
+class Invert:
+    takes_bytes = False
+
+    def __call__(self, images):
+        return images.neg_().mul_(self.scale)
+
+    def __init__(self, scale):
+        self.scale = scale
+
+
+class Bytes(Invert):
+    takes_bytes = True
+
+    def __call__(self, images):
+        return images * 0
+
+
+class Encoder(nn.Linear):
+    def __init__(self, image_shape, out_dim, extra=0):
+        super().__init__(image_shape[2], out_dim)
+        self.unused = nn.Parameter(torch.zeros(1))
+        self.extra = extra
+
+    def forward(self, images):
+        return super().forward(images[:, 0]).mean(1) if self.extra else super().forward(images)
+
+
+class Other(nn.Linear):
+    pass
+"""
+FAKE = "defaults: [_base]\nimage_shape: [1, 8, 8]\nnum_classes: {}\nnum_images: 32\n_target_: lg_broken.{}\n"
+FILES = {
+    "metrics/restless.yaml": "restless: {_target_: lg_broken.Restless}\n",
+    "data/labels.yaml": FAKE.format(4, "Labels"),
+    "data/unseeded.yaml": FAKE.format("null", "Unseeded"),
+    "data/augment/invert.yaml": "invert: {_target_: lg_broken.Invert, scale: 1}\n",
+    "data/augment/brighten.yaml": "brighten: {_target_: lg_broken.Invert, scale: 2}\n",
+    "data/augment/bytes.yaml": "bytes: {_target_: lg_broken.Bytes, scale: 2}\n",
+    "network/shapes.yaml": "_target_: lg_broken.Encoder\n_partial_: true\n",
+    "network/gradients.yaml": "_target_: lg_broken.Encoder\n_partial_: true\nextra: 1\n",
+    "network/other.yaml": "_target_: lg_broken.Other\n_partial_: true\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("check", "name", "message"),
+    [
+        (check_metric, "restless", "after training and .* of the checkpoint"),
+        (check_metric, "modes", "nothing to score"),
+        (check_data, "labels", "labels leave the 1 classes"),
+        (check_data, "unseeded", "a second pass is another one"),
+        (check_augment, "brighten", "images leave"),
+        (check_augment, "bytes", "bytes and floats"),
+        (check_network, "shapes", r"become \(4, 1, 28, 5\), not \(4, 5\)"),
+        (check_network, "gradients", "unused has no gradient"),
+        (check_network, "other", "say which model it is for"),
+    ],
+)
+def test_what_is_broken_does_not_pass(check, name, message, tmp_path, monkeypatch):
+    make_plugin(tmp_path, "lg_broken", FILES, entry_point=None, code=BROKEN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("LIGHTNING_GEN_PLUGINS", "lg_broken")
+    monkeypatch.delitem(sys.modules, "lg_broken", raising=False)
+    with pytest.raises(AssertionError, match=message):
+        check(name)
