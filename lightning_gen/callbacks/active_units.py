@@ -3,7 +3,7 @@
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from lightning_gen.capabilities import Encodes
+from lightning_gen.capabilities import Encodes, Reconstructs
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.randomness import seed_all
 from lightning_gen.undisturbed import undisturbed
@@ -20,7 +20,8 @@ class ActiveUnits(Callback):
 
     def on_validation_end(self, trainer: Trainer, model: ImageGenerator) -> None:
         """Encode the validation images, as one rank sees them."""
-        if not isinstance(model, Encodes):
+        # A model that is inverted to encode, as flows are, keeps all of an image: only autoencoders leave units unused.
+        if not (isinstance(model, Encodes) and isinstance(model, Reconstructs)):
             return
         with undisturbed(model):
             seed_all("active units", model.seed)
