@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class LogNormal:
-    """Normal: EDM's sigma is log-normal (2206.00364, table 1), flow matching's time logit-normal (2403.03206, eq. 19)."""
+    """Normal: sigma of EDM is log-normal (2206.00364, table 1), time of flow matching logit-normal (2403.03206)."""
 
     def __init__(self, mean: float, std: float):
         self.mean, self.std = mean, std

@@ -13,10 +13,8 @@ DIT = {"width": 16, "depth": 2, "patch": 4, "head_dim": 8}
 def make(kind: str, shape: tuple[int, ...], classes: int | None = None, **changes):
     """A small network whose every layer has an effect."""
     torch.manual_seed(0)
-    if kind == "unet":
-        network = UNet(shape, classes, **UNET | changes)
-    else:
-        network = DiT(shape, classes, **DIT | changes)
+    cls, small = {"unet": (UNet, UNET), "dit": (DiT, DIT)}[kind]
+    network = cls(shape, classes, **small | changes)
     for parameter in network.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.2)
@@ -38,12 +36,8 @@ def test_output_depends_on_noise_label_and_all_frames(kind):
     images = torch.randn(1, *shape, requires_grad=True)
     noise, label = torch.zeros(1), torch.tensor([1])
     output = network(images, noise, label)
-    for other in (
-        network(images, noise + 0.5, label),
-        network(images, noise, torch.tensor([2])),
-        network(images, noise),
-    ):
-        assert (other - output).abs().max() > 1e-3
+    for changed in ((noise + 0.5, label), (noise, torch.tensor([2])), (noise,)):
+        assert (network(images, *changed) - output).abs().max() > 1e-3
     torch.testing.assert_close(network(images, noise), network(images, noise, torch.tensor([3])))  # 3 means none
     output[:, 0].square().sum().backward()
     assert (images.grad.abs().amax((0, 2, 3, 4)) > 0).all()
