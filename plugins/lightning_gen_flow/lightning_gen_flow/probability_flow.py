@@ -123,7 +123,6 @@ class ProbabilityFlow(ImageGenerator):
         By Jensen's inequality its mean over draws of x is below the likelihood of the 8-bit images. `samples` have no
         effect. Hutchinson's estimate makes it noisy, but not biased.
         """
-        labels = labels if self.num_classes else None
         levels = self.likelihood_levels(self.likelihood_steps).to(self.device)
         noise, divergence = solve_with_divergence(lambda x, level: self.field(x, level, labels), images, levels)
         values = images[0].numel()
@@ -133,9 +132,8 @@ class ProbabilityFlow(ImageGenerator):
 
     def guided(self, labels: Tensor | None) -> Callable[[Tensor, Tensor], Tensor]:
         """The field of images with these labels, as far beyond that of images without as `guidance` says."""
-        if not self.num_classes or self.guidance == 1:
-            given = labels if self.num_classes else None
-            return lambda x, level: self.field(x, level, given)
+        if not self.num_classes or labels is None or self.guidance == 1:
+            return lambda x, level: self.field(x, level, labels)
         both = torch.cat([labels, torch.full_like(labels, self.num_classes)])
 
         def field(x: Tensor, level: Tensor) -> Tensor:
