@@ -23,7 +23,7 @@ class DiT(nn.Module):
         patch: int,
         head_dim: int,
         mlp_ratio: int = 4,
-        dropout: float = 0.0,
+        dropout: float,
     ):
         super().__init__()
         *frames, channels, height, pixels_wide = image_shape

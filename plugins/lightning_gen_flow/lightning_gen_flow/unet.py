@@ -28,8 +28,8 @@ class UNet(nn.Module):
         depth: int,
         attention_size: int,
         head_dim: int,
-        patch: int = 1,
-        dropout: float = 0.0,
+        patch: int,
+        dropout: float,
     ):
         super().__init__()
         *frames, channels, height, pixels_wide = image_shape
