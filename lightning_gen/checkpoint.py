@@ -6,6 +6,7 @@ A checkpoint carries the run's whole config under our own key, so a model is reb
 import difflib
 import pickle
 import zipfile
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from lightning_gen.build import build_model
+from lightning_gen.config import check
 from lightning_gen.errors import UserError
 from lightning_gen.files import atomic_save
 
@@ -79,17 +81,35 @@ def checkpoint_of(path: str | Path, key: str = "checkpoint") -> Path:
     raise UserError(f"{key}={path}: a folder without checkpoints/best.ckpt or checkpoints/last.ckpt")
 
 
-def load_model(path: str | Path, ema: bool = True, device: str | torch.device = "cpu") -> "ImageGenerator":
-    """The model in a checkpoint or a run's folder, ready to sample, with averaged weights in place if `ema`."""
+def load_model(
+    path: str | Path,
+    ema: bool = True,
+    device: str | torch.device = "cpu",
+    changes: Mapping[str, Any] | None = None,
+) -> "ImageGenerator":
+    """The model in a checkpoint or a run's folder, ready to sample, with averaged weights in place if `ema`.
+
+    `changes` are values of its config that say how to use the same weights, such as the steps of a solver.
+    """
     path = checkpoint_of(path)
     content = read_checkpoint(path)
     ours = content[KEY]
-    model = build_model(ours["config"]["model"], ours["image_shape"], ours["num_classes"])
+    config = changed(ours["config"]["model"], changes) if changes else ours["config"]["model"]
+    model = build_model(config, ours["image_shape"], ours["num_classes"])
     load_weights(model, content["state_dict"], f"checkpoint={path}")
     model.images_seen = ours["images_seen"]
     if ema:
         model.use_averaged_weights()
     return model.to(device).eval()
+
+
+def changed(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's config with other values; UserError for a key it doesn't have, or a value of the wrong type."""
+    from omegaconf import OmegaConf
+
+    new = OmegaConf.to_container(OmegaConf.merge(config, changes))
+    check({"model": new})
+    return new
 
 
 def load_weights(model: "ImageGenerator", state_dict: dict[str, torch.Tensor], origin: str) -> None:

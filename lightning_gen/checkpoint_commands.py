@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 
 
 def load(cfg: DictConfig) -> tuple[Path, "ImageGenerator"]:
-    """The file that `checkpoint` means and the model in it, on `device`; averaged weights if `ema`."""
+    """The file that `checkpoint` means and the model in it, on `device`; averaged weights if `ema`.
+
+    Single `+model.key=value` change what it was made with.
+    """
     if not cfg.checkpoint:
         raise UserError("checkpoint=null: give a checkpoint file or a run's folder, as checkpoint=outputs/my_run")
     device = choose_device(cfg.device)
     path = checkpoint_of(Path(cfg.checkpoint).expanduser())
-    return path, load_model(path, ema=cfg.ema, device=device)
+    return path, load_model(path, ema=cfg.ema, device=device, changes=OmegaConf.to_container(cfg.model))
 
 
 def run_folder(checkpoint: Path) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from lightning_gen.build import build_data
 from lightning_gen.checkpoint_commands import check_at_least, choose_device, data_config, load, run_folder
@@ -266,6 +266,8 @@ def evaluate_command(cfg: DictConfig) -> None:
         device=choose_device(cfg.device),
         files=files,
     )
+    if cfg.model:
+        result["protocol"]["model"] = OmegaConf.to_container(cfg.model)
     print_table(result)
     if out is not None:
         save_evaluation({**named, **result}, out)
@@ -284,7 +286,7 @@ def _from_checkpoint(cfg: DictConfig) -> tuple:
 def _from_files(cfg: DictConfig) -> tuple:
     """The images in `samples`, and what they are compared with: those in `reference`, or the chosen data."""
     data = cfg.get("data")
-    for key, value in {"checkpoint": cfg.checkpoint, "data": data and cfg.reference}.items():
+    for key, value in {"checkpoint": cfg.checkpoint, "model": cfg.model, "data": data and cfg.reference}.items():
         if value:
             raise UserError(f"{key}: leave it out, samples={cfg.samples} are compared with the images of reference")
     if not cfg.reference and not data:

@@ -96,6 +96,7 @@ def summary(result: dict[str, Any]) -> str:
         extractors or "no extractor",
         f"samples of {protocol['samples']}" * (not of_model),
         ("averaged weights" if protocol["ema"] else "trained weights") * of_model,
+        *(f"model.{key}={value}" for key, value in protocol.get("model", {}).items()),
         f"seed {protocol['seed']}" if protocol["seeds"] == 1 else f"seeds {protocol['seed']} to {last_seed}",
         f"{result['seconds']:.1f} s",
     ]

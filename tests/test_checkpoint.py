@@ -241,3 +241,12 @@ def test_atomic_save_is_torch_save(tmp_path):
     loaded = torch.load(io.BytesIO((tmp_path / "a.ckpt").read_bytes()), weights_only=True)
     assert torch.equal(loaded.pop("a"), content.pop("a"))
     assert loaded == content
+
+
+def test_a_model_comes_back_with_other_values(saved):
+    path, _ = saved
+    assert load_model(path, changes={"beta": 4.0}).beta == 4.0
+    with pytest.raises(UserError, match=r"model\.betta=4\.0: .* did you mean model\.beta"):
+        load_model(path, changes={"betta": 4.0})
+    with pytest.raises(UserError, match="tensors don't fit"):
+        load_model(path, changes={"latent_dim": 5})

@@ -2,7 +2,7 @@
 
 from lightning.pytorch import Callback, Trainer
 
-from lightning_gen.capabilities import Encodes
+from lightning_gen.capabilities import Encodes, Reconstructs
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.metrics.active_units import ActiveUnits as Metric
 from lightning_gen.randomness import seed_all
@@ -17,7 +17,8 @@ class ActiveUnits(Callback):
 
     def on_validation_end(self, trainer: Trainer, model: ImageGenerator) -> None:
         """Encode validation images, each process its share."""
-        if not isinstance(model, Encodes):
+        # A model that is inverted to encode, as flows are, keeps all of an image: only autoencoders leave units unused.
+        if not (isinstance(model, Encodes) and isinstance(model, Reconstructs)):
             return
         self.metric.reset()
         with undisturbed(model):

@@ -1,0 +1,26 @@
+"""How much noise a model is trained with: distributions of the logarithm of the ratio of noise to signal.
+
+Flow matching takes its sigmoid, the time on the way from data to noise; EDM its exponential, sigma.
+"""
+
+import torch
+from torch import Tensor
+
+
+class LogNormal:
+    """Normal: sigma of EDM is log-normal (2206.00364, table 1), time of flow matching logit-normal (2403.03206)."""
+
+    def __init__(self, mean: float, std: float):
+        self.mean, self.std = mean, std
+
+    def draw(self, n: int, device: torch.device) -> Tensor:
+        """`(n,)` logarithms."""
+        return self.mean + self.std * torch.randn(n, device=device)
+
+
+class Uniform:
+    """Logistic: time is uniform between 0 and 1 (https://arxiv.org/abs/2210.02747, eq. 9)."""
+
+    def draw(self, n: int, device: torch.device) -> Tensor:
+        """`(n,)` logarithms."""
+        return torch.logit(torch.rand(n, device=device), eps=1e-5)

@@ -1,0 +1,173 @@
+"""U-Net of diffusion models, https://arxiv.org/abs/2006.11239 and 2105.05233; its frames meet as in 2204.03458."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lightning_gen.networks.layers import normalization_layer, pyramid, widths
+from lightning_gen_flow.layers import Attention, Condition, positions, zero
+
+
+class UNet(nn.Module):
+    """Noisy images or sequences of any size to a tensor like them.
+
+    Maps are halved, rounding up, while the shorter side is 8 or more, and get channels doubled from `width`, at most
+    `largest`. Each level has `depth` residual blocks on the way down and as many on the way up; those whose longer side
+    is at most `attention_size` are followed by attention between places. Frames are seen one by one, and meet in
+    attention between the frames of each place, at every level. `patch` x `patch` pixels become one place with as many
+    times the channels before anything else.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...],
+        num_classes: int | None,
+        *,
+        width: int,
+        largest: int,
+        depth: int,
+        attention_size: int,
+        head_dim: int,
+        patch: int,
+        dropout: float,
+    ):
+        super().__init__()
+        *frames, channels, height, pixels_wide = image_shape
+        self.frames = frames[0] if frames else None
+        self.patch = patch
+        self.condition = Condition(4 * width, num_classes)
+        sizes = pyramid(-(-height // patch), -(-pixels_wide // patch))
+        levels = widths(width, len(sizes), largest)
+
+        def stage(inputs: list[int], outputs: int, size: tuple[int, int]) -> "Stage":
+            attends = max(size) <= attention_size
+            return Stage(inputs, outputs, 4 * width, attends, head_dim, dropout, self.frames)
+
+        self.stem = nn.Conv2d(channels * patch**2, levels[0], 3, padding=1)
+        before = [levels[0], *levels[:-1]]
+        self.down = nn.ModuleList(
+            stage([start] + [level] * (depth - 1), level, size)
+            for start, level, size in zip(before, levels, sizes, strict=True)
+        )
+        self.halve = nn.ModuleList(nn.Conv2d(level, level, 3, stride=2, padding=1) for level in levels[:-1])
+        self.middle = stage([levels[-1]], levels[-1], sizes[-1])
+        after = [*levels[1:], levels[-1]]
+        self.up = nn.ModuleList(
+            stage([below + level] + [2 * level] * (depth - 1), level, size)
+            for below, level, size in zip(after, levels, sizes, strict=True)
+        )
+        self.enlarge = nn.ModuleList(nn.Conv2d(level, level, 3, padding=1) for level in levels[1:])
+        self.norm = normalization_layer("group", levels[0])
+        self.out = zero(nn.Conv2d(levels[0], channels * patch**2, 3, padding=1))
+
+    def forward(self, images: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+        condition = F.silu(self.condition(noise, labels))
+        if self.frames is not None:
+            condition = condition.repeat_interleave(self.frames, 0)
+            images = images.flatten(0, 1)
+        height, width = images.shape[-2:]
+        maps = self.stem(F.pixel_unshuffle(padded(images, self.patch), self.patch))
+        seen: list[Tensor] = []
+        for index, stage in enumerate(self.down):
+            maps = stage(maps, condition, kept=seen)
+            if index < len(self.halve):
+                maps = self.halve[index](maps)
+        maps = self.middle(maps, condition)
+        for index in reversed(range(len(self.up))):
+            if index < len(self.enlarge):
+                maps = self.enlarge[index](F.interpolate(maps, seen[-1].shape[-2:], mode="nearest"))
+            maps = self.up[index](maps, condition, given=seen)
+        maps = self.out(F.silu(self.norm(maps)))
+        output = F.pixel_shuffle(maps, self.patch)[..., :height, :width]
+        return output if self.frames is None else output.unflatten(0, (-1, self.frames))
+
+
+class Stage(nn.Module):
+    """Residual blocks at one size, with attention behind each where it `attends`; frames meet at the end."""
+
+    def __init__(
+        self,
+        inputs: list[int],
+        outputs: int,
+        condition_dim: int,
+        attends: bool,
+        head_dim: int,
+        dropout: float,
+        frames: int | None,
+    ):
+        super().__init__()
+        self.blocks = nn.ModuleList(ResidualBlock(each, outputs, condition_dim, dropout) for each in inputs)
+        self.attention = nn.ModuleList(SpaceAttention(outputs, head_dim) for _ in inputs if attends)
+        self.time = None if frames is None else TimeAttention(outputs, head_dim, frames)
+
+    def forward(
+        self, maps: Tensor, condition: Tensor, kept: list[Tensor] | None = None, given: list[Tensor] | None = None
+    ) -> Tensor:
+        """What each block makes is `kept`, or each block takes the last of what is `given` beside its input."""
+        for index, block in enumerate(self.blocks):
+            maps = block(maps if given is None else torch.cat([maps, given.pop()], dim=1), condition)
+            if self.attention:
+                maps = self.attention[index](maps)
+            if self.time is not None and index == len(self.blocks) - 1:
+                maps = self.time(maps)
+            if kept is not None:
+                kept.append(maps)
+        return maps
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions; the condition scales and shifts what the second one gets (2105.05233, section 3)."""
+
+    def __init__(self, inputs: int, outputs: int, condition_dim: int, dropout: float):
+        super().__init__()
+        self.first_norm = normalization_layer("group", inputs)
+        self.first = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.modulate = zero(nn.Linear(condition_dim, 2 * outputs))
+        self.second_norm = normalization_layer("group", outputs)
+        self.dropout = nn.Dropout(dropout)
+        self.second = zero(nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, maps: Tensor, condition: Tensor) -> Tensor:
+        hidden = self.first(F.silu(self.first_norm(maps)))
+        scale, shift = self.modulate(condition)[:, :, None, None].chunk(2, dim=1)
+        hidden = F.silu(self.second_norm(hidden) * (1 + scale) + shift)
+        return self.skip(maps) + self.second(self.dropout(hidden))
+
+
+class SpaceAttention(nn.Module):
+    """Each place of a map gathers from all others."""
+
+    def __init__(self, channels: int, head_dim: int):
+        super().__init__()
+        self.norm = normalization_layer("group", channels)
+        self.attention = Attention(channels, head_dim)
+        zero(self.attention.out)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        tokens = self.norm(maps).flatten(2).transpose(1, 2)  # (B, H * W, C)
+        return maps + self.attention(tokens).transpose(1, 2).unflatten(2, maps.shape[2:])
+
+
+class TimeAttention(nn.Module):
+    """Each place of a frame gathers from the same place of all `frames`."""
+
+    def __init__(self, channels: int, head_dim: int, frames: int):
+        super().__init__()
+        self.frames = frames
+        self.norm = normalization_layer("group", channels)
+        self.attention = Attention(channels, head_dim)
+        zero(self.attention.out)
+        self.register_buffer("positions", positions((frames,), channels), persistent=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        channels, height, width = maps.shape[1:]
+        tokens = self.norm(maps).unflatten(0, (-1, self.frames)).permute(0, 3, 4, 1, 2).flatten(0, 2)
+        gathered = self.attention(tokens + self.positions).view(-1, height, width, self.frames, channels)
+        return maps + gathered.permute(0, 3, 4, 1, 2).flatten(0, 1)
+
+
+def padded(images: Tensor, patch: int) -> Tensor:
+    """Images with their last row and column repeated until `patch` divides the sides."""
+    below, right = (-side % patch for side in images.shape[-2:])
+    return F.pad(images, (0, right, 0, below), mode="replicate") if below or right else images

@@ -1,0 +1,21 @@
+"""Small models of either kind for tests."""
+
+import torch
+from omegaconf import OmegaConf
+
+from lightning_gen.build import build_model
+from lightning_gen.config import compose
+
+NARROW = ["model.network.width=8"]
+
+
+def build(name: str, *overrides: str, shape=(1, 8, 8), classes: int | None = None, random: bool = False):
+    """`model=name`; `random` gives weights to the layers that begin with zeros, so that all of it has an effect."""
+    torch.manual_seed(0)
+    config = compose([f"model={name}", "data=fake", "callbacks=[]", "metrics=[]", *NARROW, *overrides]).model
+    model = build_model(OmegaConf.to_container(config), shape, classes).eval()
+    if random:
+        for parameter in model.parameters():
+            if not parameter.any():
+                torch.nn.init.normal_(parameter, std=0.3)
+    return model
