@@ -82,7 +82,7 @@ class Scoring:
         self.asked: dict[Key, ModelMetric] = {}
         for name, metric in metrics.items():
             for key, extractor in extractors.items() if isinstance(metric, FeatureMetric | ModelMetric) else ():
-                if reason := metric.why_not_with(extractor):
+                if reason := extractor.why_not(self.data.image_shape) or metric.why_not_with(extractor):
                     self.skipped[f"{name}/{extractor.name}"] = reason
                 else:
                     group = self.compared if isinstance(metric, FeatureMetric) else self.asked
