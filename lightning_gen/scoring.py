@@ -73,6 +73,7 @@ class Scoring:
         self._sort(metrics, extractors)
         for metric in self._all():  # they sum in float64, which Apple's devices don't have
             metric.to("cpu" if device.type == "mps" else device)
+            metric.num_real = n_real
         for extractor in self.extractors.values():
             extractor.to(device)
 

@@ -41,7 +41,7 @@ class Clips(Extractor):
     def features(self, images: Tensor) -> Tensor:
         """Looks and motion; a sequence of one frame has none of the latter."""
         batch, length = images.shape[:2]
-        parts = [self.frames(part) for part in images.flatten(0, 1).split(FRAMES)]
+        parts = [self.frames.features(part).float() for part in images.flatten(0, 1).split(FRAMES)]
         found = torch.cat(parts).unflatten(0, (batch, length))  # (B, T, d)
         change = found.diff(dim=1).abs().sum(1) / max(length - 1, 1)
         return torch.cat([found.mean(1), change], dim=1)

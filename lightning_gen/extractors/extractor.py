@@ -54,16 +54,17 @@ class Extractor(nn.Module):
 
 
 def as_channels(images: Tensor, channels: int) -> Tensor:
-    """Images `(..., 1 | 3 | 4, H, W)`, uint8, with another number of channels, one of these too.
+    """Images `(..., 1 | 3 | 4, H, W)` of 0...255 with another number of channels, one of these too.
 
-    Grey is repeated three times, colours become grey by their luma (ITU-R 601-2, rounded), alpha is dropped, or opaque
-    where it is wanted and there is none.
+    Grey is repeated three times, colours become grey by their luma (ITU-R 601-2, rounded if they are uint8), alpha is
+    dropped, or opaque where it is wanted and there is none.
     """
     given = images.shape[-3]
     if given == channels:
         return images
     if channels == 1:
         red, green, blue = images[..., :3, :, :].float().unbind(-3)
-        return (0.299 * red + 0.587 * green + 0.114 * blue).round().to(torch.uint8).unsqueeze(-3)
+        luma = (0.299 * red + 0.587 * green + 0.114 * blue).unsqueeze(-3)
+        return luma.round().to(torch.uint8) if images.dtype == torch.uint8 else luma
     colours = images.expand(*images.shape[:-3], 3, -1, -1) if given == 1 else images[..., :3, :, :]
     return colours if channels == 3 else torch.cat([colours, torch.full_like(colours[..., :1, :, :], 255)], dim=-3)

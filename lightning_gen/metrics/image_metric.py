@@ -21,6 +21,7 @@ class ImageMetric(Metric):
     needs: ClassVar[str]
     better: ClassVar[dict[str, Literal["lower", "higher"]]]
     full_state_update = False
+    num_real: int | None = None  # images of the split that count, the first of its evaluation order; None: all
 
     def why_not(self, model: Any, data: Any) -> str | None:
         """Why it can't score this model on these data; None if it can."""
