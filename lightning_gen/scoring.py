@@ -76,6 +76,7 @@ class Scoring:
         for metric in self._all():  # they sum in float64, which Apple's devices don't have
             metric.to("cpu" if device.type == "mps" else device)
             metric.show_progress = self.show_progress
+            metric.num_real = n_real
         for extractor in self.extractors.values():
             extractor.to(device)
 
@@ -85,7 +86,7 @@ class Scoring:
         self.asked: dict[Key, ModelMetric] = {}
         for name, metric in metrics.items():
             for key, extractor in extractors.items() if isinstance(metric, FeatureMetric | ModelMetric) else ():
-                if reason := metric.why_not_with(extractor):
+                if reason := extractor.why_not(self.data.image_shape) or metric.why_not_with(extractor):
                     self.skipped[f"{name}/{extractor.name}"] = reason
                 else:
                     group = self.compared if isinstance(metric, FeatureMetric) else self.asked

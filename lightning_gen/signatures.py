@@ -44,7 +44,8 @@ def _constructors(cls: type) -> list[Callable]:
     """The `__init__` functions along the method resolution order, most derived first."""
     own = [base.__dict__["__init__"] for base in cls.__mro__[:-1] if "__init__" in base.__dict__]
     # torch.nn.Module takes anything only to say which keyword was unexpected.
-    own = [function for function in own if function.__module__ != "torch.nn.modules.module"]
+    # Those of builtins are of no module.
+    own = [function for function in own if getattr(function, "__module__", None) != "torch.nn.modules.module"]
     return own or [cls]
 
 

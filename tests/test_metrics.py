@@ -61,6 +61,13 @@ def test_frechet_of_diagonal_gaussians_has_its_closed_form():
     assert distance.item() == pytest.approx((6 + (a.sqrt() - b.sqrt()).square().sum()).item(), rel=1e-12)
 
 
+def test_frechet_of_features_that_never_vary_is_that_of_their_means():
+    assert frechet(torch.zeros(5, 3), torch.ones(5, 3)) == 3
+    x = normal(50, 3)
+    expected = x.mean(0).square().sum() + torch.cov(x.T).trace()
+    assert frechet(torch.zeros(5, 3), x) == pytest.approx(expected.item(), rel=1e-5)
+
+
 @pytest.mark.parametrize(("n_real", "n_fake"), [(300, 300), (300, 10), (10, 300), (10, 12)])
 def test_trace_of_root_agrees_with_the_nuclear_norm_of_the_centred_features(n_real, n_fake):
     # S = X^T X / (n - 1), so the eigenvalues' roots of S1 S2 are the singular values of X1 X2^T: no covariance needed.

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from lightning_gen.errors import UserError
 from lightning_gen.extractors.efficientnet_lite0 import EfficientNetLite0
-from lightning_gen.extractors.extractor import Extractor, as_rgb
+from lightning_gen.extractors.extractor import Extractor, as_channels
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_grey_is_repeated_and_alpha_dropped(extractor):
     torch.testing.assert_close(extractor(grey), extractor(grey.repeat(1, 3, 1, 1)))
     rgba = images(4)
     torch.testing.assert_close(extractor(rgba), extractor(rgba[:, :3]))
-    assert as_rgb(rgba).shape[1] == 3
+    assert as_channels(rgba, 3).shape[1] == 3
 
 
 def test_features_are_those_of_the_stated_protocol(extractor):

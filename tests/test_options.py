@@ -21,6 +21,8 @@ NEEDS = {
     "data=huggingface": ["data.path=somewhere"],
     "data=moving_mnist": ["data.path=somewhere"],
     "data=frames": ["data.path=somewhere"],
+    "extractor=classifier": ["extractor.classifier.checkpoint=somewhere"],
+    "extractor=module": ["extractor.module.network._target_=torch.nn.Identity"],
     "metrics=[classes]": ["metrics.classes.classifier=somewhere"],
 }
 OPTIONS = [(group, option.name) for group in list_groups() for option in list_options(group)]

@@ -17,6 +17,7 @@ class Extractor(nn.Module):
 
     name: str
     num_features: int
+    channels = 3  # of the images that `features` gets: 1 (grey), 3 or 4 (RGBA)
     takes_clips = False
     takes_fractions = True  # whether `features` takes floats of 0...255 too, not rounded
 
@@ -24,8 +25,12 @@ class Extractor(nn.Module):
         """What a score depends on besides the images: weights, their hash, the resize, the normalisation."""
         raise NotImplementedError
 
+    def why_not(self, image_shape: tuple[int, ...]) -> str | None:
+        """Why it can't look at images, or sequences, of this shape; None if it can."""
+        return None
+
     def features(self, images: Tensor) -> Tensor:
-        """Features of RGB images `(B, 3, H, W)`, uint8."""
+        """Features of RGB images `(B, 3, H, W)`, uint8 (or of as many channels as `channels` says)."""
         raise NotImplementedError
 
     def logits(self, features: Tensor) -> Tensor | None:
@@ -50,15 +55,25 @@ class Extractor(nn.Module):
 
     def _extract(self, images: Tensor) -> Tensor:
         with torch.autocast(images.device.type, enabled=False):
-            return self.features(as_rgb(images)).float()
+            return self.features(as_channels(images, self.channels)).float()
 
     def train(self, mode: bool = True) -> "Extractor":
         """Stay in evaluation mode: batch statistics would make features depend on the batch."""
         return super().train(False)
 
 
-def as_rgb(images: Tensor) -> Tensor:
-    """Repeat grey three times; drop an alpha channel."""
-    if images.shape[-3] == 1:
-        return images.expand(*images.shape[:-3], 3, -1, -1)
-    return images[..., :3, :, :]
+def as_channels(images: Tensor, channels: int) -> Tensor:
+    """Images `(..., 1 | 3 | 4, H, W)` of 0...255 with another number of channels, one of these too.
+
+    Grey is repeated three times, colours become grey by their luma (ITU-R 601-2, rounded if they are uint8), alpha is
+    dropped, or opaque where it is wanted and there is none.
+    """
+    given = images.shape[-3]
+    if given == channels:
+        return images
+    if channels == 1:
+        red, green, blue = images[..., :3, :, :].float().unbind(-3)
+        luma = (0.299 * red + 0.587 * green + 0.114 * blue).unsqueeze(-3)
+        return luma.round().to(torch.uint8) if images.dtype == torch.uint8 else luma
+    colours = images.expand(*images.shape[:-3], 3, -1, -1) if given == 1 else images[..., :3, :, :]
+    return colours if channels == 3 else torch.cat([colours, torch.full_like(colours[..., :1, :, :], 255)], dim=-3)

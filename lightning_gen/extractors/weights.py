@@ -11,14 +11,17 @@ from torch import Tensor
 from lightning_gen.errors import UserError
 
 
-def weights_file(path: str | None, url: str, key: str) -> Path:
-    """The file at `path`; null: the one in torch.hub's cache, downloaded once from `url`. UserError names `key`."""
+def weights_file(path: str | None, url: str, key: str, name: str | None = None) -> Path:
+    """The file at `path`; null: the one in torch.hub's cache, downloaded once from `url`. UserError names `key`.
+
+    In the cache it is called `name`; None: as the url ends.
+    """
     if path is not None:
         chosen = Path(path).expanduser()
         if not chosen.is_file():
             raise UserError(f"{key}={path}: no such file")
         return chosen
-    cached = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
+    cached = Path(torch.hub.get_dir(), "checkpoints", name or url.rpartition("/")[2])
     if not cached.is_file():
         cached.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -32,15 +35,31 @@ def weights_file(path: str | None, url: str, key: str) -> Path:
     return cached
 
 
+def file_hash(path: Path) -> str:
+    """The sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def check_hash(path: Path, start: str, key: str) -> str:
     """The sha256 of a file; UserError unless it begins with `start`: other weights give other scores."""
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    found = file_hash(path)
     if not start or not found.startswith(start.lower()):
         raise UserError(
             f"{key}={start}: {path} has the sha256 {found}; get the right file, or give {key}={found[:16]} if these "
             "weights are meant"
         )
     return found
+
+
+def hash_of(state_dict: dict[str, Tensor]) -> str:
+    """A sha256 of tensors, their names and their types, whatever order and file they come in."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(state_dict.items()):
+        values = tensor.detach().cpu().contiguous()
+        found.update(f"{name} {values.dtype} {tuple(values.shape)} ".encode())
+        found.update(values.reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def read_state_dict(path: Path, key: str) -> dict[str, Tensor]:

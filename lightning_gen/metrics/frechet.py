@@ -123,4 +123,5 @@ def root_of(matrix: Tensor) -> Tensor:
 
 
 def _rounding(values: Tensor) -> Tensor:
-    return len(values) * torch.finfo(values.dtype).eps * values.max()
+    largest = values.max() if len(values) else values.new_zeros(())  # all the same images have no direction at all
+    return len(values) * torch.finfo(values.dtype).eps * largest

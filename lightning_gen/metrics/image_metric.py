@@ -22,6 +22,7 @@ class ImageMetric(Metric):
     better: ClassVar[dict[str, Literal["lower", "higher"]]]
     full_state_update = False
     show_progress = False  # of work that takes long besides the passes over images
+    num_real: int | None = None  # images of the split that count, the first of its evaluation order; None: all
 
     def why_not(self, model: Any, data: Any) -> str | None:
         """Why it can't score this model (or the data that stand in for one) on these data; None if it can."""

@@ -1,0 +1,185 @@
+"""torch-fidelity's scores of samples against real images."""
+
+import warnings
+from importlib.metadata import version
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from torch_fidelity import calculate_metrics
+from torchmetrics.utilities import dim_zero_cat
+
+from lightning_gen.data.loader import EvaluationBatches
+from lightning_gen.errors import UserError
+from lightning_gen.extractors.extractor import as_channels
+from lightning_gen.images import to_uint8
+from lightning_gen.metrics.image_metric import SampleMetric
+from lightning_gen.process_group import Group
+from lightning_gen_fidelity.weights import Weights
+
+Measure = Literal["isc", "fid", "kid", "prc"]
+# Our names of torch-fidelity's results, by measure.
+SCORES = {
+    "isc": {"inception_score_mean": "is"},
+    "fid": {"frechet_inception_distance": "frechet"},
+    "kid": {"kernel_inception_distance_mean": "kid"},
+    "prc": {"precision": "precision", "recall": "recall"},
+}
+HIGHER = ("is", "precision", "recall")
+SPLITS = 10  # of the Inception Score
+
+
+class Images(Dataset):
+    """Images `(N, C, H, W)`, uint8, one by one as torch-fidelity wants them."""
+
+    def __init__(self, images: Tensor):
+        self.images = as_channels(images, 3)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.images[index]
+
+
+class TorchFidelity(SampleMetric):
+    """`torch_fidelity.calculate_metrics` of the samples and as many real images as the evaluation looks at.
+
+    Both are kept as bytes, the first `max_images` of each; frames of sequences count by themselves. With several
+    processes the first one computes. Scores are called as ours are, after "torch_fidelity/": only the published
+    Inception weights give one called fid. The Inception Score needs Inception, and is left out of others.
+    """
+
+    broken: Tensor
+
+    def __init__(
+        self,
+        extractor: str,
+        weights: str | None,
+        sha256: str | None,
+        measures: list[Measure],
+        kid_subsets: int,
+        kid_subset_size: int,
+        neighbours: int,
+        max_images: int,
+        batch_size: int,
+    ):
+        super().__init__()
+        if max_images < 2:
+            raise UserError(f"metrics.torch_fidelity.max_images={max_images}: give at least 2")
+        self.extractor = extractor
+        self.weights = Weights(extractor, weights, sha256)
+        self.measures = [m for m in measures if m != "isc" or extractor == "inception"]
+        self.kid_subsets = kid_subsets
+        self.kid_subset_size = kid_subset_size
+        self.neighbours = neighbours
+        self.max_images = max_images
+        self.batch_size = batch_size
+        self.names = {key: self._name(name) for m in self.measures for key, name in SCORES[m].items()}
+        ours = {self._name(name): name for m in self.measures for name in SCORES[m].values()}
+        self.better = {name: "higher" if score in HIGHER else "lower" for name, score in ours.items()}
+        self.add_state("samples", [], dist_reduce_fx="cat")
+        self.add_state("sizes", [], dist_reduce_fx="cat")  # of the batches they came in
+        self.add_state("broken", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self._real: tuple[Any, Tensor] | None = None
+        self._settings: dict[str, Any] = {}
+
+    def _name(self, score: str) -> str:
+        fid = score == "frechet" and self.extractor == "inception" and self.weights.are_published
+        return "torch_fidelity/fid" if fid else f"torch_fidelity/{score}/{self.extractor}"
+
+    def why_not(self, model: Any, data: Any) -> str | None:
+        channels = data.image_shape[-3]
+        return None if channels in (1, 3, 4) else f"torch-fidelity takes RGB images, not {channels} channels"
+
+    def start(self, data: Any, split: str) -> None:
+        self.data, self.split = data, split
+        super().start(data, split)
+
+    def update(self, images: Tensor, labels: Tensor | None = None) -> None:
+        """Take in samples in [-1, 1]; those that are not finite make all scores NaN."""
+        self.broken += (~images.flatten(1).isfinite().all(1)).sum().to(self.broken.device)
+        kept = sum(map(len, self.samples))
+        self.samples.append(to_uint8(images[: max(0, self.max_images - kept)]).to(self.broken.device))
+        self.sizes.append(torch.tensor([len(self.samples[-1])], device=self.broken.device))
+
+    def compute(self) -> dict[str, Tensor]:
+        """The scores, as float64 scalars; NaN where there are too few images."""
+        samples, group = self._in_order(), Group()
+        found = group.from_first(lambda: self._measured(samples))
+        return {name: torch.tensor(value, dtype=torch.float64) for name, value in found.items()}
+
+    def _in_order(self) -> Tensor:
+        """The samples as one process would have drawn them: each process had every so many-th batch."""
+        size = Group().size
+        batches = dim_zero_cat(self.samples).split(dim_zero_cat(self.sizes).tolist())
+        shares, start = [], 0
+        for rank in range(size):
+            length = len(range(rank, len(batches), size))
+            shares.append(batches[start : start + length])
+            start += length
+        ordered = [shares[number % size][number // size] for number in range(len(batches))]
+        return torch.cat(ordered)[: self.max_images].cpu()
+
+    def _measured(self, samples: Tensor) -> dict[str, float]:
+        real = self._real_images()
+        samples, real = (images.flatten(0, -4) for images in (samples, real))  # frames by themselves
+        fewest = min(len(samples), len(real))
+        self._settings = {"n_fake": len(samples), "n_real": len(real)}
+        enough = {"isc": len(samples) >= SPLITS, "fid": fewest > 1, "kid": fewest > 1, "prc": fewest > self.neighbours}
+        wanted = {measure: True for measure in self.measures if enough[measure]}
+        found = {}
+        if wanted and self.broken == 0:
+            found = self._calculated(samples, real, wanted)
+        return {name: found.get(key, torch.nan) for key, name in self.names.items()}
+
+    def _calculated(self, samples: Tensor, real: Tensor, wanted: dict[str, bool]) -> dict[str, float]:
+        subset = min(self.kid_subset_size, len(samples), len(real))
+        self._settings |= {"kid_subset_size": subset}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return calculate_metrics(
+                    input1=Images(samples),
+                    input2=Images(real),
+                    **wanted,
+                    cuda=self.device.type == "cuda",
+                    batch_size=self.batch_size,
+                    # One for all: each measure has a default of its own, and they would all get the same weights.
+                    feature_extractor=self.weights.name,
+                    feature_extractor_weights_path=self.weights.as_argument(),
+                    isc_splits=SPLITS,
+                    kid_subsets=self.kid_subsets,
+                    kid_subset_size=subset,
+                    prc_neighborhood=self.neighbours,
+                    save_cpu_ram=True,  # no worker processes
+                    cache=False,  # which goes by names and not by contents
+                    verbose=False,
+                )
+        except RuntimeError as error:
+            if "state_dict" not in str(error):
+                raise
+            path = self.weights.path
+            raise UserError(f"metrics.torch_fidelity.weights={path}: holds the weights of another network") from None
+
+    def _real_images(self) -> Tensor:
+        """The first real images of the split in the order of evaluations, uint8."""
+        key = (id(self.data), self.split, self.num_real)
+        if self._real is None or self._real[0] != key:
+            limit = min(self.max_images, self.num_real or self.max_images)
+            source = self.data.sources[self.split]
+            batches = EvaluationBatches(source, batch_size=256, limit=limit, binarize=self.data.binarize)
+            self._real = key, torch.cat([to_uint8(batch.images) for batch in batches])
+        return self._real[1]
+
+    def protocol(self) -> dict[str, Any]:
+        """What it was that torch-fidelity did."""
+        return {
+            "torch_fidelity": version("torch-fidelity"),
+            "extractor": self.weights.name,
+            "weights_sha256": self.weights.sha256,
+            "kid_subsets": self.kid_subsets,
+            "neighbours": self.neighbours,
+            **self._settings,
+        }

@@ -1,0 +1,110 @@
+"""torch-fidelity's perceptual path length, https://arxiv.org/abs/1812.04948, section 4.1, of a model's latents."""
+
+from importlib.metadata import version
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_fidelity import calculate_metrics
+from torch_fidelity.sample_similarity_lpips import URL_VGG16_LPIPS
+
+from lightning_gen.batch import Batch
+from lightning_gen.errors import UserError
+from lightning_gen.metrics.image_metric import PairedMetric
+from lightning_gen.process_group import Group
+from lightning_gen_fidelity.weights import URL_VGG16, checked_in_cache
+from lightning_gen_fidelity.wrapping import Wrapped
+
+NAME = "torch_fidelity_ppl"
+
+
+class TorchFidelityPathLength(PairedMetric):
+    """The mean of LPIPS / `epsilon`^2 between images of latents that lie `epsilon` apart on paths between draws.
+
+    Distances outside the percentiles `discard` are left out. Real images play no part. The first process computes.
+    """
+
+    needs = "decode"
+    better = {"torch_fidelity/ppl": "lower"}
+
+    def __init__(
+        self,
+        samples: int,
+        epsilon: float,
+        interpolation: Literal["lerp", "slerp_any", "slerp_unit"],
+        size: int | None,
+        discard: list[float] | None,
+        batch_size: int,
+    ):
+        super().__init__()
+        low, high = discard or (0, 100)
+        if not 0 <= low < high <= 100:
+            raise UserError(f"metrics.{NAME}.discard={discard}: give two percentiles, the lower first, or null")
+        checked_in_cache(URL_VGG16, "397923af", NAME)
+        checked_in_cache(URL_VGG16_LPIPS, "", NAME)
+        self.samples = samples
+        self.epsilon = epsilon
+        self.interpolation = interpolation
+        self.size = size
+        self.percentiles = (low, high)
+        self.batch_size = batch_size
+        self.models: list[Any] = []  # a list: a module's attribute would become part of it
+
+    def why_not(self, model: Any, data: Any) -> str | None:
+        if len(model.image_shape) != 3:
+            return "torch-fidelity takes single images"
+        wrapped = Wrapped(model)
+        noise = wrapped._draw(1).repeat(2, 1)
+        first, second = wrapped(noise).int()
+        return "the decoder draws noise of its own" if (first - second).abs().max() > 1 else None
+
+    def observe(self, model: Any, batch: Batch) -> None:
+        """Remember the model."""
+        self.models = [model]
+        self.update()
+
+    def update(self) -> None:
+        """Nothing comes in."""
+
+    def compute(self) -> dict[str, Tensor]:
+        """The mean distance."""
+        value = Group().from_first(self._measured)
+        return {"torch_fidelity/ppl": torch.tensor(value, dtype=torch.float64)}
+
+    def _measured(self) -> float:
+        model = self.models[0]
+        found = calculate_metrics(
+            input1=Wrapped(model),
+            input1_model_num_samples=self.samples,
+            ppl=True,
+            ppl_epsilon=self.epsilon,
+            ppl_z_interp_mode=self.interpolation,
+            ppl_sample_similarity_resize=self.size,
+            # It leaves percentiles out with an argument that NumPy 2.4 has no more: done below.
+            ppl_reduction="none",
+            ppl_discard_percentile_lower=None,
+            ppl_discard_percentile_higher=None,
+            cuda=model.device.type == "cuda",
+            batch_size=self.batch_size,
+            verbose=False,
+        )
+        return kept_mean(found["perceptual_path_length_raw"], *self.percentiles)
+
+    def protocol(self) -> dict[str, Any]:
+        """How paths were sampled."""
+        return {
+            "torch_fidelity": version("torch-fidelity"),
+            "samples": self.samples,
+            "epsilon": self.epsilon,
+            "interpolation": self.interpolation,
+            "size": self.size,
+            "percentiles": list(self.percentiles),
+        }
+
+
+def kept_mean(distances: Any, low: float, high: float) -> float:
+    """The mean of the distances between two percentiles, as torch-fidelity takes it."""
+    distances = np.asarray(distances).reshape(-1)
+    least, most = np.percentile(distances, low, method="lower"), np.percentile(distances, high, method="higher")
+    return float(distances[(least <= distances) & (distances <= most)].mean())

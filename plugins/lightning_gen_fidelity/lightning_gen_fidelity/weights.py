@@ -1,0 +1,90 @@
+"""Weights for torch-fidelity, which unpickles what it is given unchecked: hashes and contents are checked before it."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+from torch_fidelity.feature_extractor_clip import MODEL_METADATA, MODEL_URLS
+from torch_fidelity.feature_extractor_dinov2 import MODEL_METADATA as DINOV2
+from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+
+from lightning_gen.errors import UserError
+from lightning_gen.extractors.weights import check_hash, read_state_dict, weights_file
+from lightning_gen.suggestions import did_you_mean
+
+URL_VGG16 = "https://download.pytorch.org/models/vgg16-397923af.pth"
+# How the sha256 of published weights begins; torch-fidelity has those of CLIP's.
+PUBLISHED = {"inception-v3-compat": "6726825d", "vgg16": "397923af"}
+
+
+class Weights:
+    """The weights of an extractor, named as lightning-gen does (`inception`, `clip_vit_b_32`), found and checked.
+
+    `name` is what torch-fidelity calls it. Raises UserError, one line, before there is any sample.
+    """
+
+    def __init__(self, extractor: str, path: str | None, sha256: str | None):
+        self.key = "metrics.torch_fidelity"
+        self.name = {"inception": "inception-v3-compat"}.get(extractor, extractor.replace("_", "-"))
+        names = [*PUBLISHED, *MODEL_URLS, *DINOV2]
+        if self.name not in names:
+            ours = ["inception", *(name.replace("-", "_") for name in names[1:])]
+            mend = did_you_mean(extractor, ours) or f"; choose one of {', '.join(ours)}"
+            raise UserError(f"{self.key}.extractor={extractor}: torch-fidelity has no such extractor{mend}")
+        if self.name in DINOV2:
+            self.path, self.sha256 = self._downloaded_code(extractor, path), None
+            return
+        urls = {"inception-v3-compat": URL_INCEPTION_V3, "vgg16": URL_VGG16} | MODEL_URLS
+        cached = f"{self.name}-{self._published()}.pt" if self.name in MODEL_URLS else None
+        self.path = weights_file(path, urls[self.name], f"{self.key}.weights", cached)
+        self.sha256 = check_hash(self.path, sha256 or self._published(), f"{self.key}.sha256")
+
+    def _published(self) -> str:
+        return PUBLISHED.get(self.name) or MODEL_METADATA[self.name]["hash"]
+
+    @property
+    def are_published(self) -> bool:
+        """Whether scores may go by the names of publications."""
+        return self.sha256 is not None and self.sha256.startswith(self._published())
+
+    def _downloaded_code(self, extractor: str, path: str | None) -> None:
+        """torch-fidelity takes DINOv2 from torch.hub, code and all: it must have been put there knowingly."""
+        if path is not None:
+            raise UserError(f"{self.key}.weights={path}: torch-fidelity reads DINOv2 from torch.hub alone; give null")
+        cache = Path(torch.hub.get_dir(), "facebookresearch_dinov2_main")
+        if not cache.is_dir():
+            raise UserError(
+                f"{self.key}.extractor={extractor}: torch-fidelity runs Meta's code for it, which is not in {cache}; "
+                f'fetch it with torch.hub.load("facebookresearch/dinov2", "{DINOV2[self.name]}"), or use '
+                f"extractor={extractor} and metrics=[frechet], which need no such code"
+            )
+
+    def as_argument(self) -> Any:
+        """What torch-fidelity gets as the weights' path: an archive as it is, tensors as they were read safely."""
+        if self.path is None or self.name in MODEL_URLS:
+            return self.path and str(self.path)
+        file = BytesIO()
+        torch.save(read_state_dict(self.path, f"{self.key}.weights"), file)
+        file.seek(0)
+        return file
+
+
+def checked_in_cache(url: str, start: str, metric: str) -> Path:
+    """A file that torch-fidelity reads from torch.hub's cache alone: got, and found to hold only tensors."""
+    path = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(path), progress=False)
+        except (URLError, OSError) as error:
+            reason = getattr(error, "reason", error)
+            raise UserError(
+                f"metrics=[{metric}]: {path.name} could not be downloaded ({reason}); get it from {url} and put it at "
+                f"{path}"
+            ) from None
+    if start:
+        check_hash(path, start, f"metrics=[{metric}]: {path.name}")
+    read_state_dict(path, f"metrics=[{metric}]: {path.name}")
+    return path
