@@ -488,6 +488,13 @@ class TestTruncation:
         latent = torch.randn(1000, generator=torch.Generator().manual_seed(0))
         torch.testing.assert_close(truncated(latent, 8.0), latent, rtol=1e-5, atol=1e-5)
 
+    def test_codes_that_are_not_normal_stay_what_they_are(self):
+        gan = tiny_gan(partial(InfoGAN, categories=3, continuous=2, information_weight=0.1), latent_dim=8)
+        gan.truncation = 0.1
+        latent = gan.latent(50)
+        assert latent[:, [0, 1, 2, 6, 7]].abs().max() <= 0.1
+        assert torch.equal(latent[:, 3:6].sort().values, torch.tensor([0.0, 0, 1]).expand(50, 3))
+
 
 class TestModels:
     def test_acgan_terms(self):

@@ -100,8 +100,13 @@ class GAN(ImageGenerator):
         return conditioning(encoder, self.image_shape, self.num_classes, self.extra_outputs)
 
     def latent(self, n: int) -> Tensor:
-        """Draw `(n, d)` from the prior."""
-        return torch.randn(n, self.latent_dim, device=self.device)
+        """Draw `(n, d)` from the prior; what is normal of it is truncated if `truncation` is set."""
+        return self.noise(n, self.latent_dim)
+
+    def noise(self, n: int, dim: int) -> Tensor:
+        """Draw `(n, dim)` normal values, truncated if `truncation` is set."""
+        noise = torch.randn(n, dim, device=self.device)
+        return noise if self.truncation is None else truncated(noise, self.truncation)
 
     def discriminator_terms(self, round: Round) -> dict[str, Tensor]:
         """What the discriminator minimises the sum of."""
@@ -239,9 +244,8 @@ class GAN(ImageGenerator):
         return self.generator(latent, labels).clamp(-1, 1)
 
     def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
-        """Images of latents from the prior, truncated to `truncation` standard deviations if that is set."""
-        latent = self.latent(n)
-        return self.decode(latent if self.truncation is None else truncated(latent, self.truncation), labels)
+        """Images of latents from the prior, truncated if `truncation` is set."""
+        return self.decode(self.latent(n), labels)
 
 
 def check_settings(
