@@ -112,7 +112,7 @@ def ours(config, model, data, warm_up: int, steps: int, **trainer) -> tuple[floa
         config.trainer.update(trainer)
         config.logger.csv.folder = folder
         config.run_dir = folder
-        config.trainer.max_images = (warm_up + steps + 64) * data.batch_size
+        config.trainer.max_images = (warm_up + steps + 2 * config.trainer.steps_per_call) * data.batch_size
         config.trainer.validate_every_images = 10**9
         for name in ("sample_grid", "reconstructions", "continuations", "last"):
             config.callbacks[name].every_images = 10**9
