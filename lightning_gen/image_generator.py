@@ -57,7 +57,9 @@ class ImageGenerator(LightningModule):
         super().__init__()
         self._check_kind(image_shape)
         if conditional and not num_classes:
-            raise UserError("model.conditional=true: the data has no labels; use conditional=false or labelled data")
+            raise UserError(
+                "model.conditional=true: the data has no labels; use model.conditional=false or labelled data"
+            )
         self.automatic_optimization = False
         self.image_shape = tuple(image_shape)
         self.num_classes = num_classes if conditional else None

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
+from lightning_gen.errors import UserError
 from lightning_gen.schedules import Schedule
 
 
@@ -47,6 +48,9 @@ class Stepper:
 
     def set_beta2(self, factor: float) -> None:
         """Set Adam's second momentum to `factor` times what is configured."""
+        if "betas" not in self._settings[0]:
+            kind = type(self.optimizer).__name__
+            raise UserError(f"model.beta2_schedule: {kind} has no second momentum; use adam, or null for no schedule")
         for group, settings in zip(self.optimizer.param_groups, self._settings, strict=True):
             beta1, beta2 = settings["betas"]
             group["betas"] = (beta1, min(beta2 * factor, 1 - 1e-8))

@@ -3,7 +3,7 @@
 `tiny`, `tiny_gan`: overhead in microseconds of CPU time a step on networks of a few weights, with default callbacks.
 Any other name: images/s of that model of the config against the raw loop. One player: also with compiled networks.
 A GAN: the raw loop is the one that libraries run (fakes drawn twice, gradients into the discriminator in the
-generator's step, plain Adam); also with channels-last weights, and those in bfloat16.
+generator's step, plain Adam); also with channels-last weights, and those in bfloat16 if the processor computes in it.
 The loops take turns in one process; medians. Prints one JSON line.
 """
 
@@ -112,7 +112,7 @@ def ours(config, model, data, warm_up: int, steps: int, **trainer) -> tuple[floa
         config.trainer.update(trainer)
         config.logger.csv.folder = folder
         config.run_dir = folder
-        config.trainer.max_images = (warm_up + steps + 64) * data.batch_size
+        config.trainer.max_images = (warm_up + steps + 2 * config.trainer.steps_per_call) * data.batch_size
         config.trainer.validate_every_images = 10**9
         for name in ("sample_grid", "reconstructions", "continuations", "last"):
             config.callbacks[name].every_images = 10**9
@@ -182,7 +182,8 @@ def main(name: str = "tiny", *overrides: str) -> None:
     if game and not tiny:
         last = {"channels_last": True}
         rivals["channels_last"] = lambda: ours(config, make(), data, warm_up, steps, **last)
-        rivals["bf16"] = lambda: ours(config, make(), data, warm_up, steps, precision="bf16-mixed", **last)
+        if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
+            rivals["bf16"] = lambda: ours(config, make(), data, warm_up, steps, precision="bf16-mixed", **last)
     elif not tiny:
         rivals["compiled"] = lambda: ours(config, make(compiled=True), data, warm_up, steps)
     results: dict[str, list[tuple[float, float]]] = {key: [] for key in rivals}

@@ -8,12 +8,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
+from omegaconf import OmegaConf
 from torch import nn
 from torch.optim import SGD
 
 from lightning_gen.batch import Batch
+from lightning_gen.build import build_model
 from lightning_gen.callbacks.collapse_guard import CollapseGuard
+from lightning_gen.config import compose, conf_dir
 from lightning_gen.errors import UserError
+from lightning_gen.listing import list_options
 from lightning_gen.losses import adversarial, penalties
 from lightning_gen.losses.penalties import Players, Round
 from lightning_gen.models.acgan import ACGAN
@@ -37,37 +41,40 @@ def mean(*values: float) -> float:
     return sum(values) / len(values)
 
 
+DISCRIMINATION = -mean(log_sigmoid(2), log_sigmoid(-0.5)) - mean(log_sigmoid(-0.3), log_sigmoid(1.7))
+# What the discriminator and the generator minimise, for those logits.
+CLOSED_FORMS = {
+    "non_saturating": (DISCRIMINATION, -mean(log_sigmoid(0.3), log_sigmoid(-1.7))),
+    "saturating": (DISCRIMINATION, mean(log_sigmoid(-0.3), log_sigmoid(1.7))),
+    "hinge": (mean(0, 1.5) + mean(1.3, 0), mean(-0.3, 1.7)),
+    "wasserstein": (mean(0.3, -1.7) - mean(2, -0.5), mean(-0.3, 1.7)),
+    "least_squares": (0.5 * (mean(1, 2.25) + mean(0.09, 2.89)), 0.5 * mean(0.49, 7.29)),
+    "relativistic": (
+        -mean(log_sigmoid(2 - 0.3), log_sigmoid(-0.5 + 1.7)),
+        -mean(log_sigmoid(0.3 - 2), log_sigmoid(-1.7 + 0.5)),
+    ),
+}
+SMOOTHED = -mean(*(0.9 * log_sigmoid(x) + 0.1 * log_sigmoid(-x) for x in (2, -0.5)))
+
+
+def test_every_loss_is_in_the_table():
+    assert {each.name for each in list_options("model/loss")} == CLOSED_FORMS.keys()
+
+
 @pytest.mark.parametrize(
     ("loss", "discriminator", "generator"),
     [
-        (
-            adversarial.NonSaturating(),
-            -mean(log_sigmoid(2), log_sigmoid(-0.5)) - mean(log_sigmoid(-0.3), log_sigmoid(1.7)),
-            -mean(log_sigmoid(0.3), log_sigmoid(-1.7)),
-        ),
+        (adversarial.NonSaturating(), *CLOSED_FORMS["non_saturating"]),
         (
             adversarial.NonSaturating(smoothing=0.1),
-            -mean(*(0.9 * log_sigmoid(x) + 0.1 * log_sigmoid(-x) for x in (2, -0.5)))
-            - mean(log_sigmoid(-0.3), log_sigmoid(1.7)),
-            -mean(log_sigmoid(0.3), log_sigmoid(-1.7)),
+            SMOOTHED - mean(log_sigmoid(-0.3), log_sigmoid(1.7)),
+            CLOSED_FORMS["non_saturating"][1],
         ),
-        (
-            adversarial.Saturating(),
-            -mean(log_sigmoid(2), log_sigmoid(-0.5)) - mean(log_sigmoid(-0.3), log_sigmoid(1.7)),
-            mean(log_sigmoid(-0.3), log_sigmoid(1.7)),
-        ),
-        (adversarial.Hinge(), mean(0, 1.5) + mean(1.3, 0), mean(-0.3, 1.7)),
-        (adversarial.Wasserstein(), mean(0.3, -1.7) - mean(2, -0.5), mean(-0.3, 1.7)),
-        (
-            adversarial.LeastSquares(),
-            0.5 * (mean(1, 2.25) + mean(0.09, 2.89)),
-            0.5 * mean(0.49, 7.29),
-        ),
-        (
-            adversarial.Relativistic(),
-            -mean(log_sigmoid(2 - 0.3), log_sigmoid(-0.5 + 1.7)),
-            -mean(log_sigmoid(0.3 - 2), log_sigmoid(-1.7 + 0.5)),
-        ),
+        (adversarial.Saturating(), *CLOSED_FORMS["saturating"]),
+        (adversarial.Hinge(), *CLOSED_FORMS["hinge"]),
+        (adversarial.Wasserstein(), *CLOSED_FORMS["wasserstein"]),
+        (adversarial.LeastSquares(), *CLOSED_FORMS["least_squares"]),
+        (adversarial.Relativistic(), *CLOSED_FORMS["relativistic"]),
     ],
 )
 def test_losses_have_their_closed_form(loss, discriminator, generator):
@@ -207,18 +214,38 @@ def tiny_gan(model=GAN, num_classes=None, **changes) -> GAN:
     }
     gan = model((1, 2, 2), num_classes, **game | changes)
     gan.finish()
+    return started(gan)
+
+
+def started(gan: GAN) -> GAN:
+    """Ready to step without a trainer."""
     gan.trainer = SimpleNamespace(max_images=1000, precision_plugin=SimpleNamespace(scaler=None), world_size=1)
     gan.configure_optimizers()
     return gan
 
 
-def batch(n: int = 6, classes: int | None = None) -> Batch:
-    images = torch.randn(n, 1, 2, 2, generator=torch.Generator().manual_seed(1)).clamp(-1, 1)
+def batch(n: int = 6, classes: int | None = None, size: int = 2) -> Batch:
+    images = torch.randn(n, 1, size, size, generator=torch.Generator().manual_seed(1)).clamp(-1, 1)
     return Batch(images, None if classes is None else torch.arange(n) % classes)
 
 
 def weights(part: nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in part.parameters()]).clone()
+
+
+def gradients_at_steps(gan: GAN, monkeypatch) -> list[tuple[int, list[bool]]]:
+    """Filled as the players step: which stepped, and whether the generator and the discriminator had gradients."""
+    turns = []
+    for index, stepper in enumerate(gan.steppers):
+        original = stepper.step
+
+        def spied(*progress, index=index, original=original):
+            parts = gan.generator, gan.discriminator
+            turns.append((index, [any(p.grad is not None for p in part.parameters()) for part in parts]))
+            original(*progress)
+
+        monkeypatch.setattr(stepper, "step", spied)
+    return turns
 
 
 class TestGame:
@@ -247,18 +274,7 @@ class TestGame:
 
     def test_gradients_reach_only_the_player_that_steps(self, monkeypatch):
         gan = tiny_gan(penalty={"r1": penalties.R1(1.0), "r2": penalties.R2(1.0), "z": penalties.LatentDiversity(0.1)})
-        seen = []
-        for index, stepper in enumerate(gan.steppers):
-            original = stepper.step
-
-            def spied(*progress, index=index, original=original):
-                has = [
-                    any(p.grad is not None for p in part.parameters()) for part in (gan.generator, gan.discriminator)
-                ]
-                seen.append((index, has))
-                original(*progress)
-
-            monkeypatch.setattr(stepper, "step", spied)
+        seen = gradients_at_steps(gan, monkeypatch)
         gan.step(batch())
         assert seen == [(1, [False, True]), (0, [True, False])]
         assert all(p.requires_grad for p in gan.parameters())
@@ -355,6 +371,26 @@ class TestGame:
         gan = tiny_gan(init_std=0.02, latent_dim=500)
         assert gan.generator.decoder.layer.weight.std().item() == pytest.approx(0.02, rel=0.05)
 
+    @pytest.mark.parametrize(
+        ("wrong", "message"),
+        [
+            ({"generator_every": 0}, r"model.generator_every=0: give at least 1"),
+            ({"latent_dim": 0}, r"model.latent_dim=0: give at least 1"),
+            ({"penalty": {"r1": penalties.R1(1.0, every=0)}}, r"model.penalty.r1.every=0: give at least 1"),
+            ({"weight_clip": 0.0}, r"model.weight_clip=0.0: give more than 0, or null"),
+            ({"spectral_norm": ["discrimnator"]}, r"model.spectral_norm=discrimnator: .*mean discriminator\?"),
+            ({"spectral_norm": ["critic"]}, r"model.spectral_norm=critic: .*choose of generator, discriminator"),
+            ({"model": partial(InfoGAN, categories=10, continuous=2, information_weight=1.0)}, "latent_dim=3: give 12"),
+        ],
+    )
+    def test_what_cannot_be_played_is_told_at_once(self, wrong, message):
+        with pytest.raises(UserError, match=message):
+            tiny_gan(**wrong)
+
+    def test_a_schedule_of_the_second_momentum_needs_one(self):
+        with pytest.raises(UserError, match="SGD has no second momentum"):
+            tiny_gan(beta2_schedule=lambda seen, total: 1.0).step(batch())
+
 
 class TestConditioning:
     @pytest.mark.parametrize(
@@ -383,6 +419,61 @@ class TestConditioning:
         torch.testing.assert_close(judge(images, labels)[:, 0], expected)
 
 
+# What each GAN plays: its loss, and its penalties with the factors they come in with at the first step.
+GAMES = {
+    "gan": ("non_saturating", {}),
+    "dcgan": ("non_saturating", {}),
+    "lsgan": ("least_squares", {}),
+    "wgan": ("wasserstein", {}),
+    "wgan_gp": ("wasserstein", {"gradient_penalty": 10}),
+    "dragan": ("non_saturating", {"dragan": 10}),
+    "sngan": ("hinge", {}),
+    "cgan_pd": ("hinge", {}),
+    "acgan": ("non_saturating", {}),
+    "infogan": ("non_saturating", {}),
+    "sagan": ("hinge", {}),
+    "biggan": ("hinge", {}),
+    "stylegan2": ("non_saturating", {"r1": 16 * 1.0, "path_length": 4 * 2.0}),
+    "r3gan": ("relativistic", {"r1": 0.5, "r2": 0.5}),
+}
+
+
+def test_no_gan_is_left_out():
+    def is_gan(name: str) -> bool:
+        path = conf_dir() / "model" / f"{name}.yaml"
+        bases = OmegaConf.load(path).get("defaults") if path.is_file() else None
+        return bool(bases) and isinstance(bases[0], str) and (bases[0] == "_gan" or is_gan(bases[0]))
+
+    gans = {each.name for each in list_options("model") if is_gan(each.name)}
+    assert gans == GAMES.keys() | {"mocogan"}  # which has tests of its own
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_each_gan_has_its_objective_and_each_player_its_own_gradients(name, monkeypatch):
+    loss, expected_penalties = GAMES[name]
+    config = compose([f"model={name}", "model.generator_every=1", "callbacks=[]", "metrics=[]"]).model
+    for network in (config.generator, config.discriminator):
+        network.update({key: 8 for key in ("width", "largest") if key in network})
+    gan = build_model(config, (1, 16, 16), 3)
+    judged = {f"{side}_output": logits[:, None] for side, logits in (("real", REAL), ("fake", FAKE))}
+    extra = torch.zeros(2, gan.extra_outputs)  # for which guesses of classes and codes are uniform
+    judged = {side: torch.cat([output, extra], 1) for side, output in judged.items()}
+    round = Round(None, None, gan.latent(2), torch.tensor([0, 1]) if gan.num_classes else None, **judged)
+    for player, value in zip(("discriminator", "generator"), CLOSED_FORMS[loss], strict=True):
+        terms = getattr(gan, f"{player}_terms")(round)
+        assert terms[player].item() == pytest.approx(value, rel=1e-6)
+        others = {"acgan": {"class_real", "class_fake", "class"}, "infogan": {"information"}}.get(name, set())
+        assert terms.keys() - {player} <= others
+    factors = {key: penalty.factor(0, 1000) for key, penalty in gan.penalties.items()}
+    assert factors == pytest.approx(expected_penalties)
+
+    turns = gradients_at_steps(started(gan), monkeypatch)
+    gan.train()
+    gan.step(batch(4, classes=3, size=16))
+    assert turns == [(1, [False, True]), (0, [True, False])]
+    assert all(p.requires_grad for part in (gan.generator, gan.discriminator) for p in part.parameters())
+
+
 class TestTruncation:
     def test_is_the_truncated_normal(self):
         latent = torch.randn(100_000, generator=torch.Generator().manual_seed(0))
@@ -396,6 +487,13 @@ class TestTruncation:
     def test_wide_bound_changes_nothing(self):
         latent = torch.randn(1000, generator=torch.Generator().manual_seed(0))
         torch.testing.assert_close(truncated(latent, 8.0), latent, rtol=1e-5, atol=1e-5)
+
+    def test_codes_that_are_not_normal_stay_what_they_are(self):
+        gan = tiny_gan(partial(InfoGAN, categories=3, continuous=2, information_weight=0.1), latent_dim=8)
+        gan.truncation = 0.1
+        latent = gan.latent(50)
+        assert latent[:, [0, 1, 2, 6, 7]].abs().max() <= 0.1
+        assert torch.equal(latent[:, 3:6].sort().values, torch.tensor([0.0, 0, 1]).expand(50, 3))
 
 
 class TestModels:

@@ -1,5 +1,6 @@
 """Whole runs of GANs: several processes, a plugin's model, compiled parts, mixed precision, averages."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import torch
 
 from lightning_gen.checkpoint import load_model
 from lightning_gen.config import compose
+from lightning_gen.models import infogan
 from lightning_gen.testing import check_model
 from lightning_gen.training import train
 
@@ -41,7 +43,11 @@ def gan_plugin(monkeypatch):
 
 @pytest.mark.usefixtures("gan_plugin")
 def test_a_plugin_adds_a_gan_by_its_terms():
+    from gan_plugin import OwnLSGAN
+
     check_model("own_lsgan", *SMALL)
+    assert len(inspect.getsource(OwnLSGAN).splitlines()) <= 10
+    assert len(Path(infogan.__file__).read_text().splitlines()) <= 40
 
 
 def test_two_processes_play_as_one(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lightning_gen.batch import Batch
-from lightning_gen.callbacks.pictures import SampleGrid
+from lightning_gen.callbacks.pictures import SampleGrid, drawable
 from lightning_gen.images import grid, pairs
 from lightning_gen.scatter import are_points, scatter
 
@@ -69,3 +69,8 @@ def test_pairs_stay_together():
     picture = pairs(above, -above, columns=3)
     expected = grid(torch.cat([above[:3], -above[:3], above[3:], -above[:1] * 0 - 1, -above[3:]]), columns=3)
     torch.testing.assert_close(picture, expected)
+
+
+@pytest.mark.parametrize(("image_shape", "drawn"), [((2, 8, 8), False), ((4, 8, 8), True), ((2, 1, 1), True)])
+def test_channels_that_no_image_file_has_are_not_drawn(image_shape, drawn):
+    assert drawable(Flat(None, image_shape)) is drawn

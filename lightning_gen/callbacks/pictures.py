@@ -1,5 +1,6 @@
 """Pictures of a run as it goes: samples from fixed noise, reconstructions, continuations. To files and every logger."""
 
+import logging
 from pathlib import Path
 
 import torch
@@ -12,10 +13,12 @@ from lightning_gen.callbacks.interval import crossed
 from lightning_gen.capabilities import Completes, Predicts, Reconstructs
 from lightning_gen.continuing import completions, moving_predictions, predictions
 from lightning_gen.image_generator import ImageGenerator
-from lightning_gen.images import film, grid, moving_grid, pairs, save_gif, save_png
+from lightning_gen.images import MODES, film, grid, moving_grid, pairs, save_gif, save_png
 from lightning_gen.randomness import seed_all
 from lightning_gen.scatter import are_points, scatter
 from lightning_gen.undisturbed import undisturbed
+
+log = logging.getLogger("lightning_gen")
 
 MOST_CLASSES = 16  # that are all shown
 POINTS = 2000  # samples in a scatter plot
@@ -23,7 +26,10 @@ MOST_FILMS = 16  # sequences laid out frame by frame
 
 
 class Pictures(Callback):
-    """Base: draws `pictures(model)` every `every_images` and at the end, to `<folder>/<name>_<images seen>.png`."""
+    """Base: draws `pictures(model)` every `every_images` and at the end, to `<folder>/<name>_<images seen>.png`.
+
+    Nothing is drawn of images with as many channels as no image file has.
+    """
 
     def __init__(self, folder: str, every_images: int, n: int):
         self.folder = Path(folder)
@@ -50,6 +56,8 @@ class Pictures(Callback):
 
     @rank_zero_only
     def _draw(self, trainer: Trainer, model: ImageGenerator) -> None:
+        if not drawable(model):
+            return
         with undisturbed(model):
             seed_all("pictures", model.seed)
             pictures = self.pictures(trainer, model)
@@ -69,6 +77,11 @@ class SampleGrid(Pictures):
     a few are laid out frame by frame.
     """
 
+    def on_train_start(self, trainer: Trainer, model: ImageGenerator) -> None:
+        """Say so if there will be no pictures."""
+        if not drawable(model):
+            log.info("no pictures: image files have 1, 3 or 4 channels, the data %d", model.image_shape[-3])
+
     def pictures(self, trainer: Trainer, model: ImageGenerator) -> dict[str, Tensor]:
         """The grid or the plot, or none if the model doesn't generate."""
         if not getattr(model, "generates", True):
@@ -85,6 +98,11 @@ class SampleGrid(Pictures):
         columns = min(model.num_classes, fitting)
         labels = torch.arange(max(1, self.n // columns) * columns, device=model.device) % columns
         return {"samples": grid(model.sample(len(labels), labels), columns=columns)}
+
+
+def drawable(model: ImageGenerator) -> bool:
+    """Whether its images are points, or have as many channels as image files."""
+    return are_points(model.image_shape) or model.image_shape[-3] in MODES
 
 
 def _real_images(trainer: Trainer, model: ImageGenerator, n: int) -> Tensor:

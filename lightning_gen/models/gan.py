@@ -12,12 +12,15 @@ from torch.nn.utils.parametrizations import spectral_norm as spectrally_normalis
 from torch.optim import Optimizer
 
 from lightning_gen.batch import Batch
+from lightning_gen.errors import UserError
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.losses.penalties import Penalty, Players, Round, logits_of
 from lightning_gen.networks.conditioning import Generator
 from lightning_gen.schedules import Schedule, cheap
+from lightning_gen.suggestions import did_you_mean
 from lightning_gen.truncation import truncated
 
+PLAYERS = ("generator", "discriminator")
 WEIGHTED = (nn.Linear, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Embedding)
 NORMALISING = (nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.InstanceNorm2d)
 
@@ -66,6 +69,7 @@ class GAN(ImageGenerator):
         **training,
     ):
         super().__init__(image_shape, num_classes, **training)
+        check_settings(latent_dim, generator_every, weight_clip, penalty, spectral_norm)
         self.latent_dim = latent_dim
         self.generator = self.make_generator(generator, label_dim, output)
         self.discriminator = self.make_discriminator(discriminator, conditioning)
@@ -96,8 +100,13 @@ class GAN(ImageGenerator):
         return conditioning(encoder, self.image_shape, self.num_classes, self.extra_outputs)
 
     def latent(self, n: int) -> Tensor:
-        """Draw `(n, d)` from the prior."""
-        return torch.randn(n, self.latent_dim, device=self.device)
+        """Draw `(n, d)` from the prior; what is normal of it is truncated if `truncation` is set."""
+        return self.noise(n, self.latent_dim)
+
+    def noise(self, n: int, dim: int) -> Tensor:
+        """Draw `(n, dim)` normal values, truncated if `truncation` is set."""
+        noise = torch.randn(n, dim, device=self.device)
+        return noise if self.truncation is None else truncated(noise, self.truncation)
 
     def discriminator_terms(self, round: Round) -> dict[str, Tensor]:
         """What the discriminator minimises the sum of."""
@@ -235,9 +244,29 @@ class GAN(ImageGenerator):
         return self.generator(latent, labels).clamp(-1, 1)
 
     def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
-        """Images of latents from the prior, truncated to `truncation` standard deviations if that is set."""
-        latent = self.latent(n)
-        return self.decode(latent if self.truncation is None else truncated(latent, self.truncation), labels)
+        """Images of latents from the prior, truncated if `truncation` is set."""
+        return self.decode(self.latent(n), labels)
+
+
+def check_settings(
+    latent_dim: int,
+    generator_every: int,
+    weight_clip: float | None,
+    penalty: dict[str, Penalty | None],
+    spectral_norm: list[str],
+) -> None:
+    """UserError for what no game can be played with."""
+    least = {"latent_dim": latent_dim, "generator_every": generator_every}
+    least |= {f"penalty.{name}.every": each.every for name, each in penalty.items() if each is not None}
+    for key, value in least.items():
+        if value < 1:
+            raise UserError(f"model.{key}={value}: give at least 1")
+    if weight_clip is not None and weight_clip <= 0:
+        raise UserError(f"model.weight_clip={weight_clip}: give more than 0, or null for no clipping")
+    for part in spectral_norm:
+        if part not in PLAYERS:
+            mend = did_you_mean(part, PLAYERS) or f"; choose of {', '.join(PLAYERS)}"
+            raise UserError(f"model.spectral_norm={part}: no such part{mend}")
 
 
 def accuracy(round: Round) -> Tensor:

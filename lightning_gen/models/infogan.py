@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lightning_gen.errors import UserError
 from lightning_gen.losses.penalties import Round
 from lightning_gen.models.gan import GAN
 
@@ -11,12 +12,12 @@ from lightning_gen.models.gan import GAN
 class InfoGAN(GAN):
     """The latent ends in a one-hot code of `categories` and `continuous` normal codes; the discriminator finds them."""
 
-    def __init__(
-        self, image_shape, num_classes, *, categories: int, continuous: int, information_weight: float, **game
-    ):
+    def __init__(self, *data, categories: int, continuous: int, information_weight: float, **game):
         self.categories, self.continuous, self.information_weight = categories, continuous, information_weight
         self.extra_outputs = categories + continuous
-        super().__init__(image_shape, num_classes, **game)
+        if game["latent_dim"] < self.extra_outputs:
+            raise UserError(f"model.latent_dim={game['latent_dim']}: give {self.extra_outputs} or more for the codes")
+        super().__init__(*data, **game)
 
     def latent(self, n: int) -> Tensor:
         """Noise, then the one-hot code, then the continuous ones: `(n, latent_dim)`."""

@@ -51,7 +51,7 @@ class MoCoGAN(GAN):
     def latent(self, n: int) -> Tensor:
         """Draw content, where motion starts, and its noise at each frame: `(n, latent_dim + (1 + T) * motion_dim)`."""
         dims = self.latent_dim + (1 + self.image_shape[0]) * self.motion_dim
-        return torch.randn(n, dims, device=self.device)
+        return self.noise(n, dims)
 
     def discriminator_terms(self, round: Round) -> dict[str, Tensor]:
         of_images = self.loss.discriminator(round.real_output[:, 1], round.fake_output[:, 1])

@@ -76,6 +76,10 @@ class StyleGAN2(GAN):
         """The generator, with styles between latents and images."""
         return StyleGenerator(decoder, self.latent_dim, self.image_shape, self.num_classes, label_dim, output)
 
+    def latent(self, n: int) -> Tensor:
+        """Draw `(n, d)` from the prior; it is styles that are truncated."""
+        return torch.randn(n, self.latent_dim, device=self.device)
+
     def play(self, batch: Batch) -> Round:
         """A round; in training some images are of two latents."""
         if not (self.training and self.mixing):
