@@ -19,6 +19,7 @@ from lightning_gen.checkpoint_commands import (
 )
 from lightning_gen.errors import UserError
 from lightning_gen.images import beside, film, grid, moving_grid, save_gif, save_png
+from lightning_gen.metrics.progress import drawing, progress
 from lightning_gen.randomness import preserved_rng, seed_all
 
 if TYPE_CHECKING:
@@ -98,7 +99,10 @@ def complete_command(cfg: DictConfig) -> None:
     out = output_folder(cfg.out, path)
     with torch.no_grad(), preserved_rng():
         seed_all("complete", cfg.seed)
-        save_png(completions(model, images, rows, labels if model.num_classes else None), out / "completions.png")
+        drawn = DRAWS * len(images)
+        with progress("completions", drawn) as advance, drawing(model, drawn, advance):
+            picture = completions(model, images, rows, labels if model.num_classes else None)
+        save_png(picture, out / "completions.png")
     print_written(f"{len(images)} images completed by {type(model).__name__}", out)
 
 

@@ -11,7 +11,7 @@ from lightning_gen.errors import UserError
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.images import to_uint8
 from lightning_gen.metrics.image_metric import FeatureMetric, ImageMetric, PairedMetric, SampleMetric
-from lightning_gen.metrics.progress import progress
+from lightning_gen.metrics.progress import drawing, progress
 from lightning_gen.randomness import generator, seed_all
 
 if TYPE_CHECKING:
@@ -98,11 +98,11 @@ class Scoring:
                 size = min(batch_size, n - start)
                 seed_all("evaluate", self.seed, "samples", start // batch_size)
                 given = None if labels is None else labels[start : start + size]
-                images = self.model.sample(size, given)
+                with drawing(self.model, size, advance):
+                    images = self.model.sample(size, given)
                 self._compare(list(self.compared.values()), images, real=False)
                 for metric in self.sampled.values():
                     metric.update(images, given)
-                advance(size)
 
     def _labels(self, n: int) -> Tensor | None:
         """Labels in the proportions of the split: uniform if it has none, None for an unconditional model."""

@@ -10,6 +10,7 @@ from lightning_gen.metrics.image_metric import PairedMetric
 
 SMALLEST_FOR_SSIM = 6  # its window of 11 pixels is padded by reflection
 SCORES = {"mse": "lower", "mae": "lower", "psnr": "higher", "ssim": "higher"}
+NUMBERED = tuple(enumerate(SCORES))
 WAYS = ("prediction", "prediction_best", "copy_last")
 
 
@@ -83,16 +84,20 @@ class Prediction(PairedMetric):
         return torch.stack([squared.sum(2), difference.abs().sum(2), psnr, ssim]).double().to(self.count.device)
 
     def compute(self) -> dict[str, Tensor]:
-        """Means over frames; those of the best of one draw would say nothing."""
-        ways = WAYS if self.used.get("draws", 1) > 1 else ("prediction", "copy_last")
-        means = {way: (getattr(self, way) / self.count).mean(1) for way in ways}
-        scores = {f"{way}_{score}": means[way][n] for way in ways for n, score in enumerate(SCORES)}
+        """Means over frames."""
+        means = {way: (getattr(self, way) / self.count).mean(1) for way in self._ways}
+        scores = {f"{way}_{score}": means[way][n] for way in self._ways for n, score in NUMBERED}
         return {name: value for name, value in scores.items() if not ("ssim" in name and value.isnan())}
+
+    @property
+    def _ways(self) -> tuple[str, ...]:
+        """Those that say something: the best of one draw doesn't."""
+        return WAYS if self.used.get("draws", 1) > 1 else ("prediction", "copy_last")
 
     def curves(self) -> dict[str, list[float]]:
         """The scores of each predicted frame."""
-        values = (self.prediction / self.count).tolist()
-        return {f"prediction_{score}": curve for score, curve in zip(SCORES, values, strict=True)}
+        values = {f"{way}_{score}": (getattr(self, way) / self.count)[n] for way in self._ways for n, score in NUMBERED}
+        return {name: curve.tolist() for name, curve in values.items() if not curve.isnan().any()}
 
     def protocol(self) -> dict[str, Any]:
         """What was given and predicted, and the range of values."""
