@@ -66,7 +66,8 @@ def predict_command(cfg: DictConfig) -> None:
     path, model = load(cfg)
     check_pictures(model, path, sequences=True)
     if not hasattr(model, "predict"):
-        raise UserError(f"checkpoint={path}: {type(model).__name__} predicts no frames; `complete` goes on with images")
+        mend = "`complete` goes on with images" if isinstance(model, Completes) else "conv_lstm, svg_lp and others do"
+        raise UserError(f"checkpoint={path}: {type(model).__name__} predicts no frames; {mend}")
     sequences, _ = _first_images(cfg, path, model)
     frames = sequences.shape[1]
     context = getattr(model, "context_frames", frames // 2) if cfg.context is None else cfg.context
@@ -90,7 +91,7 @@ def complete_command(cfg: DictConfig) -> None:
     path, model = load(cfg)
     check_pictures(model, path)
     if not isinstance(model, Completes):
-        raise UserError(f"checkpoint={path}: {type(model).__name__} completes no images; pixel models do")
+        raise UserError(f"checkpoint={path}: {type(model).__name__} completes no images; pixel models and vrnn do")
     images, labels = _first_images(cfg, path, model)
     height = images.shape[-2]
     rows = height // 2 if cfg.rows is None else cfg.rows
