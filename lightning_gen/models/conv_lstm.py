@@ -14,8 +14,8 @@ from lightning_gen.models.frame_predictor import ScheduledPredictor
 class ConvLSTM(ScheduledPredictor):
     """Recurrent `cells(in_channels, size)` on frames whose patches, `patch_size` pixels a side, are made channels.
 
-    A convolution makes the next frame of what they say and of the frame itself, at first the same frame again: if it had
-    to be remembered, to copy it would have to be learned first, and for long the mean image is all that is predicted.
+    A convolution makes the next frame of what they say and of the frame itself, at first the same frame again. If cells
+    had to pass it on, to copy would have to be learned first, and for long the mean image is all that is predicted.
     """
 
     averaged_parts = ("cells", "out")
