@@ -19,6 +19,7 @@ from lightning_gen.checkpoint_commands import (
 )
 from lightning_gen.errors import UserError
 from lightning_gen.images import beside, film, grid, moving_grid, save_gif, save_png
+from lightning_gen.metrics.progress import drawing, progress
 from lightning_gen.randomness import preserved_rng, seed_all
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def predict_command(cfg: DictConfig) -> None:
     path, model = load(cfg)
     check_pictures(model, path, sequences=True)
     if not hasattr(model, "predict"):
-        raise UserError(f"checkpoint={path}: {type(model).__name__} predicts no frames; `complete` goes on with images")
+        mend = "`complete` goes on with images" if isinstance(model, Completes) else "conv_lstm, svg_lp and others do"
+        raise UserError(f"checkpoint={path}: {type(model).__name__} predicts no frames; {mend}")
     sequences, _ = _first_images(cfg, path, model)
     frames = sequences.shape[1]
     context = getattr(model, "context_frames", frames // 2) if cfg.context is None else cfg.context
@@ -89,7 +91,7 @@ def complete_command(cfg: DictConfig) -> None:
     path, model = load(cfg)
     check_pictures(model, path)
     if not isinstance(model, Completes):
-        raise UserError(f"checkpoint={path}: {type(model).__name__} completes no images; pixel models do")
+        raise UserError(f"checkpoint={path}: {type(model).__name__} completes no images; pixel models and vrnn do")
     images, labels = _first_images(cfg, path, model)
     height = images.shape[-2]
     rows = height // 2 if cfg.rows is None else cfg.rows
@@ -98,7 +100,10 @@ def complete_command(cfg: DictConfig) -> None:
     out = output_folder(cfg.out, path)
     with torch.no_grad(), preserved_rng():
         seed_all("complete", cfg.seed)
-        save_png(completions(model, images, rows, labels if model.num_classes else None), out / "completions.png")
+        drawn = DRAWS * len(images)
+        with progress("completions", drawn) as advance, drawing(model, drawn, advance):
+            picture = completions(model, images, rows, labels if model.num_classes else None)
+        save_png(picture, out / "completions.png")
     print_written(f"{len(images)} images completed by {type(model).__name__}", out)
 
 

@@ -76,6 +76,8 @@ class ImageGenerator(LightningModule):
         self.provenance: dict[str, Any] = {}  # what checkpoints say of the run: config, data facts, versions
         self.terms = RunningMeans()
         self.latest: dict[str, float] = {}  # what was last flushed from `terms`, for whoever watches
+        # A `sample` that takes long calls it as it goes with the number of images' worth of work done, if it is set.
+        self.tell_drawn: Callable[[float], None] | None = None
 
     def _check_kind(self, image_shape: tuple[int, ...]) -> None:
         sequences = len(image_shape) == 4

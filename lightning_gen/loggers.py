@@ -102,12 +102,14 @@ class TensorBoard(TensorBoardLogger):
 
     @rank_zero_only
     def log_picture(self, name: str, path: Path, step: int) -> None:
-        """Show the PNG at `path`; of a GIF the first frame."""
-        import numpy as np
+        """Show the PNG or GIF at `path`, which moves: the file goes into the event as it is."""
         from PIL import Image
+        from tensorboard.compat.proto.summary_pb2 import Summary
 
         with Image.open(path) as image:
-            self.experiment.add_image(name, np.asarray(image.convert("RGB")), step, dataformats="HWC")
+            width, height = image.size
+        picture = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=path.read_bytes())
+        self.experiment._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=name, image=picture)]), step)
 
 
 class Wandb(WandbLogger):

@@ -43,7 +43,8 @@ def neighbours_command(cfg: DictConfig) -> None:
     features = pixels if extractor is None else extractor.to(model.device)
     out = output_folder(cfg.out, path)
     with torch.no_grad(), preserved_rng():
-        drawn = [image for _, image in samples(model, cfg.n, labels, cfg.seed, cfg.batch_size)]
+        with progress("samples", cfg.n) as advance:
+            drawn = [image for _, image in samples(model, cfg.n, labels, cfg.seed, cfg.batch_size, advance)]
         fake = torch.stack(drawn).to(model.device)
         near, usual = search(data, features, fake, cfg.split, cfg.num_real, cfg.k, cfg.seed)
         shown = torch.cat([fake[:, None], images_at(data, near.numbers, cfg.seed)], 1)

@@ -22,7 +22,7 @@ from lightning_gen.checkpoint_commands import (
 from lightning_gen.errors import UserError
 from lightning_gen.images import film, grid, moving_grid, save_gif, save_png, to_uint8
 from lightning_gen.latent_space import space_of, walk
-from lightning_gen.metrics.progress import progress
+from lightning_gen.metrics.progress import Advance, drawing, progress, silent
 from lightning_gen.randomness import preserved_rng, seed_all
 
 if TYPE_CHECKING:
@@ -68,14 +68,20 @@ def _truncate(model: "ImageGenerator", truncation: float | None) -> None:
 
 
 def samples(
-    model: "ImageGenerator", n: int, labels: Tensor | None, seed: int, batch_size: int
+    model: "ImageGenerator",
+    n: int,
+    labels: Tensor | None,
+    seed: int,
+    batch_size: int,
+    advance: Advance = silent,
 ) -> Iterator[tuple[int, Tensor]]:
     """Yield uint8 images one by one with their number; each batch is seeded from (`seed`, the batch's number)."""
     for start in range(0, n, batch_size):
         size = min(batch_size, n - start)
         seed_all("sample", seed, start // batch_size)
         given = None if labels is None else labels[start : start + size].to(model.device)
-        images = to_uint8(model.sample(size, given)).cpu()
+        with drawing(model, size, advance):
+            images = to_uint8(model.sample(size, given)).cpu()
         yield from enumerate(images, start)
 
 
@@ -103,12 +109,11 @@ def _write_images(model: "ImageGenerator", cfg: DictConfig, labels: Tensor | Non
     shown, columns = rows_of(labels, cfg.n)
     kept = dict.fromkeys(shown)
     with progress("samples", cfg.n) as advance:
-        for number, image in samples(model, cfg.n, labels, cfg.seed, cfg.batch_size):
+        for number, image in samples(model, cfg.n, labels, cfg.seed, cfg.batch_size, advance):
             name = out / "images" / f"{number:06}"
             save_png(image, f"{name}.png") if image.ndim == 3 else save_gif(image, f"{name}.gif")
             if number in kept:
                 kept[number] = image
-            advance(1)
     drawn = torch.stack(list(kept.values()))
     if drawn.ndim == 5:
         save_png(film(drawn[:MOST_FILMS]), out / "film.png")

@@ -14,7 +14,7 @@ from lightning_gen.images import to_uint8
 from lightning_gen.metrics.features import Features
 from lightning_gen.metrics.image_means import deviation
 from lightning_gen.metrics.image_metric import FeatureMetric, ImageMetric, ModelMetric, PairedMetric, SampleMetric
-from lightning_gen.metrics.progress import progress
+from lightning_gen.metrics.progress import drawing, progress
 from lightning_gen.process_group import Group
 from lightning_gen.randomness import generator, seed_all
 from lightning_gen.samplers import Sampler
@@ -234,13 +234,14 @@ class Scoring:
         labels = None
         with self._progress("samples", n) as advance:
             for start in self._starts(n):
-                images, labels = sampler(start, min(self.batch_size, n - start))
+                size = min(self.batch_size, n - start)
+                with drawing(self.model, size, advance):
+                    images, labels = sampler(start, size)
                 self._extract(banks, images, start)
                 for metric in self.sampled.values():
                     metric.update(images, labels)
                 if labels is not None:
                     given[start : start + len(images)] = labels
-                advance(len(images))
         labelled = self.group.from_first(lambda: labels is not None)
         given = self.group.summed(given) if labelled else None
         self.fakes = {key: self._features(key, self.group.summed(bank), given) for key, bank in banks.items()}

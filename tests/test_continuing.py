@@ -85,6 +85,10 @@ def test_the_best_draw_is_each_sequences_own():
     scores = metric.compute()
     assert scores["prediction_best_mse"] == 0
     assert scores["prediction_mse"].item() == pytest.approx(64 * (0.1**2 + 0.2**2) / 4)
+    curves = metric.curves()
+    assert curves["prediction_best_mse"] == [0, 0, 0]
+    assert curves["prediction_mse"] == pytest.approx([scores["prediction_mse"].item()] * 3)
+    assert curves["copy_last_ssim"] == pytest.approx([1, 1, 1])
 
 
 def test_models_that_draw_are_asked_several_times():

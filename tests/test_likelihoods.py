@@ -26,6 +26,7 @@ ALL = {
     "gaussian_learned": Gaussian(scale=None),
     "laplace": Laplace(scale=0.2),
     "discretized_logistic": DiscretizedLogistic(),
+    "logistic_mixture": DiscretizedLogistic(components=5),
     "cross_entropy": CrossEntropy(levels=256),
     "cross_entropy_4": CrossEntropy(levels=4),
 }
@@ -116,6 +117,17 @@ def test_discretized_logistic_is_exact_far_into_its_tails(location, log_scale):
     rounded = logistic_log_masses(location, log_scale, torch.float32)
     # float32 holds an image less its location, up to 6, to 5e-7.
     torch.testing.assert_close(rounded, exact, rtol=2e-6, atol=1e-5 + 1e-6 * math.exp(-max(log_scale, -7)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(LOCATIONS, LOG_SCALES, st.floats(-10, 10, width=32)), min_size=2, max_size=4))
+def test_mixtures_masses_are_weighted_sums_and_sum_to_one(components):
+    parameters = torch.tensor(components, dtype=torch.float64).T  # locations, log-scales, log-weights
+    likelihood = DiscretizedLogistic(components=len(components))
+    nats = likelihood.log_prob(parameters.reshape(1, -1, 1, 1).expand(256, -1, -1, -1), every_level(torch.float64))
+    each = torch.stack([logistic_masses(location, log_scale) for location, log_scale, _ in components])
+    torch.testing.assert_close(nats.exp(), parameters[2].softmax(0) @ each, rtol=1e-9, atol=1e-12)
+    assert nats.exp().sum().item() == pytest.approx(1)
 
 
 @settings(max_examples=200, deadline=None)

@@ -9,6 +9,7 @@ from torch import nn
 from lightning_gen.build import build_model
 from lightning_gen.config import compose
 from lightning_gen.listing import list_options
+from lightning_gen.metrics.progress import drawing
 from lightning_gen.models.pixel_model import PixelModel
 from lightning_gen.networks.linear_recurrence import by_doubling, linear_recurrence, step_by_step
 from lightning_gen.networks.pixel_rnn import DiagonalLSTM, RowLSTM, diagonals
@@ -82,17 +83,21 @@ def test_multi_scale_sees_the_small_image_and_the_pixels_before():
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("likelihood", ["bernoulli", "cross_entropy", "logistic_mixture"])
-def test_steps_from_memory_see_what_the_whole_image_gives(name, likelihood):
+def test_logits_from_memory_are_bit_for_bit_those_of_the_whole_image(name, likelihood):
+    """Computed in double precision, where matrix products of other shapes differ by less than float32 logits hold."""
     model = made(name, (2, 5, 4), f"model/likelihood={likelihood}", "model.conditional=true", num_classes=3)
     labels = torch.tensor([0, 2])
     images = model.sample(2, labels)
     network, condition = model.pixels.network, model.condition(labels)
     context = model._enlarged(images[:, :, ::2, ::2]) if name == "pixel_rnn_multi_scale" else None
-    whole = network(images, condition, context)
+    whole = model.pixels(images, condition, context).unflatten(1, (-1, 2))  # (B, P, C, H, W)
+    assert whole.dtype == torch.float32
     state = network.start(2, condition, context)
     for row, column in product(range(5), range(4)):
-        torch.testing.assert_close(network.step(state, row, column), whole[:, row, column], rtol=1e-10, atol=1e-10)
-        state.images[:, :, row, column] = images[:, :, row, column]
+        features, values = network.step(state, row, column), images[:, :, row, column]
+        logits = model.pixels.head(features, values).float()  # (B, C, P)
+        assert torch.equal(logits.mT, whole[..., row, column])
+        state.images[:, :, row, column] = values
     assert torch.isfinite(model.log_likelihood(images, labels)).all()
 
 
@@ -117,6 +122,18 @@ def test_completion_keeps_what_is_given(name):
     assert torch.equal(completed[:, :, :3], images[:, :, :3])
     assert completed.abs().eq(1).all()
     assert not torch.equal(completed, model.complete(images, 3))
+
+
+@pytest.mark.parametrize("name", ["pixel_rnn_row", "pixel_rnn_multi_scale"])
+def test_sampling_tells_how_far_it_is(name):
+    model, told = made(name, (1, 5, 4)), []
+    with drawing(model, 3, told.append):
+        model.sample(3)
+    assert len(told) > 5
+    assert sum(told) == pytest.approx(3)
+    assert max(told) < 1
+    assert told[-1] == pytest.approx(0)  # what is left at the end
+    assert model.tell_drawn is None
 
 
 def test_row_lstm_is_that_of_a_loop_over_pixels():

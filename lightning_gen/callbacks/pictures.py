@@ -67,7 +67,7 @@ class Pictures(Callback):
             (save_gif if picture.ndim == 4 else save_png)(picture, path)
             for logger in trainer.loggers:
                 if hasattr(logger, "log_picture"):
-                    logger.log_picture(f"{name}_moving" if picture.ndim == 4 else name, path, model.images_seen)
+                    logger.log_picture(name, path, model.images_seen)
 
 
 class SampleGrid(Pictures):

@@ -10,6 +10,7 @@ from lightning_gen.metrics.image_metric import PairedMetric
 
 SMALLEST_FOR_SSIM = 6  # its window of 11 pixels is padded by reflection
 SCORES = {"mse": "lower", "mae": "lower", "psnr": "higher", "ssim": "higher"}
+NUMBERED = tuple(enumerate(SCORES))
 WAYS = ("prediction", "prediction_best", "copy_last")
 
 
@@ -30,7 +31,7 @@ class Prediction(PairedMetric):
         self.draws = draws
         self.context = context
         self.used: dict[str, Any] = {}
-        self.by_frame: dict[str, list[float]] = {}
+        self.by_frame: dict[str, Tensor] = {}
         for way in WAYS:
             # sums over sequences, by score and frame
             self.add_state(way, torch.zeros(len(SCORES), 0, dtype=torch.float64), dist_reduce_fx="sum")
@@ -84,17 +85,20 @@ class Prediction(PairedMetric):
         return torch.stack([squared.sum(2), difference.abs().sum(2), psnr, ssim]).double().to(self.count.device)
 
     def compute(self) -> dict[str, Tensor]:
-        """Means over frames; those of the best of one draw would say nothing."""
-        ways = WAYS if self.used.get("draws", 1) > 1 else ("prediction", "copy_last")
-        frames = {way: getattr(self, way) / self.count for way in ways}
-        self.by_frame = dict(zip(SCORES, frames["prediction"].tolist(), strict=True))
-        means = {way: values.mean(1) for way, values in frames.items()}
-        scores = {f"{way}_{score}": means[way][n] for way in ways for n, score in enumerate(SCORES)}
+        """Means over frames."""
+        frames = {way: getattr(self, way) / self.count for way in self._ways}
+        self.by_frame = {f"{way}_{score}": values[n] for way, values in frames.items() for n, score in NUMBERED}
+        scores = {name: values.mean() for name, values in self.by_frame.items()}
         return {name: value for name, value in scores.items() if not ("ssim" in name and value.isnan())}
+
+    @property
+    def _ways(self) -> tuple[str, ...]:
+        """Those that say something: the best of one draw doesn't."""
+        return WAYS if self.used.get("draws", 1) > 1 else ("prediction", "copy_last")
 
     def curves(self) -> dict[str, list[float]]:
         """The scores of each predicted frame."""
-        return {f"prediction_{score}": curve for score, curve in self.by_frame.items()}
+        return {name: curve.tolist() for name, curve in self.by_frame.items() if not curve.isnan().any()}
 
     def protocol(self) -> dict[str, Any]:
         """What was given and predicted, and the range of values."""

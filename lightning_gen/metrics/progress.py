@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 SECONDS_BETWEEN_LINES = 30
 
@@ -12,19 +12,46 @@ SECONDS_BETWEEN_LINES = 30
 class Advance(Protocol):
     """Counts `images` more as done."""
 
-    def __call__(self, images: int) -> None: ...
+    def __call__(self, images: float) -> None: ...
+
+
+def silent(images: float) -> None:
+    """Tell nobody."""
 
 
 @contextmanager
 def progress(title: str, total: int, enabled: bool = True) -> Iterator[Advance]:
     """Yield a function to be told of each `n` images done of `total`. Lines go to stderr, and say n and seconds."""
     if not enabled:
-        yield lambda images: None
+        yield silent
     elif sys.stderr.isatty():
         with _bar(title, total) as advance:
             yield advance
     else:
         yield _lines(title, total)
+
+
+@contextmanager
+def drawing(model: Any, n: int, advance: Advance) -> Iterator[None]:
+    """Count the `n` images that the model draws within: at the end, or as they come where it tells (`tell_drawn`).
+
+    Without a model they are files, and counted at the end.
+    """
+    told = 0.0
+
+    def tell(images: float) -> None:
+        nonlocal told
+        told += images
+        advance(images)
+
+    if model is not None:
+        model.tell_drawn = tell
+    try:
+        yield
+    finally:
+        if model is not None:
+            model.tell_drawn = None
+    advance(n - told)
 
 
 @contextmanager
@@ -40,14 +67,14 @@ def _bar(title: str, total: int) -> Iterator[Advance]:
 
 def _lines(title: str, total: int) -> Advance:
     start = last = time.monotonic()
-    done = 0
+    done = 0.0
 
-    def advance(images: int) -> None:
+    def advance(images: float) -> None:
         nonlocal done, last
         done += images
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LINES:
             last = now
-            print(f"{title}: {done} of {total} images, {now - start:.0f} s", file=sys.stderr, flush=True)
+            print(f"{title}: {done:.0f} of {total} images, {now - start:.0f} s", file=sys.stderr, flush=True)
 
     return advance

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -11,7 +12,11 @@ from lightning_gen.models.frame_predictor import ScheduledPredictor
 
 
 class ConvLSTM(ScheduledPredictor):
-    """Recurrent `cells(in_channels, size)` on frames whose patches, `patch_size` pixels a side, are made channels."""
+    """Recurrent `cells(in_channels, size)` on frames whose patches, `patch_size` pixels a side, are made channels.
+
+    A convolution makes the next frame of what they say and of the frame itself, at first the same frame again. If cells
+    had to pass it on, to copy would have to be learned first, and for long the mean image is all that is predicted.
+    """
 
     averaged_parts = ("cells", "out")
     compiled_parts = ("cells",)
@@ -34,10 +39,16 @@ class ConvLSTM(ScheduledPredictor):
                 f"give {max(fitting, default=1)}"
             )
         self.patch_size = patch_size
-        self.cells = cells(in_channels=channels * patch_size**2, size=(height // patch_size, width // patch_size))
-        self.out = nn.Conv2d(self.cells.width, self.output_shape[0] * patch_size**2, 1)
+        patches = channels * patch_size**2
+        self.cells = cells(in_channels=patches, size=(height // patch_size, width // patch_size))
+        self.out = nn.Conv2d(self.cells.width + patches, self.output_shape[0] * patch_size**2, 3, padding=1)
+        with torch.no_grad():
+            self.out.bias.zero_()
+            self.out.weight[:, self.cells.width :] = 0
+            nn.init.dirac_(self.out.weight[:patches, self.cells.width :])  # the likelihood's locations come first
 
     def read(self, frames: Tensor, state: Any) -> tuple[Tensor, Any]:
-        hidden, state = self.cells(F.pixel_unshuffle(frames, self.patch_size), state)
-        parameters = self.out(hidden.flatten(0, 1)).float().unflatten(0, frames.shape[:2])
+        patches = F.pixel_unshuffle(frames, self.patch_size)
+        hidden, state = self.cells(patches, state)
+        parameters = self.out(torch.cat([hidden, patches], dim=2).flatten(0, 1)).float().unflatten(0, frames.shape[:2])
         return F.pixel_shuffle(parameters, self.patch_size), state

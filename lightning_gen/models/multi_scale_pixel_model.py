@@ -45,10 +45,11 @@ class MultiScalePixelModel(PixelModel):
 
     def draw(self, images: Tensor, known: Tensor, condition: Tensor | None) -> Tensor:
         """First the small image, then the pixels between."""
-        small = self.small_pixels.draw(images[:, :, ::2, ::2], known[::2, ::2], condition)
+        tell = self.tell_pixels(images, known.numel() + known[::2, ::2].numel())
+        small = self.small_pixels.draw(images[:, :, ::2, ::2], known[::2, ::2], condition, tell=tell)
         images, known = images.clone(), known.clone()
         images[:, :, ::2, ::2], known[::2, ::2] = small, True
-        return self.pixels.draw(images, known, condition, self._enlarged(small))
+        return self.pixels.draw(images, known, condition, self._enlarged(small), tell)
 
     def _enlarged(self, small: Tensor) -> Tensor:
         """Each pixel of the small image four times, cut to the full size."""

@@ -28,14 +28,24 @@ class PixelDistribution(nn.Module):
         return parameters.float().permute(0, 4, 3, 1, 2).flatten(1, 2)
 
     def draw(
-        self, images: Tensor, known: Tensor, condition: Tensor | None = None, context: Tensor | None = None
+        self,
+        images: Tensor,
+        known: Tensor,
+        condition: Tensor | None = None,
+        context: Tensor | None = None,
+        tell: Callable[[int], None] | None = None,
     ) -> Tensor:
-        """Keep the pixels of images `(B, C, H, W)` that are `known` `(H, W)`, draw the rest in raster order."""
+        """Keep the pixels of images `(B, C, H, W)` that are `known` `(H, W)`, draw the rest in raster order.
+
+        `tell` is called after each row with its number of pixels.
+        """
         state = self.network.start(len(images), condition, context)
         for row, of_row in enumerate(known.tolist()):
             for column, keep in enumerate(of_row):
                 features = self.network.step(state, row, column)
                 state.images[:, :, row, column] = images[:, :, row, column] if keep else self._pixel(features)
+            if tell is not None:
+                tell(len(of_row))
         return state.images.clone()
 
     def _pixel(self, features: Tensor) -> Tensor:
@@ -116,4 +126,10 @@ class PixelModel(ImageGenerator):
 
     def draw(self, images: Tensor, known: Tensor, condition: Tensor | None) -> Tensor:
         """Draw what is not `known` `(H, W)`, of which no pixel may come after one that isn't."""
-        return self.pixels.draw(images, known, condition)
+        return self.pixels.draw(images, known, condition, tell=self.tell_pixels(images, known.numel()))
+
+    def tell_pixels(self, images: Tensor, steps: int) -> Callable[[int], None] | None:
+        """What is told of each of so many `steps`, which make all the images; None if nobody listens."""
+        if self.tell_drawn is None:
+            return None
+        return lambda pixels: self.tell_drawn(len(images) * pixels / steps)

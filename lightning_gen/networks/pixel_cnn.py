@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lightning_gen.errors import UserError
 from lightning_gen.networks.pixel_network import CausalStem, PixelNetwork, PixelState
 
 
@@ -71,6 +72,8 @@ class PixelCNN(PixelNetwork):
         size: int = 5,
     ):
         super().__init__()
+        if size < 1 or size % 2 == 0:
+            raise UserError(f"model.network.size={size}: give an odd number of pixels, 3 or more to see any before one")
         self.out_dim = width
         self.above = nn.Conv2d(image_shape[0], width, (3, 7))
         self.stem = CausalStem(image_shape, width, condition_dim, context_channels)

@@ -3,6 +3,8 @@
 All pixels are trained in one scan; in sampling a layer remembers one vector.
 """
 
+from typing import Literal
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -76,7 +78,7 @@ class PixelMinRNN(PixelNetwork):
         condition_dim: int = 0,
         context_channels: int = 0,
         *,
-        cell: str,
+        cell: Literal["min_gru", "min_lstm"],
         width: int,
         hidden: int,
         depth: int,

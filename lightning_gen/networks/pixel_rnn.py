@@ -4,7 +4,7 @@ Layers take and give `(B, H, W, F)`, with the residual connection of section 3.3
 product for the whole image; only the recurrent half is in the loop.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -173,7 +173,7 @@ class PixelRNN(PixelNetwork):
         condition_dim: int = 0,
         context_channels: int = 0,
         *,
-        layer: str,
+        layer: Literal["row", "diagonal"],
         hidden: int,
         depth: int,
         residual: bool = True,
