@@ -62,6 +62,20 @@ def test_scores_are_sums_over_a_frame_and_means_over_frames():
     assert metric.protocol()["frames"] == 3
 
 
+def test_processes_without_a_sequence_add_nothing():
+    plain, *shares = (Prediction() for _ in range(3))
+    for share in shares:
+        share.start(SimpleNamespace(image_shape=(5, 1, 8, 8)), "test")
+    images = moving()
+    for metric in (plain, shares[0]):
+        metric.observe(Repeats(), Batch(images, None))
+    joined = Prediction()
+    for state, reduce in joined._reductions.items():
+        setattr(joined, state, reduce(torch.stack([getattr(share, state) for share in shares])))
+    assert joined.compute() == plain.compute()
+    assert joined.curves() == plain.curves()
+
+
 def test_ssim_of_the_truth_is_one_and_tiny_frames_have_none():
     truth = torch.rand(2, 3, 1, 8, 8) * 2 - 1
     metric = Prediction()
@@ -80,7 +94,6 @@ def test_the_best_draw_is_each_sequences_own():
     one, other = truth.clone(), truth.clone()
     one[0] += 0.2
     other[1] += 0.4
-    metric.used = {"draws": 2}
     metric.update([one, other], truth, truth[:, :1])
     scores = metric.compute()
     assert scores["prediction_best_mse"] == 0

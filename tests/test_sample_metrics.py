@@ -85,7 +85,8 @@ def test_splits_of_the_inception_score_are_fewer_with_few_samples_and_not_of_one
 # Memorization
 
 
-def test_mifid_is_that_of_torchmetrics_with_sides_as_the_paper_has_them():
+def test_mifid_is_that_of_torchmetrics_with_sides_as_the_paper_has_them(monkeypatch):
+    monkeypatch.setattr("lightning_gen.metrics.mifid.BLOCK", 7)
     for spread in (0.02, 2.0):  # penalised, and not
         real = 3 + normal(40, 6, key="r")
         fake = real[:30] * 0.9 + spread * normal(30, 6, key="f")
@@ -110,7 +111,9 @@ def test_copies_are_penalised_by_mifid_and_seen_by_memorization():
     assert fresh["memorization"] == pytest.approx(0.05, abs=0.04)
 
 
-def test_memorization_by_hand():
+@pytest.mark.parametrize("block", [2048, 2])
+def test_memorization_by_hand(block, monkeypatch):
+    monkeypatch.setattr("lightning_gen.metrics.neighbours.BLOCK", block)
     training = torch.tensor([[0.0], [10.0]])
     real = torch.tensor([[1.0], [12.0], [5.5]])
     fake = torch.tensor([[0.5], [9.0], [13.0], [30.0]])
@@ -320,6 +323,21 @@ def test_what_has_no_latents_or_classes_is_skipped():
     assert skipped["active_units"] == "Labelled has no encode"
     model, _, _ = tiny_vae()
     assert PathLength(space="w").why_not(model, data) == "VAE has no w; give space=z"
+
+
+def test_files_are_compared_within_their_folders():
+    _, data, _ = tiny_vae()
+    _, unlabelled, _ = tiny_vae("data.num_classes=null")
+    chosen = ("class_frechet", "memorization", "path_length", "active_units")
+    metrics = {name: metric for name, metric in sample_metrics().items() if name in chosen}
+    same, other = (
+        evaluate(None, data, metrics, {"pixels": Pixels()}, split="train", files=files) for files in (data, unlabelled)
+    )
+    assert same["scores"]["class_frechet/pixels"] == pytest.approx(0, abs=1e-6)
+    assert (same["scores"]["memorization/pixels"], same["scores"]["training_distance/pixels"]) == (1, 0)
+    assert same["scores"]["training_distance_real/pixels"] > 0
+    assert other["skipped"].pop("class_frechet") == "the samples have no labels"
+    assert other["skipped"] == same["skipped"] == dict.fromkeys(chosen[2:], "needs a model, and files were given")
 
 
 def test_halves_of_the_samples_leave_settings_and_curves_as_they_were():

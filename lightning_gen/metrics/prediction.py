@@ -36,6 +36,15 @@ class Prediction(PairedMetric):
             # sums over sequences, by score and frame
             self.add_state(way, torch.zeros(len(SCORES), 0, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        for state in ("frames", "most_draws"):  # as a process with sequences has them
+            self.add_state(state, torch.zeros((), dtype=torch.int64), dist_reduce_fx="max")
+
+    def start(self, data: Any, split: str) -> None:
+        # all frames there are, those of the context left at 0: processes exchange states of one shape
+        for way in WAYS:
+            zeros = torch.zeros(len(SCORES), data.image_shape[0], dtype=torch.float64, device=self.device)
+            self.add_state(way, zeros, dist_reduce_fx="sum")
+        super().start(data, split)
 
     def why_not(self, model: Any, data: Any) -> str | None:
         """Images are no sequences, and some frames must be left to predict."""
@@ -66,9 +75,12 @@ class Prediction(PairedMetric):
         best = found.gather(0, best[None, ..., None].expand(1, *found.shape[1:]))[0]
         copied = self._scores(last.expand_as(truth), truth)
         for way, each in zip(WAYS, (found.mean(0), best, copied), strict=True):
-            so_far = getattr(self, way)
-            setattr(self, way, each.sum(1) if so_far.shape[1] == 0 else so_far + each.sum(1))
+            if getattr(self, way).shape[1] == 0:
+                setattr(self, way, torch.zeros_like(each[:, 0]))
+            getattr(self, way)[:, -truth.shape[1] :] += each.sum(1)
         self.count += len(truth)
+        self.frames.fill_(truth.shape[1])
+        self.most_draws.fill_(len(predictions))
 
     def _scores(self, prediction: Tensor, truth: Tensor) -> Tensor:
         """Of each frame, `(scores, B, T)`."""
@@ -86,7 +98,7 @@ class Prediction(PairedMetric):
 
     def compute(self) -> dict[str, Tensor]:
         """Means over frames."""
-        frames = {way: getattr(self, way) / self.count for way in self._ways}
+        frames = {way: getattr(self, way)[:, -int(self.frames) :] / self.count for way in self._ways}
         self.by_frame = {f"{way}_{score}": values[n] for way, values in frames.items() for n, score in NUMBERED}
         scores = {name: values.mean() for name, values in self.by_frame.items()}
         return {name: value for name, value in scores.items() if not ("ssim" in name and value.isnan())}
@@ -94,7 +106,7 @@ class Prediction(PairedMetric):
     @property
     def _ways(self) -> tuple[str, ...]:
         """Those that say something: the best of one draw doesn't."""
-        return WAYS if self.used.get("draws", 1) > 1 else ("prediction", "copy_last")
+        return WAYS if self.most_draws > 1 else ("prediction", "copy_last")
 
     def curves(self) -> dict[str, list[float]]:
         """The scores of each predicted frame."""
