@@ -8,9 +8,13 @@ from fake_plugins import make_plugin
 from lightning_gen.listing import list_options
 from lightning_gen.testing import check_augment, check_data, check_metric, check_network, network_role
 
-# What metrics are of that a plain VAE on images has not; `classes` needs a trained classifier: test_classes.py.
+# What metrics are of that a plain VAE on images has not, and what makes them quick; `classes` needs a trained
+# classifier and `lpips` weights: test_classes.py, test_sample_metrics.py.
 METRICS = {
     "accuracy": ["model=classifier"],
+    "class_frechet": ["model.conditional=true"],
+    "classification_accuracy": ["model.conditional=true", "metrics.classification_accuracy.images=64"],
+    "path_length": ["metrics.path_length.pairs=10"],
     "modes": ["model=gan", "data=gaussians"],
     "prediction": [
         "model=frame_lstm",
@@ -29,7 +33,7 @@ def names(group: str, *left_out: str) -> list[str]:
     return [option.name for option in list_options(group) if option.name not in left_out]
 
 
-@pytest.mark.parametrize("name", names("metrics", "classes"))
+@pytest.mark.parametrize("name", names("metrics", "classes", "lpips"))
 def test_metric(name):
     check_metric(name, *METRICS.get(name, []))
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lightning_gen.batch import Batch
 from lightning_gen.errors import UserError
-from lightning_gen.extractors.extractor import as_rgb
+from lightning_gen.extractors.extractor import as_channels
 from lightning_gen.extractors.weights import check_hash, read_state_dict, weights_file
 from lightning_gen.metrics.image_means import ImageMeans
 
@@ -69,7 +69,7 @@ class LPIPS(ImageMeans):
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         """Take in reconstructions and what they are of, `(B, C, H, W)` in [-1, 1]."""
-        pair = [as_rgb(images.to(self.lpips.device).float().clamp(-1, 1)) for images in (prediction, target)]
+        pair = [as_channels(images.to(self.lpips.device).float().clamp(-1, 1), 3) for images in (prediction, target)]
         with torch.no_grad():
             self.take("lpips", self.network(*pair).flatten())
 
