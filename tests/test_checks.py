@@ -3,10 +3,10 @@
 import sys
 
 import pytest
-from fake_plugins import make_plugin
+from fake_plugins import ROOT, make_plugin
 
 from lightning_gen.listing import list_options
-from lightning_gen.testing import check_augment, check_data, check_metric, check_network, network_role
+from lightning_gen.testing import check_augment, check_data, check_metric, check_model, check_network, network_role
 
 # What metrics are of that a plain VAE on images has not, and what makes them quick; `classes` needs a trained
 # classifier and `lpips` weights: test_classes.py, test_sample_metrics.py.
@@ -52,6 +52,16 @@ def test_augment(name):
 def test_network(name):
     if network_role(name):  # the others are checked as parts of their models
         check_network(name)
+
+
+def test_the_loss_in_the_docs(tmp_path, monkeypatch):
+    text = (ROOT / "docs" / "plugins.md").read_text().partition("## By hand")[2]
+    code, option = (text.partition(f"```{kind}\n")[2].partition("```")[0] for kind in ("python", "yaml"))
+    files = {"model/loss/boundary_seeking.yaml": option}
+    make_plugin(tmp_path, "my_losses", files, entry_point=None, code=code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("LIGHTNING_GEN_PLUGINS", "my_losses")
+    check_model("gan", "model/loss=boundary_seeking", data="grey")
 
 
 BROKEN = """
