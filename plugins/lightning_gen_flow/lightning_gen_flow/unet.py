@@ -17,7 +17,7 @@ class UNet(nn.Module):
     `largest`. Each level has `depth` residual blocks on the way down and as many on the way up; those whose longer side
     is at most `attention_size` are followed by attention between places. Frames are seen one by one, and meet in
     attention between the frames of each place, at every level. `patch` x `patch` pixels become one place with as many
-    times the channels before anything else. `fourier` are exponents n of sin(2^n pi x) and cos(2^n pi x), which are seen
+    times the channels before anything else. `fourier` are exponents n of sin(2^n pi x) and cos(2^n pi x), which it sees
     beside the pixels x: they show small noise that would be lost in large layers (2107.00630, appendix C).
     """
 
