@@ -1,5 +1,7 @@
 """U-Net of diffusion models, https://arxiv.org/abs/2006.11239 and 2105.05233; its frames meet as in 2204.03458."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,7 +17,8 @@ class UNet(nn.Module):
     `largest`. Each level has `depth` residual blocks on the way down and as many on the way up; those whose longer side
     is at most `attention_size` are followed by attention between places. Frames are seen one by one, and meet in
     attention between the frames of each place, at every level. `patch` x `patch` pixels become one place with as many
-    times the channels before anything else.
+    times the channels before anything else. `fourier` are exponents n of sin(2^n pi x) and cos(2^n pi x), which it sees
+    beside the pixels x: they show small noise that would be lost in large layers (2107.00630, appendix C).
     """
 
     def __init__(
@@ -30,11 +33,13 @@ class UNet(nn.Module):
         head_dim: int,
         patch: int,
         dropout: float,
+        fourier: list[int],
     ):
         super().__init__()
         *frames, channels, height, pixels_wide = image_shape
         self.frames = frames[0] if frames else None
         self.patch = patch
+        self.fourier = fourier
         self.condition = Condition(4 * width, num_classes)
         sizes = pyramid(-(-height // patch), -(-pixels_wide // patch))
         levels = widths(width, len(sizes), largest)
@@ -43,7 +48,7 @@ class UNet(nn.Module):
             attends = max(size) <= attention_size
             return Stage(inputs, outputs, 4 * width, attends, head_dim, dropout, self.frames)
 
-        self.stem = nn.Conv2d(channels * patch**2, levels[0], 3, padding=1)
+        self.stem = nn.Conv2d(channels * (1 + 2 * len(fourier)) * patch**2, levels[0], 3, padding=1)
         before = [levels[0], *levels[:-1]]
         self.down = nn.ModuleList(
             stage([start] + [level] * (depth - 1), level, size)
@@ -66,7 +71,7 @@ class UNet(nn.Module):
             condition = condition.repeat_interleave(self.frames, 0)
             images = images.flatten(0, 1)
         height, width = images.shape[-2:]
-        maps = self.stem(F.pixel_unshuffle(padded(images, self.patch), self.patch))
+        maps = self.stem(F.pixel_unshuffle(padded(with_waves(images, self.fourier), self.patch), self.patch))
         seen: list[Tensor] = []
         for index, stage in enumerate(self.down):
             maps = stage(maps, condition, kept=seen)
@@ -165,6 +170,12 @@ class TimeAttention(nn.Module):
         tokens = self.norm(maps).unflatten(0, (-1, self.frames)).permute(0, 3, 4, 1, 2).flatten(0, 2)
         gathered = self.attention(tokens + self.positions).view(-1, height, width, self.frames, channels)
         return maps + gathered.permute(0, 3, 4, 1, 2).flatten(0, 1)
+
+
+def with_waves(images: Tensor, exponents: list[int]) -> Tensor:
+    """Images, and their sines and cosines, as channels."""
+    angles = [2**n * math.pi * images for n in exponents]
+    return torch.cat([images, *(wave for angle in angles for wave in (angle.sin(), angle.cos()))], dim=1)
 
 
 def padded(images: Tensor, patch: int) -> Tensor:

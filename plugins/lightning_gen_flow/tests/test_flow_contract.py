@@ -1,7 +1,7 @@
 """Both models and both networks keep lightning-gen's contract, on images and sequences."""
 
 import pytest
-from making import build
+from small_flows import build
 
 from lightning_gen.capabilities import Encodes, HasLatent, HasLikelihood, Reconstructs
 from lightning_gen.config import compose

@@ -6,7 +6,7 @@ import pytest
 import torch
 from lightning_gen_flow.noise_levels import LogNormal, Uniform
 from lightning_gen_flow.ode import euler, heun, solve, solve_with_divergence
-from making import build
+from small_flows import build
 from torch import distributions as D
 
 from lightning_gen.batch import Batch

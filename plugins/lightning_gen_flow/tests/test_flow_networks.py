@@ -7,6 +7,7 @@ from lightning_gen_flow.layers import positions
 from lightning_gen_flow.unet import UNet
 
 UNET = {"width": 8, "largest": 16, "depth": 1, "attention_size": 8, "head_dim": 8, "patch": 1, "dropout": 0.0}
+UNET["fourier"] = [2, 5]
 DIT = {"width": 16, "depth": 2, "patch": 4, "head_dim": 8, "dropout": 0.0}
 
 
