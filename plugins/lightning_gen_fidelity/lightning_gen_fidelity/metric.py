@@ -27,7 +27,7 @@ SCORES = {
     "prc": {"precision": "precision", "recall": "recall"},
 }
 HIGHER = ("is", "precision", "recall")
-SPLITS = 10  # of the Inception Score
+CLASSIFY = ("inception", "efficientnet_lite0")
 
 
 class Images(Dataset):
@@ -48,7 +48,7 @@ class TorchFidelity(SampleMetric):
 
     Both are kept as bytes, the first `max_images` of each; frames of sequences count by themselves. With several
     processes the first one computes. Scores are called as ours are, after "torch_fidelity/": only the published
-    Inception weights give one called fid. The Inception Score needs Inception, and is left out of others.
+    Inception weights give one called fid. Extractors that tell no classes give no Inception Score.
     """
 
     broken: Tensor
@@ -59,6 +59,7 @@ class TorchFidelity(SampleMetric):
         weights: str | None,
         sha256: str | None,
         measures: list[Measure],
+        isc_splits: int,
         kid_subsets: int,
         kid_subset_size: int,
         neighbours: int,
@@ -70,7 +71,8 @@ class TorchFidelity(SampleMetric):
             raise UserError(f"metrics.torch_fidelity.max_images={max_images}: give at least 2")
         self.extractor = extractor
         self.weights = Weights(extractor, weights, sha256)
-        self.measures = [m for m in measures if m != "isc" or extractor == "inception"]
+        self.measures = [m for m in measures if m != "isc" or extractor in CLASSIFY]
+        self.isc_splits = isc_splits
         self.kid_subsets = kid_subsets
         self.kid_subset_size = kid_subset_size
         self.neighbours = neighbours
@@ -86,7 +88,7 @@ class TorchFidelity(SampleMetric):
         self._settings: dict[str, Any] = {}
 
     def _name(self, score: str) -> str:
-        fid = score == "frechet" and self.extractor == "inception" and self.weights.are_published
+        fid = score == "frechet" and self.weights.are_published
         return "torch_fidelity/fid" if fid else f"torch_fidelity/{score}/{self.extractor}"
 
     def why_not(self, model: Any, data: Any) -> str | None:
@@ -127,7 +129,12 @@ class TorchFidelity(SampleMetric):
         samples, real = (images.flatten(0, -4) for images in (samples, real))  # frames by themselves
         fewest = min(len(samples), len(real))
         self._settings = {"n_fake": len(samples), "n_real": len(real)}
-        enough = {"isc": len(samples) >= SPLITS, "fid": fewest > 1, "kid": fewest > 1, "prc": fewest > self.neighbours}
+        enough = {
+            "isc": len(samples) >= self.isc_splits,
+            "fid": fewest > 1,
+            "kid": fewest > 1,
+            "prc": fewest > self.neighbours,
+        }
         wanted = {measure: True for measure in self.measures if enough[measure]}
         found = {}
         if wanted and self.broken == 0:
@@ -149,7 +156,7 @@ class TorchFidelity(SampleMetric):
                     # One for all: each measure has a default of its own, and they would all get the same weights.
                     feature_extractor=self.weights.name,
                     feature_extractor_weights_path=self.weights.as_argument(),
-                    isc_splits=SPLITS,
+                    isc_splits=self.isc_splits,
                     kid_subsets=self.kid_subsets,
                     kid_subset_size=subset,
                     prc_neighborhood=self.neighbours,
@@ -179,6 +186,7 @@ class TorchFidelity(SampleMetric):
             "torch_fidelity": version("torch-fidelity"),
             "extractor": self.weights.name,
             "weights_sha256": self.weights.sha256,
+            "isc_splits": self.isc_splits,
             "kid_subsets": self.kid_subsets,
             "neighbours": self.neighbours,
             **self._settings,

@@ -22,7 +22,8 @@ NAME = "torch_fidelity_ppl"
 class TorchFidelityPathLength(PairedMetric):
     """The mean of LPIPS / `epsilon`^2 between images of latents that lie `epsilon` apart on paths between draws.
 
-    Distances outside the percentiles `discard` are left out. Real images play no part. The first process computes.
+    Distances outside the percentiles `discard` are left out. torch-fidelity wants images `rounded` to 8 bits, in which
+    most such small steps are none, and others too large. Real images play no part. The first process computes.
     """
 
     needs = "decode"
@@ -35,6 +36,7 @@ class TorchFidelityPathLength(PairedMetric):
         interpolation: Literal["lerp", "slerp_any", "slerp_unit"],
         size: int | None,
         discard: list[float] | None,
+        rounded: bool,
         batch_size: int,
     ):
         super().__init__()
@@ -48,6 +50,7 @@ class TorchFidelityPathLength(PairedMetric):
         self.interpolation = interpolation
         self.size = size
         self.percentiles = (low, high)
+        self.rounded = rounded
         self.batch_size = batch_size
         self.models: list[Any] = []  # a list: a module's attribute would become part of it
 
@@ -75,12 +78,13 @@ class TorchFidelityPathLength(PairedMetric):
     def _measured(self) -> float:
         model = self.models[0]
         found = calculate_metrics(
-            input1=Wrapped(model),
+            input1=Wrapped(model, self.rounded),
             input1_model_num_samples=self.samples,
             ppl=True,
             ppl_epsilon=self.epsilon,
             ppl_z_interp_mode=self.interpolation,
             ppl_sample_similarity_resize=self.size,
+            ppl_sample_similarity_dtype="uint8" if self.rounded else None,
             # It leaves percentiles out with an argument that NumPy 2.4 has no more: done below.
             ppl_reduction="none",
             ppl_discard_percentile_lower=None,
@@ -99,6 +103,7 @@ class TorchFidelityPathLength(PairedMetric):
             "epsilon": self.epsilon,
             "interpolation": self.interpolation,
             "size": self.size,
+            "rounded": self.rounded,
             "percentiles": list(self.percentiles),
         }
 

@@ -11,10 +11,13 @@ from torch_fidelity.feature_extractor_dinov2 import MODEL_METADATA as DINOV2
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
 from lightning_gen.errors import UserError
+from lightning_gen.extractors.efficientnet_lite0 import EfficientNetLite0
 from lightning_gen.extractors.weights import check_hash, read_state_dict, weights_file
 from lightning_gen.suggestions import did_you_mean
+from lightning_gen_fidelity.offline import NAME
 
 URL_VGG16 = "https://download.pytorch.org/models/vgg16-397923af.pth"
+OTHERS = {"inception": "inception-v3-compat", "efficientnet_lite0": NAME}  # than ours with hyphens
 # How the sha256 of published weights begins; torch-fidelity has those of CLIP's.
 PUBLISHED = {"inception-v3-compat": "6726825d", "vgg16": "397923af"}
 
@@ -27,12 +30,18 @@ class Weights:
 
     def __init__(self, extractor: str, path: str | None, sha256: str | None):
         self.key = "metrics.torch_fidelity"
-        self.name = {"inception": "inception-v3-compat"}.get(extractor, extractor.replace("_", "-"))
-        names = [*PUBLISHED, *MODEL_URLS, *DINOV2]
-        if self.name not in names:
-            ours = ["inception", *(name.replace("-", "_") for name in names[1:])]
+        self.name = OTHERS.get(extractor, extractor.replace("_", "-"))
+        if extractor not in OTHERS and self.name not in ("vgg16", *MODEL_URLS, *DINOV2):
+            ours = [*OTHERS, *(name.replace("-", "_") for name in ("vgg16", *MODEL_URLS, *DINOV2))]
             mend = did_you_mean(extractor, ours) or f"; choose one of {', '.join(ours)}"
             raise UserError(f"{self.key}.extractor={extractor}: torch-fidelity has no such extractor{mend}")
+        if self.name == NAME:
+            self.path, self.sha256 = None, EfficientNetLite0().sha256
+            if path is not None or sha256 is not None:
+                raise UserError(
+                    f"{self.key}.weights={path}: efficientnet_lite0 has its weights in a package; give null"
+                )
+            return
         if self.name in DINOV2:
             self.path, self.sha256 = self._downloaded_code(extractor, path), None
             return
@@ -46,8 +55,8 @@ class Weights:
 
     @property
     def are_published(self) -> bool:
-        """Whether scores may go by the names of publications."""
-        return self.sha256 is not None and self.sha256.startswith(self._published())
+        """Whether the Fréchet distance may be called FID."""
+        return self.name == "inception-v3-compat" and self.sha256.startswith(PUBLISHED[self.name])
 
     def _downloaded_code(self, extractor: str, path: str | None) -> None:
         """torch-fidelity takes DINOv2 from torch.hub, code and all: it must have been put there knowingly."""

@@ -20,13 +20,13 @@ from lightning_gen.randomness import preserved_rng, seed_all
 _numbers = count()
 
 
-def wrap(checkpoint: str | Path, ema: bool = True, device: str = "cpu") -> "Wrapped":
+def wrap(checkpoint: str | Path, ema: bool = True, device: str = "cpu", rounded: bool = True) -> "Wrapped":
     """The model in a checkpoint or a run's folder, to be given to torch-fidelity as `input1`."""
-    return Wrapped(load_model(checkpoint, ema=ema, device=device))
+    return Wrapped(load_model(checkpoint, ema=ema, device=device), rounded)
 
 
 class Wrapped(GenerativeModelBase):
-    """Noise `(B, z_size)` to uint8 RGB images.
+    """Noise `(B, z_size)` to RGB images, uint8, or floats of 0...255 that are not `rounded`.
 
     The noise is the model's latents, drawn by itself from a source that it registers under a name of its own. A class
     is drawn with each latent and lies behind it as its last value: torch-fidelity 0.4 can't draw labels with
@@ -37,12 +37,13 @@ class Wrapped(GenerativeModelBase):
     z_size = 1
     z_type = ""
 
-    def __init__(self, model: ImageGenerator):
+    def __init__(self, model: ImageGenerator, rounded: bool = True):
         super().__init__()
         if not model.generates or len(model.image_shape) != 3:
             what = "makes no images" if not model.generates else "makes sequences"
             raise UserError(f"{type(model).__name__} {what}, and torch-fidelity wants a generator of images")
         self.model = model.eval()
+        self.rounded = rounded
         self.has_latent = isinstance(model, HasLatent)
         self.z_size = self._draw(1).shape[1]
         # Names can't be registered twice, each model has its own prior, and none should live on for its name's sake.
@@ -72,4 +73,5 @@ class Wrapped(GenerativeModelBase):
         with preserved_rng():
             seed_all("torch-fidelity", *([] if self.has_latent else [noise[0].item()]))
             images = self.model.decode(noise, labels) if self.has_latent else self.model.sample(len(noise), labels)
-        return as_channels(to_uint8(images), 3)
+        values = to_uint8(images) if self.rounded else (images.float().clamp(-1, 1) + 1) * 127.5
+        return as_channels(values, 3)

@@ -111,6 +111,18 @@ def test_agrees_with_ours_on_inception(inception):
     assert (protocol["n_real"], protocol["n_fake"], protocol["kid_subset_size"]) == (5, 5, 5)
 
 
+def test_agrees_with_ours_offline():
+    ours = "frechet,kid,precision_recall,inception_score"
+    given = [f"metrics=[torch_fidelity,{ours}]", "metrics.precision_recall.k=3", "metrics.torch_fidelity.isc_splits=1"]
+    chosen = config(*given, "metrics.torch_fidelity.extractor=efficientnet_lite0")
+    model, data, _ = model_and_data()
+    result = evaluate(
+        model, data, build_metrics(chosen.metrics), build_extractors(chosen.extractor), show_progress=False
+    )
+    assert_agree(result, "efficientnet_lite0", "frechet", "kid", "precision", "recall", "is")
+    assert len(result["scores"]) == 10
+
+
 @pytest.mark.parametrize("settings", [{}, {"num_samples": 13, "num_real": 14}])
 def test_agrees_with_ours_on_clip(clip, settings):
     result = scores("clip_vit_b_32", clip, "[isc,fid,prc]", "frechet,precision_recall", **settings)
@@ -125,7 +137,14 @@ def metric(path, **changed):
         "sha256": sha256(path),
         "measures": ["fid", "kid", "prc"],
     }
-    numbers = {"kid_subsets": 2, "kid_subset_size": 1000, "neighbours": 3, "max_images": 9, "batch_size": 4}
+    numbers = {
+        "isc_splits": 10,
+        "kid_subsets": 2,
+        "kid_subset_size": 1000,
+        "neighbours": 3,
+        "max_images": 9,
+        "batch_size": 4,
+    }
     return TorchFidelity(**(chosen | numbers | changed))
 
 
@@ -169,6 +188,7 @@ def test_mistakes_end_in_one_line_before_any_sample(clip, tmp_path, monkeypatch)
         ({"sha256": None}, rf"{key}\.sha256=40d3657.*has the sha256"),
         ({"extractor": "dinov2_vit_s_14"}, rf"{key}\.weights=.*: torch-fidelity reads DINOv2 from torch.hub alone"),
         ({"extractor": "dinov2_vit_s_14", "weights": None}, rf"{key}\.extractor=dinov2_vit_s_14: .*not in {tmp_path}"),
+        ({"extractor": "efficientnet_lite0"}, rf"{key}\.weights=.*: efficientnet_lite0 has its weights in a package"),
         ({"max_images": 1}, rf"{key}\.max_images=1: give at least 2"),
     ):
         with pytest.raises(UserError, match=text):
@@ -228,12 +248,12 @@ def test_path_length_is_that_of_the_models_own_latents(monkeypatch):
     monkeypatch.setattr("lightning_gen_fidelity.path_length.checked_in_cache", lambda *_: None)
     model, data, _ = model_and_data()
     (found,) = instantiate(config("metrics=torch_fidelity_ppl").metrics).values()
-    found.samples, found.epsilon = 40, 0.5
+    found.samples, found.epsilon, found.rounded = 40, 0.5, False
     result = evaluate(model, data, {"ppl": found}, {}, show_progress=False)
 
     import numpy as np
 
-    wrapped, rng = Wrapped(model), np.random.RandomState(2020)
+    wrapped, rng = Wrapped(model, rounded=False), np.random.RandomState(2020)
     start, end = (wrapped._noise(rng, (40, 3)) for _ in range(2))
     with torch.no_grad():
         distances = Distance("")(wrapped(start), wrapped(torch.lerp(start, end, 0.5))) / 0.25
@@ -241,6 +261,6 @@ def test_path_length_is_that_of_the_models_own_latents(monkeypatch):
     assert kept_mean([[5], [1], [2], [3], [1000]], 25, 75) == (2 + 3 + 5) / 3
     pixels, data, _ = model_and_data(model=["model=pixel_rnn_row"])
     result = evaluate(
-        pixels, data, {"ppl": TorchFidelityPathLength(4, 0.1, "lerp", 64, None, 4)}, {}, show_progress=False
+        pixels, data, {"ppl": TorchFidelityPathLength(4, 0.1, "lerp", 64, None, True, 4)}, {}, show_progress=False
     )
     assert "has no decode" in result["skipped"]["ppl"]

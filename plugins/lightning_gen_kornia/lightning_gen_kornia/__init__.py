@@ -1,0 +1,1 @@
+"""kornia's augmentations for lightning-gen, https://github.com/kornia/kornia."""
