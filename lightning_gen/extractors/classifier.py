@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lightning_gen.checkpoint import checkpoint_of, load_model, read_checkpoint
 from lightning_gen.errors import UserError
 from lightning_gen.extractors.extractor import Extractor
-from lightning_gen.extractors.resizing import PROTOCOLS, Protocol, resize
+from lightning_gen.extractors.resizing import Protocol, resize
 from lightning_gen.extractors.weights import file_hash
 
 KEY = "extractor.classifier.checkpoint"
@@ -51,15 +51,7 @@ class ClassifierExtractor(Extractor):
 
     def protocol(self) -> dict[str, Any]:
         """Checkpoint and preprocessing."""
-        return {
-            "name": self.name,
-            "weights_sha256": self.sha256,
-            "num_features": self.num_features,
-            "resize": PROTOCOLS[self.resize],
-            "input_size": self.size,
-            "channels": self.channels,
-            "normalisation": "x / 127.5 - 1",
-        }
+        return self.stated("x / 127.5 - 1", channels=self.channels)
 
 
 def _behead(network: nn.Module, image_shape: tuple[int, ...], checkpoint: str) -> nn.Linear:

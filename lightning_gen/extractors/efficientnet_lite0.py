@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_gen.errors import UserError
 from lightning_gen.extractors.extractor import Extractor
-from lightning_gen.extractors.resizing import PROTOCOLS, Protocol, resize
+from lightning_gen.extractors.resizing import Protocol, resize
 
 
 class EfficientNetLite0(Extractor):
@@ -49,14 +49,7 @@ class EfficientNetLite0(Extractor):
 
     def protocol(self) -> dict[str, Any]:
         """Weights and preprocessing."""
-        return {
-            "name": self.name,
-            "weights_sha256": self.sha256,
-            "num_features": self.num_features,
-            "resize": PROTOCOLS[self.resize],
-            "input_size": self.size,
-            "normalisation": "(x - 127) / 128",
-        }
+        return self.stated("(x - 127) / 128")
 
 
 def _weights_and_network() -> tuple[Path, torch.nn.Module]:

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_gen.extractors.resizing import PROTOCOLS
+
 
 class Extractor(nn.Module):
     """Maps uint8 images `(B, C, H, W)` of any size, grey, RGB or RGBA, to float32 features `(B, num_features)`.
@@ -24,6 +26,18 @@ class Extractor(nn.Module):
     def protocol(self) -> dict[str, Any]:
         """What a score depends on besides the images: weights, their hash, the resize, the normalisation."""
         raise NotImplementedError
+
+    def stated(self, normalisation: str, **more: Any) -> dict[str, Any]:
+        """The protocol of an extractor that has a `size`, a `resize`, and the `sha256` of its weights."""
+        return {
+            "name": self.name,
+            "weights_sha256": self.sha256,
+            "num_features": self.num_features,
+            "resize": PROTOCOLS[self.resize],
+            "input_size": self.size,
+            "normalisation": normalisation,
+            **more,
+        }
 
     def why_not(self, image_shape: tuple[int, ...]) -> str | None:
         """Why it can't look at images, or sequences, of this shape; None if it can."""

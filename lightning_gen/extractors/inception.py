@@ -12,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lightning_gen.errors import UserError
 from lightning_gen.extractors.extractor import Extractor
-from lightning_gen.extractors.resizing import PROTOCOLS, Protocol, resize
+from lightning_gen.extractors.resizing import Protocol, resize
 from lightning_gen.extractors.weights import check_hash, read_state_dict, weights_file
 
 PUBLISHED = "6726825d"  # how the sha256 of the weights in use since 2015 begins
@@ -29,6 +29,7 @@ class Inception(Extractor):
     """
 
     num_features = 2048
+    size = 299
 
     def __init__(self, weights: str | None, sha256: str, resize: Protocol):
         super().__init__()
@@ -61,7 +62,7 @@ class Inception(Extractor):
 
     def features(self, images: Tensor) -> Tensor:
         """The last pooling's values."""
-        inputs = (resize(images, 299, self.resize) - 128) / 128
+        inputs = (resize(images, self.size, self.resize) - 128) / 128
         return self.trunk(inputs.contiguous(memory_format=torch.channels_last)).flatten(1)
 
     def logits(self, features: Tensor) -> Tensor:
@@ -75,11 +76,4 @@ class Inception(Extractor):
 
     def protocol(self) -> dict[str, Any]:
         """Weights and preprocessing."""
-        return {
-            "name": self.name,
-            "weights_sha256": self.sha256,
-            "num_features": self.num_features,
-            "resize": PROTOCOLS[self.resize],
-            "input_size": 299,
-            "normalisation": "(x - 128) / 128",
-        }
+        return self.stated("(x - 128) / 128")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_gen.extractors.extractor import Extractor
-from lightning_gen.extractors.resizing import PROTOCOLS, Protocol, resize
+from lightning_gen.extractors.resizing import Protocol, resize
 
 # Of ImageNet's colours, as torchvision's classifiers have them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -51,14 +51,7 @@ class NetworkExtractor(Extractor):
 
     def protocol(self) -> dict[str, Any]:
         """Weights and preprocessing."""
-        return {
-            "name": self.name,
-            "weights_sha256": self.sha256,
-            "num_features": self.num_features,
-            "resize": PROTOCOLS[self.resize],
-            "input_size": self.size,
-            "normalisation": f"(x / 255 - {self.mean}) / {self.std}",
-        }
+        return self.stated(f"(x / 255 - {self.mean}) / {self.std}")
 
 
 def named(name: str, resize: Protocol) -> str:

@@ -3,14 +3,12 @@
 from typing import Any, Literal
 
 import torch
-from torchvision.models import vgg16
+from torchvision.models import VGG16_Weights, vgg16
 
 from lightning_gen.errors import UserError
 from lightning_gen.extractors.network_extractor import IMAGENET_MEAN, IMAGENET_STD, NetworkExtractor, named
 from lightning_gen.extractors.resizing import Protocol
 from lightning_gen.extractors.weights import check_hash, read_state_dict, weights_file
-
-URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
 
 
 class VGG16(NetworkExtractor):
@@ -23,7 +21,7 @@ class VGG16(NetworkExtractor):
     num_features = 4096
 
     def __init__(self, layer: Literal["fc2", "fc2_relu"], weights: str | None, sha256: str, resize: Protocol):
-        path = weights_file(weights, URL, "extractor.vgg16.weights")
+        path = weights_file(weights, VGG16_Weights.IMAGENET1K_V1.url, "extractor.vgg16.weights")
         found = check_hash(path, sha256, "extractor.vgg16.sha256")
         with torch.device("meta"):  # 138 million weights need not be drawn to be replaced
             network = vgg16()

@@ -11,13 +11,8 @@ from lightning_gen.extractors.extractor import as_channels
 from lightning_gen.extractors.weights import check_hash, read_state_dict, weights_file
 from lightning_gen.metrics.image_means import ImageMeans
 
-# torchvision's file of each network's weights, named after how its hash begins, and the fewest pixels a side it takes
-NETWORKS = {
-    "alex": ("alexnet-owt-7be5be79.pth", 31),
-    "vgg": ("vgg16-397923af.pth", 16),
-    "squeeze": ("squeezenet1_1-b8a52dc0.pth", 17),
-}
-URL = "https://download.pytorch.org/models/"
+# torchvision's name of each network's weights, and the fewest pixels a side that it takes
+NETWORKS = {"alex": ("AlexNet_Weights", 31), "vgg": ("VGG16_Weights", 16), "squeeze": ("SqueezeNet1_1_Weights", 17)}
 KEY = "metrics.lpips"
 
 
@@ -38,12 +33,15 @@ class LPIPS(ImageMeans):
         sha256: str | None = None,
     ):
         super().__init__("lpips")
+        import torchvision
         from torchmetrics.functional.image.lpips import _NoTrainLpips
 
-        file, self.smallest = NETWORKS[net]
+        known, self.smallest = NETWORKS[net]
         self.net = net
-        path = weights_file(weights, URL + file, f"{KEY}.weights")
-        expected = file.rpartition("-")[2].removesuffix(".pth") if sha256 is None else sha256
+        url = torchvision.models.get_weight(f"{known}.IMAGENET1K_V1").url
+        path = weights_file(weights, url, f"{KEY}.weights")
+        # files are named after how their hash begins
+        expected = url.rpartition("-")[2].removesuffix(".pth") if sha256 is None else sha256
         self.sha256 = check_hash(path, expected, f"{KEY}.sha256")
         state = read_state_dict(path, f"{KEY}.weights")
         # torchmetrics would download the backbone: here it gets random weights first, which all are replaced
