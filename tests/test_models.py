@@ -47,8 +47,7 @@ def test_schedule(name: str):
     check_model("vae", f"schedule@model.schedule={name}", "model.schedule.warmup_images=16", *SMALL, data="grey")
 
 
-@pytest.mark.parametrize("kind", ["conv", "resnet"])
-@pytest.mark.parametrize("normalization", ["batch", "instance"])
+@pytest.mark.parametrize(("kind", "normalization"), [("conv", "batch"), ("resnet", "instance")])
 def test_network(kind: str, normalization: str):
     chosen = [f"network@model.{side}coder={kind}_{side}coder" for side in ("en", "de")]
     check_model("vae", *chosen, f"model.encoder.normalization={normalization}", "model.encoder.depth=2", data="rgb")

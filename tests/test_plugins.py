@@ -1,11 +1,10 @@
 """Plugins are found by their metadata, add options, and never do harm."""
 
-import shutil
 import sys
 
 import hydra
 import pytest
-from fake_plugins import ROOT, make_plugin, run_command
+from fake_plugins import make_plugin, run_command
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from test_training import run
@@ -262,17 +261,3 @@ def test_the_commands_show_plugins(tmp_path):
     assert "flow_vae" in run_command("train", "--help", cwd=tmp_path, path=site).stdout
     shown = run_command("train", "model=flow_vae", "--cfg", "job", "-p", "model", cwd=tmp_path, path=site)
     assert "beta: 2.0" in shown.stdout, shown.stderr
-
-
-def test_installed_from_a_wheel(tmp_path):
-    site = tmp_path / "site"
-    shutil.copytree(ROOT / "lightning_gen", site / "lightning_gen", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(ROOT / "conf", site / "lightning_gen" / "conf")
-    info = site / "lightning_gen-9.8.7.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lightning-gen\nVersion: 9.8.7\n")
-    (info / "entry_points.txt").write_text("[lightning_gen.plugins]\ncore = lightning_gen\n")
-    assert run_command("--version", cwd=tmp_path, path=site).stdout == "lightning-gen 9.8.7\n"
-    assert "core 9.8.7" in run_command("list", "model", cwd=tmp_path, path=site).stdout
-    composed = run_command("train", "--cfg", "job", cwd=tmp_path, path=site)
-    assert "latent_dim" in composed.stdout, composed.stderr

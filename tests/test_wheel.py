@@ -14,7 +14,7 @@ from hatchling.builders.wheel import WheelBuilder
 
 from lightning_gen.cli import main
 from lightning_gen.new_plugin import KINDS
-from lightning_gen.plugins import CORE, GROUP
+from lightning_gen.plugins import CORE, GROUP, core_version
 
 ROOT = Path(__file__).parent.parent
 # What a plugin's `[tool.lightning-gen] smoke` in pyproject.toml says of those in plugins/: overrides that use it.
@@ -84,6 +84,7 @@ def test_wheels_work_without_a_checkout_and_plugins_also_editable(tmp_path, monk
 
     empty = tmp_path / "empty"
     empty.mkdir()
+    assert run(empty, python.with_name("lightning-gen"), "--version") == f"lightning-gen {core_version()}\n"
     listed = run(empty, python.with_name("lightning-gen"), "list", "model")
     [row] = [line for line in listed.splitlines() if line.startswith("user_model ")]
     assert row.endswith("user_model 0.1.0")
