@@ -190,6 +190,14 @@ class TestRollOut:
         torch.testing.assert_close(model.losses(Batch(frames, None))["reconstruction"], -sum(each).mean())
 
 
+@pytest.mark.parametrize("name", ["conv_lstm", "pred_rnn"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_at_first_the_last_frame_is_repeated(name, shape):
+    model, frames = build(name, shape=shape).eval(), moving_blobs(shape)
+    with torch.no_grad():
+        assert (model.predict(frames[:, :3], 1) - frames[:, 2:3]).abs().mean() < 0.1
+
+
 @pytest.mark.parametrize("name", PREDICTORS)
 class TestPredictors:
     @pytest.mark.parametrize("shape", SHAPES)

@@ -1,4 +1,7 @@
-"""Convolutional encoder whose maps its decoder is given too, as in https://arxiv.org/abs/1802.07687, section 4."""
+"""Convolutional encoder whose maps its decoder is given too, as in https://arxiv.org/abs/1802.07687, section 4.
+
+Both are DCGAN's, as there for digits: nothing is computed at the full size but the first and the last layer.
+"""
 
 from itertools import pairwise
 
@@ -11,9 +14,10 @@ from lightning_gen.networks.layers import Normalization, activation_layer, norma
 
 
 class SkipEncoder(nn.Module):
-    """Images `(B, C, H, W)` of any size to vectors `(B, out_dim)` in [-1, 1] and the maps of all sizes, largest first.
+    """Images `(B, C, H, W)` of any size to vectors `(B, out_dim)` in [-1, 1] and maps, from half the size down.
 
-    Channels double with every halving, from `width` to at most `largest`.
+    Channels double with every halving, from `width` to at most `largest`. An image too small to be halved has one map,
+    of its own size.
     """
 
     def __init__(
@@ -28,12 +32,13 @@ class SkipEncoder(nn.Module):
         super().__init__()
         channels, height, image_width = image_shape
         sizes = pyramid(height, image_width)
-        each = widths(width, len(sizes), largest)
-        first = nn.Conv2d(channels, each[0], 3, padding=1)
-        halving = [Halve(before, after) for before, after in pairwise(each)]
+        each = [channels, *(widths(width, len(sizes) - 1, largest) or [width])]
+        convs = [Halve(before, after) for before, after in pairwise(each)]
+        if len(sizes) == 1:
+            convs = [nn.Conv2d(channels, width, 3, padding=1)]
         self.levels = nn.ModuleList(
             nn.Sequential(conv, normalization_layer(normalization, conv.out_channels), activation_layer("leaky_relu"))
-            for conv in (first, *halving)
+            for conv in convs
         )
         self.head = nn.Linear(each[-1] * sizes[-1][0] * sizes[-1][1], out_dim)
 
@@ -59,7 +64,7 @@ class SkipDecoder(nn.Module):
         super().__init__()
         out_channels, height, image_width = image_shape
         sizes = pyramid(height, image_width)[::-1]
-        each = widths(width, len(sizes), largest)[::-1]
+        each = widths(width, len(sizes) - 1, largest)[::-1] or [width]
         self.start = (each[0], *sizes[0])
         self.stem = nn.Sequential(
             nn.Linear(in_dim, each[0] * sizes[0][0] * sizes[0][1]), activation_layer("leaky_relu")
@@ -72,7 +77,8 @@ class SkipDecoder(nn.Module):
             )
             for before, after, size in zip(each, each[1:], sizes[1:], strict=False)
         )
-        self.out = nn.Conv2d(2 * each[-1], out_channels, 3, padding=1)
+        last = 2 * each[-1]
+        self.out = Upsample(last, out_channels, sizes[-1]) if len(sizes) > 1 else nn.Conv2d(last, out_channels, 3, 1, 1)
 
     def forward(self, vectors: Tensor, skips: list[Tensor]) -> Tensor:
         maps = self.stem(vectors).unflatten(1, self.start)
