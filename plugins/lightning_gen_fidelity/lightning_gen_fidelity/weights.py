@@ -9,6 +9,7 @@ import torch
 from torch_fidelity.feature_extractor_clip import MODEL_METADATA, MODEL_URLS
 from torch_fidelity.feature_extractor_dinov2 import MODEL_METADATA as DINOV2
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+from torchvision.models import VGG16_Weights
 
 from lightning_gen.errors import UserError
 from lightning_gen.extractors.efficientnet_lite0 import EfficientNetLite0
@@ -16,7 +17,6 @@ from lightning_gen.extractors.weights import check_hash, read_state_dict, weight
 from lightning_gen.suggestions import did_you_mean
 from lightning_gen_fidelity.offline import NAME
 
-URL_VGG16 = "https://download.pytorch.org/models/vgg16-397923af.pth"
 OTHERS = {"inception": "inception-v3-compat", "efficientnet_lite0": NAME}  # than ours with hyphens
 # How the sha256 of published weights begins; torch-fidelity has those of CLIP's.
 PUBLISHED = {"inception-v3-compat": "6726825d", "vgg16": "397923af"}
@@ -45,7 +45,7 @@ class Weights:
         if self.name in DINOV2:
             self.path, self.sha256 = self._downloaded_code(extractor, path), None
             return
-        urls = {"inception-v3-compat": URL_INCEPTION_V3, "vgg16": URL_VGG16} | MODEL_URLS
+        urls = {"inception-v3-compat": URL_INCEPTION_V3, "vgg16": VGG16_Weights.IMAGENET1K_V1.url} | MODEL_URLS
         cached = f"{self.name}-{self._published()}.pt" if self.name in MODEL_URLS else None
         self.path = weights_file(path, urls[self.name], f"{self.key}.weights", cached)
         self.sha256 = check_hash(self.path, sha256 or self._published(), f"{self.key}.sha256")
