@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 from torch_fidelity import calculate_metrics
 from torch_fidelity.sample_similarity_lpips import URL_VGG16_LPIPS
+from torchvision.models import VGG16_Weights
 
 from lightning_gen.batch import Batch
 from lightning_gen.errors import UserError
 from lightning_gen.metrics.image_metric import PairedMetric
 from lightning_gen.process_group import Group
-from lightning_gen_fidelity.weights import URL_VGG16, checked_in_cache
+from lightning_gen_fidelity.weights import checked_in_cache
 from lightning_gen_fidelity.wrapping import Wrapped
 
 NAME = "torch_fidelity_ppl"
@@ -43,7 +44,7 @@ class TorchFidelityPathLength(PairedMetric):
         low, high = discard or (0, 100)
         if not 0 <= low < high <= 100:
             raise UserError(f"metrics.{NAME}.discard={discard}: give two percentiles, the lower first, or null")
-        checked_in_cache(URL_VGG16, "397923af", NAME)
+        checked_in_cache(VGG16_Weights.IMAGENET1K_V1.url, "397923af", NAME)
         checked_in_cache(URL_VGG16_LPIPS, "", NAME)
         self.samples = samples
         self.epsilon = epsilon
