@@ -75,7 +75,9 @@ class Progress(Callback):
         speed = (model.images_seen - self._start[1]) / max(now - self._start[0], 1e-9)
         of = f" of {trainer.max_images:,}" if trainer.max_images else ""
         left = (
-            f", {(trainer.max_images - model.images_seen) / speed:.0f} s left" if trainer.max_images and speed else ""
+            f", {max(0, trainer.max_images - model.images_seen) / speed:.0f} s left"
+            if trainer.max_images and speed
+            else ""
         )
         return f"{model.images_seen:,}{of} images, {speed:,.0f} images/s{left}; {_terms(model)}"
 
