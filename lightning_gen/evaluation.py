@@ -277,6 +277,8 @@ def evaluate_command(cfg: DictConfig) -> None:
 def _from_checkpoint(cfg: DictConfig) -> tuple:
     if cfg.reference:
         raise UserError(f"reference={cfg.reference}: is what samples=FOLDER are compared with; give data=... instead")
+    if cfg.checkpoint is None:
+        raise UserError("evaluate needs checkpoint=PATH, or samples=FOLDER with reference=FOLDER")
     path, model = load(cfg)
     out = run_folder(path) / "evaluation.json" if cfg.out is None else _file(cfg.out)
     check_readable(out)  # before the work, not after it

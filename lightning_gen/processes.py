@@ -106,7 +106,7 @@ def speaks() -> bool:
     if RELAUNCHED not in os.environ:  # torchrun, srun: all ranks read the same command line
         return False
     parent = os.getppid()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 15  # on a busy machine it takes as long
     while time.monotonic() < deadline:
         if os.getppid() != parent:
             return False

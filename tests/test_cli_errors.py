@@ -75,7 +75,7 @@ def test_train(argument, capsys):
     assert (status, err.count("\n"), out) == (2, 1, "")
 
 
-@pytest.mark.parametrize("command", ["evaluate", "sample"])
+@pytest.mark.parametrize("command", ["sample", "interpolate"])
 def test_missing_checkpoint(command, capsys):
     assert main([command]) == 2
     assert capsys.readouterr().err == f"error: {command} needs checkpoint=PATH\n"

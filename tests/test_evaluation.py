@@ -359,6 +359,30 @@ def test_command_needs_only_the_checkpoint(tmp_path, capsys):
     assert "nll_bits_per_dim" in capsys.readouterr().out
 
 
+def test_command_scores_folders_of_images(tmp_path, capsys):
+    from PIL import Image
+
+    for folder, mode in (("samples", "L"), ("reference", "RGB")):  # grey files are made RGB, as the others are
+        (tmp_path / folder).mkdir()
+        for n in range(6):
+            Image.new(mode, (8, 8), n * 40 if mode == "L" else (n * 40, 0, 0)).save(tmp_path / folder / f"{n}.png")
+    settings = ["metrics=[modes,likelihood]", "extractor=none", "device=cpu", f"out={tmp_path / 'scores.json'}"]
+    folders = [f"{key}={tmp_path / key}" for key in ("samples", "reference")]
+    evaluate_command(compose([*folders, *settings], "evaluate"))
+    (result,) = json.loads((tmp_path / "scores.json").read_text())
+    assert (result["protocol"]["n_fake"], result["protocol"]["samples"]) == (6, "samples")
+    assert result["skipped"]["likelihood"] == "needs a model, and files were given"
+    for wrong, message in (
+        ([], "evaluate needs checkpoint=PATH, or samples=FOLDER"),
+        (folders[:1], "say what to compare with"),
+        ([*folders, "data=fake"], "leave it out"),
+        ([*folders, "seeds=2"], "files stay the same"),
+        ([folders[0], f"reference={tmp_path / 'none'}"], "reference=.*does not exist"),
+    ):
+        with pytest.raises(UserError, match=message):
+            evaluate_command(compose([*wrong, *settings], "evaluate"))
+
+
 def test_command_takes_other_data_and_another_file(tmp_path):
     write_checkpoint(tmp_path / "kept.ckpt")
     command(f"checkpoint={tmp_path / 'kept.ckpt'}", "data=fake", "data.image_shape=[1,8,8]", f"out={tmp_path}")
