@@ -366,11 +366,13 @@ def test_command_scores_folders_of_images(tmp_path, capsys):
         (tmp_path / folder).mkdir()
         for n in range(6):
             Image.new(mode, (8, 8), n * 40 if mode == "L" else (n * 40, 0, 0)).save(tmp_path / folder / f"{n}.png")
-    settings = ["metrics=[modes,likelihood]", "extractor=none", "device=cpu", f"out={tmp_path / 'scores.json'}"]
+    small = ["extractor.efficientnet_lite0.size=32", "half_samples=0"]
+    settings = ["metrics=[kid,likelihood]", *small, "device=cpu", f"out={tmp_path / 'scores.json'}"]
     folders = [f"{key}={tmp_path / key}" for key in ("samples", "reference")]
     evaluate_command(compose([*folders, *settings], "evaluate"))
     (result,) = json.loads((tmp_path / "scores.json").read_text())
     assert (result["protocol"]["n_fake"], result["protocol"]["samples"]) == (6, "samples")
+    assert math.isfinite(result["scores"]["kid/efficientnet_lite0"])
     assert result["skipped"]["likelihood"] == "needs a model, and files were given"
     for wrong, message in (
         ([], "evaluate needs checkpoint=PATH, or samples=FOLDER"),
