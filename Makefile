@@ -13,7 +13,7 @@ train: $(READY)
 	$(BIN)/python train.py $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS) # two processes on two cores: more threads would only wait
 
 lint: $(READY)
 	$(BIN)/ruff check .
