@@ -13,7 +13,7 @@ from lightning_gen.suggestions import did_you_mean
 
 OPTIONS = {"sort": "", "scores": "", "format": "", "out": "", "force": "false"}
 # What makes the scores of two models comparable, beside the settings of the metric and of the extractor.
-OF_ALL = ("data", "split", "images", "binarize", "n_real")
+OF_ALL = ("data", "split", "binarize", "n_real")
 OF_SAMPLES = ("n_fake",)
 APART = 2  # standard errors of a difference, from which on it is not called noise
 
@@ -124,6 +124,7 @@ def protocol_of(result: Mapping[str, Any], score: str) -> str:
     protocol, origin = result["protocol"], result["origin"][score]
     keys = OF_ALL + OF_SAMPLES * bool(origin["of_samples"])
     found = {key: protocol.get(key) for key in keys}
+    found["images"] = {split: protocol["images"].get(split) for split in origin["splits"]}
     found["metric"] = protocol["metrics"].get(origin["metric"])
     found["extractor"] = origin["extractor"] and protocol["extractors"][origin["extractor"]]
     return json.dumps(found, sort_keys=True)

@@ -93,7 +93,7 @@ def evaluate(
         "better": {name: score.better for name, score in runs[0].items()},
         "uncertainty": _uncertainty(runs, halves),
         "seeds": {name: [run[name].value for run in runs] for name in scores} if seeds > 1 else {},
-        "origin": {name: _origin(score, usable[score.metric]) for name, score in runs[0].items()},
+        "origin": {name: _origin(score, usable[score.metric], split) for name, score in runs[0].items()},
         "curves": scoring.curves,
         "protocol": {
             "data": data.name,
@@ -120,10 +120,11 @@ def evaluate(
     }
 
 
-def _origin(score: Score, metric: ImageMetric) -> dict[str, Any]:
+def _origin(score: Score, metric: ImageMetric, split: str) -> dict[str, Any]:
     """What compare needs to know of a score."""
+    splits = [split, "train"] if getattr(metric, "needs_training_set", False) else [split]
     of_samples = metric.needs in ("features", "samples")
-    return {"metric": score.metric, "extractor": score.extractor, "of_samples": of_samples}
+    return {"metric": score.metric, "extractor": score.extractor, "of_samples": of_samples, "splits": splits}
 
 
 def _uncertainty(runs: list[dict[str, Score]], halves: dict[str, float]) -> dict[str, dict[str, Any]]:

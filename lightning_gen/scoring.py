@@ -108,13 +108,13 @@ class Scoring:
             found = self._real_features("train", self.data.num_images["train"], {key for _, key in learned})
             for name, key in learned if self.group.rank == 0 else ():
                 self.compared[name, key].see_training_set(found[key])
-        if self.compared:
-            found = self._real_features(self.split, self.n_real, {key for _, key in self.compared})
-            for (_, key), metric in self.compared.items() if self.group.rank == 0 else ():
-                metric.see_real(found[key])
+        # Also where none are compared: scores of other images are not to be ranked together.
+        found = self._real_features(self.split, self.n_real, {key for _, key in self.compared})
+        for (_, key), metric in self.compared.items() if self.group.rank == 0 else ():
+            metric.see_real(found[key])
 
     def _real_features(self, split: str, n: int, keys: Collection[str]) -> dict[str, Features]:
-        """By extractor; in the first process only."""
+        """By extractor, in the first process only; says in `images` which images they are of."""
         self.images[split], labels = self.group.from_first(
             lambda: feature_cache.fingerprint(self.data, split, n, self.batch_size)
         )

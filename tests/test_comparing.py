@@ -9,7 +9,9 @@ import pytest
 from lightning_gen.cli import main
 
 
-def evaluation(kid, std=0.1, *, split="test", time="2026-01-01T00:00:00", n_fake=500, seeds=1, **scores):
+def evaluation(
+    kid, std=0.1, *, split="test", time="2026-01-01T00:00:00", n_fake=500, seeds=1, images="abc", name="", **scores
+):
     found = {"kid/net": kid, "nll_nats": 90.0, **scores}
     return {
         "scores": found,
@@ -20,13 +22,14 @@ def evaluation(kid, std=0.1, *, split="test", time="2026-01-01T00:00:00", n_fake
                 "metric": name.split("/")[0],
                 "extractor": "net" if "/" in name else None,
                 "of_samples": "/" in name,
+                "splits": [split],
             }
             for name in found
         },
         "protocol": {
             "data": "mnist5k",
             "split": split,
-            "images": {split: "abc"},
+            "images": {split: images, "train": name},
             "binarize": False,
             "n_real": 500,
             "n_fake": n_fake,
@@ -80,9 +83,11 @@ def test_the_newest_evaluations_of_a_shared_protocol_are_taken(tmp_path, capsys)
     assert "3.00" in lines[1] and "4.00" in lines[2]  # noqa: PT018
 
 
-@pytest.mark.parametrize(("change", "told"), [({"split": "val"}, "split"), ({"n_fake": 10}, "n_fake")])
+@pytest.mark.parametrize(
+    ("change", "told"), [({"split": "val"}, "split"), ({"images": "other"}, "images"), ({"n_fake": 10}, "n_fake")]
+)
 def test_unlike_protocols_are_not_ranked_unless_forced(tmp_path, capsys, change, told):
-    paths = runs(tmp_path, one=[evaluation(1.0)], two=[evaluation(2.0, **change)])
+    paths = runs(tmp_path, one=[evaluation(1.0)], two=[evaluation(2.0, name="of another metric", **change)])
     assert main(["compare", *paths, "sort=kid/net"]) == 2
     message = capsys.readouterr().err
     assert told in message

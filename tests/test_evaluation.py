@@ -169,7 +169,16 @@ def test_several_extractors_see_one_stream_of_samples():
         "metric": "frechet",
         "extractor": "b",
         "of_samples": True,
+        "splits": ["test"],
     }
+
+
+def test_every_score_says_which_images_it_is_of():
+    model, data, _ = tiny_vae()
+    compared = evaluate(model, data, all_metrics(), pixels())["protocol"]["images"]
+    assert evaluate(model, data, {"reconstruction": Reconstruction()}, {})["protocol"]["images"] == compared
+    _, other, _ = tiny_vae("data.seed=1")
+    assert evaluate(model, other, {"reconstruction": Reconstruction()}, {})["protocol"]["images"] != compared
 
 
 def test_seeds_give_a_mean_and_its_scatter():
