@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_gen.metrics.features import Features
-from lightning_gen.metrics.kept_features import KeptFeatures, together
+from lightning_gen.metrics.kept_features import KeptFeatures, all_finite, together
 from lightning_gen.metrics.neighbours import Nearest
 
 NEAR = 0.05  # the share of real images that count as near to a training image
@@ -61,7 +61,7 @@ class Memorization(KeptFeatures):
 
     def compare(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         training = together(self.real_training)
-        if training is None or len(training) < 2 or not training.isfinite().all():
+        if training is None or len(training) < 2 or not all_finite(training):
             return dict.fromkeys(self.better, torch.tensor(torch.nan))
         if self._usual is None:
             self._usual = distances_to_others(real, training)
