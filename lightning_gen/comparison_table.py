@@ -3,8 +3,9 @@
 import csv
 import html
 import io
-import math
 from dataclasses import dataclass
+
+from lightning_gen.evaluation_report import with_error
 
 FORMATS = {".txt": "text", ".md": "markdown", ".csv": "csv", ".html": "html"}
 ARROWS = {"lower": "↓", "higher": "↑"}
@@ -23,10 +24,7 @@ class Cell:
     mark: str = ""
 
     def __str__(self) -> str:
-        if not self.error or not math.isfinite(self.error):
-            return f"{self.value:.5g}"
-        digits = max(0, 1 - math.floor(math.log10(self.error)))
-        return f"{self.value:.{digits}f} ± {self.error:.{digits}f}"
+        return with_error(self.value, self.error, ".5g")
 
 
 @dataclass

@@ -73,14 +73,18 @@ def print_table(result: dict[str, Any]) -> None:
 
 def shown(result: dict[str, Any], name: str) -> str:
     """A score as text, with what it may be off by; digits below that are not shown."""
-    value, uncertainty = result["scores"][name], result["uncertainty"].get(name)
-    if value is None or uncertainty is None or not uncertainty["std"]:
-        return "-" if value is None else f"{value:.6g}"
-    std = uncertainty["std"]
-    if not math.isfinite(std):
-        return f"{value:.6g}"
-    digits = max(0, 1 - math.floor(math.log10(std)))
-    return f"{value:.{digits}f} ± {std:.{digits}f}"
+    uncertainty = result["uncertainty"].get(name)
+    return with_error(result["scores"][name], uncertainty and uncertainty["std"], ".6g")
+
+
+def with_error(value: float | None, error: float | None, plain: str) -> str:
+    """`value ± error`, to two digits of the error; in the format `plain` where there is no error to show."""
+    if value is None:
+        return "-"
+    if not error or not math.isfinite(error):
+        return format(value, plain)
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
 def summary(result: dict[str, Any]) -> str:
