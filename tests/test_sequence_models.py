@@ -239,6 +239,15 @@ class TestPredictors:
         assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
         assert losses[-1] < 0.7 * losses[0]
 
+    def test_learns_in_16_bits_too(self, name):
+        model, videos = build(name).train(), moving_blobs()
+        loss = model.losses(Batch(videos, None))["loss"].item()
+        with torch.autocast("cpu", torch.bfloat16):
+            lower = model.losses(Batch(videos, None))["loss"]
+        lower.backward()
+        assert lower.item() == pytest.approx(loss, rel=0.01)
+        assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
+
     def test_says_what_is_wrong(self, name):
         with pytest.raises(UserError, match=r"model.context_frames=6: the data's sequences have 6 frames"):
             build(name, context_frames=6)

@@ -1,5 +1,6 @@
 """Long short-term memory with a linear output, over vectors."""
 
+import torch
 from torch import Tensor, nn
 
 State = tuple[Tensor, Tensor]  # hidden and cell, (layers, B, hidden)
@@ -14,5 +15,6 @@ class LSTMOutput(nn.Module):
         self.out = nn.Linear(hidden, out_dim)
 
     def forward(self, vectors: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        outputs, state = self.lstm(vectors, state)
+        with torch.autocast("cpu", enabled=False):  # most CPUs have no 16-bit LSTM
+            outputs, state = self.lstm(vectors.float(), state)
         return self.out(outputs), state
