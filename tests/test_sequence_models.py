@@ -16,6 +16,7 @@ from lightning_gen.config import compose
 from lightning_gen.errors import UserError
 from lightning_gen.losses.penalties import Consistency
 from lightning_gen.networks.conv_lstm import ConvLSTMCell
+from lightning_gen.networks.moving_content import MovingContent
 from lightning_gen.networks.st_lstm import State, STLSTMCell, STLSTMLayers, decoupling
 from lightning_gen.networks.video_discriminator import VideoDiscriminator
 
@@ -337,6 +338,34 @@ class TestMoCoGAN:
         assert (before[:, 3:, 50:] != after[:, 3:, 50:]).all()
         path, _ = model.generator.motion(latent[:, 60:].unflatten(1, (6, 10)), latent[None, :, 50:60])
         torch.testing.assert_close(before[..., 50:], path)
+
+    @pytest.mark.parametrize("shape", SHAPES)
+    def test_content_is_made_once(self, shape):
+        model = build("mocogan", "model.content_maps=4", shape=shape, classes=3, conditional=True)
+        made = []
+        model.generator.content.register_forward_hook(lambda module, inputs, maps: made.append((inputs[0], maps)))
+        latent = model.latent(2)
+        videos = model.decode(latent, torch.tensor([0, 1]))
+        assert videos.shape == (2, *shape)
+        [(content, maps)] = made
+        assert torch.equal(content, latent[:, :50])
+        assert maps.shape == (2, 4, *shape[2:])
+        videos.square().sum().backward()
+        assert all(p.grad is not None for p in model.generator.parameters())
+
+    def test_motion_moves_content(self):
+        torch.manual_seed(0)
+        moving = MovingContent(4, 1, 2)
+        right, down = 2 / 20, 2 / 12  # a pixel, in halves of the frame
+        with torch.no_grad():
+            moving.transformation.weight.copy_(torch.zeros(6, 2))
+            moving.transformation.weight[2, 0], moving.transformation.weight[5, 1] = -right, -down
+        maps = torch.zeros(1, 4, 12, 20)
+        maps[:, :, 3:6, 4:9] = torch.randn(4, 3, 5)
+        still, moved = moving(maps, torch.tensor([[[0.0, 0.0], [6.0, 2.0]]]))[0]
+        assert still.std() > 0.01
+        # But for what the convolutions see of the frame's border.
+        torch.testing.assert_close(moved[:, 4:10, 8:18], still[:, 2:8, 2:12], atol=1e-5, rtol=0)
 
     @pytest.mark.parametrize("frames", [1, 4, 5, 9, 16])
     def test_videos_of_any_length_are_judged_whole(self, frames):

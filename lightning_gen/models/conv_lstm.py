@@ -14,11 +14,12 @@ from lightning_gen.models.frame_predictor import ScheduledPredictor
 class ConvLSTM(ScheduledPredictor):
     """Recurrent `cells(in_channels, size)` on frames whose patches, `patch_size` pixels a side, are made channels.
 
-    A convolution makes the next frame of what they say and of the frame itself, at first the same frame again. If cells
-    had to pass it on, to copy would have to be learned first, and for long the mean image is all that is predicted.
+    The next frame is the frame itself, convolved, and a change: two convolutions, `out_width` channels between them, of
+    the frame and of what the cells say. At first it is the same frame again. If cells had to pass it on, to copy would
+    have to be learned first, and for long the mean image is all that is predicted.
     """
 
-    averaged_parts = ("cells", "out")
+    averaged_parts = ("cells", "frame", "change")
     compiled_parts = ("cells",)
 
     def __init__(
@@ -28,6 +29,7 @@ class ConvLSTM(ScheduledPredictor):
         *,
         cells: Callable[..., nn.Module],
         patch_size: int,
+        out_width: int,
         **prediction,
     ):
         super().__init__(image_shape, num_classes, **prediction)
@@ -41,14 +43,21 @@ class ConvLSTM(ScheduledPredictor):
         self.patch_size = patch_size
         patches = channels * patch_size**2
         self.cells = cells(in_channels=patches, size=(height // patch_size, width // patch_size))
-        self.out = nn.Conv2d(self.cells.width + patches, self.output_shape[0] * patch_size**2, 3, padding=1)
+        parameters = self.output_shape[0] * patch_size**2
+        self.frame = nn.Conv2d(patches, parameters, 3, padding=1)
+        self.change = nn.Sequential(
+            nn.Conv2d(self.cells.width + patches, out_width, 3, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(out_width, parameters, 3, padding=1),
+        )
         with torch.no_grad():
-            self.out.bias.zero_()
-            self.out.weight[:, self.cells.width :] = 0
-            nn.init.dirac_(self.out.weight[:patches, self.cells.width :])  # the likelihood's locations come first
+            self.frame.bias.zero_()
+            self.frame.weight.zero_()
+            nn.init.dirac_(self.frame.weight[:patches])  # the likelihood's locations come first
 
     def read(self, frames: Tensor, state: Any) -> tuple[Tensor, Any]:
         patches = F.pixel_unshuffle(frames, self.patch_size)
         hidden, state = self.cells(patches, state)
-        parameters = self.out(torch.cat([hidden, patches], dim=2).flatten(0, 1)).float().unflatten(0, frames.shape[:2])
-        return F.pixel_shuffle(parameters, self.patch_size), state
+        read = patches.flatten(0, 1)
+        parameters = self.frame(read) + self.change(torch.cat([hidden.flatten(0, 1), read], dim=1))
+        return F.pixel_shuffle(parameters.float().unflatten(0, frames.shape[:2]), self.patch_size), state

@@ -9,13 +9,16 @@ from torch import Tensor, nn
 from lightning_gen.errors import UserError
 from lightning_gen.losses.penalties import Round
 from lightning_gen.models.gan import GAN
-from lightning_gen.networks.conditioning import Generator
+from lightning_gen.networks.conditioning import OUTPUTS, Generator
+from lightning_gen.networks.moving_content import MovingContent
 
 
 class MoCoGAN(GAN):
     """A GAN of videos: `generator` makes each frame of the content's latent, `latent_dim` values, and the motion's.
 
-    `discriminator` sees whole videos and `image_discriminator` a random frame of each; penalties are on the former.
+    Such a generator need not keep content and motion apart. With `content_maps` it makes so many maps of the content
+    alone, and the motion can but move them. `discriminator` sees whole videos and `image_discriminator` a random frame
+    of each; penalties are on the former.
     """
 
     takes_images = False
@@ -28,6 +31,7 @@ class MoCoGAN(GAN):
         *,
         image_discriminator: Callable[..., nn.Module],
         motion_dim: int,
+        content_maps: int | None,
         augment: Any,
         **game,
     ):
@@ -35,12 +39,21 @@ class MoCoGAN(GAN):
             raise UserError("model/augment: made for single images, not for videos; use model/augment=none")
         self.make_image_discriminator = image_discriminator
         self.motion_dim = motion_dim
+        self.content_maps = content_maps
         super().__init__(image_shape, num_classes, augment=None, **game)
 
     def make_generator(self, decoder: Callable[..., nn.Module], label_dim: int, output: str) -> nn.Module:
-        dims = self.latent_dim + self.motion_dim
-        frames = Generator(decoder, dims, self.image_shape[1:], self.num_classes, label_dim, output)
-        return VideoGenerator(frames, self.latent_dim, self.motion_dim)
+        channels, *size = self.image_shape[1:]
+
+        def images(latent_dim: int, channels: int, output: str) -> Generator:
+            return Generator(decoder, latent_dim, (channels, *size), self.num_classes, label_dim, output)
+
+        if self.content_maps is None:
+            frames = images(self.latent_dim + self.motion_dim, channels, output)
+            return VideoGenerator(self.latent_dim, self.motion_dim, frames)
+        content = images(self.latent_dim, self.content_maps, "none")
+        moving = MovingContent(self.content_maps, channels, self.motion_dim)
+        return MovingContentGenerator(self.latent_dim, self.motion_dim, content, moving, OUTPUTS[output])
 
     def make_discriminator(
         self, encoder: Callable[..., nn.Module], conditioning: Callable[..., nn.Module]
@@ -62,22 +75,52 @@ class MoCoGAN(GAN):
         return super().generator_terms(round) | {"image_generator": self.loss.generator(real, round.fake_output[:, 1])}
 
 
-class VideoGenerator(nn.Module):
-    """Eq. 2: a recurrent network makes of noise the path of a motion, and `frames` an image of each of its points."""
+class Motion(nn.Module):
+    """Base of generators: eq. 2, a recurrent network makes of noise the path of a motion."""
 
-    def __init__(self, frames: nn.Module, content_dim: int, motion_dim: int):
+    def __init__(self, content_dim: int, motion_dim: int):
         super().__init__()
-        self.frames = frames
         self.content_dim, self.motion_dim = content_dim, motion_dim
         self.motion = nn.GRU(motion_dim, motion_dim, batch_first=True)
 
-    def forward(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
+    def content_and_path(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """`(B, content_dim)` and `(B, T, motion_dim)`."""
         content, motion = latent.tensor_split([self.content_dim], dim=1)
         start, noise = motion.unflatten(1, (-1, self.motion_dim)).tensor_split([1], dim=1)
-        path, _ = self.motion(noise, start.transpose(0, 1).contiguous())
+        return content, self.motion(noise, start.transpose(0, 1).contiguous())[0]
+
+
+class VideoGenerator(Motion):
+    """The paper's: `frames` makes an image of the content and each point of the path."""
+
+    def __init__(self, content_dim: int, motion_dim: int, frames: nn.Module):
+        super().__init__(content_dim, motion_dim)
+        self.frames = frames
+
+    def forward(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
+        content, path = self.content_and_path(latent)
         points = torch.cat([content[:, None].expand(-1, path.shape[1], -1), path], dim=2)
         labels = None if labels is None else labels.repeat_interleave(path.shape[1])
         return self.frames(points.flatten(0, 1), labels).unflatten(0, path.shape[:2])
+
+
+class MovingContentGenerator(Motion):
+    """`content` makes maps, which are the same in all frames, and `moving` the frames of them and the path."""
+
+    def __init__(
+        self,
+        content_dim: int,
+        motion_dim: int,
+        content: nn.Module,
+        moving: MovingContent,
+        output: Callable[[Tensor], Tensor],
+    ):
+        super().__init__(content_dim, motion_dim)
+        self.content, self.moving, self.output = content, moving, output
+
+    def forward(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
+        content, path = self.content_and_path(latent)
+        return self.output(self.moving(self.content(content, labels).relu(), path).float())
 
 
 class VideoAndImageDiscriminator(nn.Module):

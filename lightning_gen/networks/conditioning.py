@@ -10,11 +10,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+# What closes a generator: tanh where its range is unbounded, none where the losses keep it in [-1, 1].
+OUTPUTS = {"tanh": torch.tanh, "none": nn.Identity()}
+
 
 class Generator(nn.Module):
     """A decoder of latents `(B, latent_dim)` and, if there are `num_classes`, of an embedding of the labels.
 
-    `output` closes it: tanh where the decoder's range is unbounded, none where the losses keep it in [-1, 1].
+    `output` is the name of one of `OUTPUTS`.
     """
 
     def __init__(
@@ -30,7 +33,7 @@ class Generator(nn.Module):
         condition = {"condition_dim": label_dim} if num_classes else {}
         self.embedding = nn.Embedding(num_classes, label_dim) if num_classes else None
         self.decoder = decoder(in_dim=latent_dim, image_shape=image_shape, **condition)
-        self.output = {"tanh": torch.tanh, "none": nn.Identity()}[output]
+        self.output = OUTPUTS[output]
 
     def forward(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
         condition = () if self.embedding is None else (self.embedding(labels),)
