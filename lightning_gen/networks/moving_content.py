@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class MovingContent(nn.Module):
-    """Maps `(B, channels, H, W)` and the points of a motion `(B, T, motion_dim)` to frames `(B, T, out_channels, H, W)`.
+    """Maps `(B, channels, H, W)` and points of a motion `(B, T, motion_dim)` to frames `(B, T, out_channels, H, W)`.
 
     Each point chooses an affine transformation of the maps, outside of which there is nothing; two convolutions make
     the frame of what it gives.
