@@ -358,11 +358,12 @@ class TestMoCoGAN:
         moving = MovingContent(4, 1, 2)
         right, down = 2 / 20, 2 / 12  # a pixel, in halves of the frame
         with torch.no_grad():
-            moving.transformation.weight.copy_(torch.zeros(6, 2))
-            moving.transformation.weight[2, 0], moving.transformation.weight[5, 1] = -right, -down
+            moving.place.weight.zero_()
+            moving.step.weight.zero_()
+            moving.step.weight[2, 0], moving.step.weight[5, 1] = -right, -down
         maps = torch.zeros(1, 4, 12, 20)
         maps[:, :, 3:6, 4:9] = torch.randn(4, 3, 5)
-        still, moved = moving(maps, torch.tensor([[[0.0, 0.0], [6.0, 2.0]]]))[0]
+        still, _, moved = moving(maps, torch.tensor([[[0.0, 0.0], [4.0, 0.0], [2.0, 2.0]]]))[0]
         assert still.std() > 0.01
         # But for what the convolutions see of the frame's border.
         torch.testing.assert_close(moved[:, 4:10, 8:18], still[:, 2:8, 2:12], atol=1e-5, rtol=0)

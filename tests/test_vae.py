@@ -107,6 +107,16 @@ def test_more_samples_tighten_the_bound_up_to_the_evidence():
     assert evidence - 0.01 < bounds[-1] < evidence + 0.002
 
 
+def test_beta_warms_up_in_training():
+    model = LinearGaussian(mean_error=0.1, beta=4.0)
+    model.beta_warmup_images = 100
+    weights = []
+    for model.images_seen in (0, 25, 100, 1000):
+        weights.append(model.train().kl_weight)
+        assert model.eval().kl_weight == 4.0
+    assert weights == [0.0, 1.0, 4.0, 4.0]
+
+
 @pytest.mark.parametrize("beta", [0.0, 1.0, 4.0])
 def test_loss_is_reconstruction_plus_beta_kl(beta):
     model = LinearGaussian(mean_error=0.1, beta=beta)

@@ -39,6 +39,9 @@ class Inference(NamedTuple):
 class LatentVariableModel(ImageGenerator):
     """Base of models trained on the lower bound, with any likelihood; `beta` weighs the divergence (beta-VAE).
 
+    In training the weight rises from 0 over `beta_warmup_images`, https://arxiv.org/abs/1511.06349, section 3.1: where a
+    decoder has more to go by than the latents, as frames before, it may otherwise not learn to use them for long.
+
     A subclass contributes `inferences`. A conditional model gives its networks an embedding of the label with
     `label_dim` values.
     """
@@ -50,12 +53,14 @@ class LatentVariableModel(ImageGenerator):
         *,
         likelihood: Likelihood,
         beta: float,
+        beta_warmup_images: int = 0,
         label_dim: int = 16,
         **training,
     ):
         super().__init__(image_shape, num_classes, **training)
         self.likelihood = likelihood
         self.beta = beta
+        self.beta_warmup_images = beta_warmup_images
         self.label_dim = label_dim if self.num_classes else 0
         self.label_embedding = nn.Embedding(self.num_classes, label_dim) if self.num_classes else nn.Identity()
 
@@ -67,7 +72,15 @@ class LatentVariableModel(ImageGenerator):
         """The negative evidence lower bound in nats, and its two terms."""
         [inference] = self.inferences(self.observe(batch.images), batch.labels, samples=1)
         nll, kl = -inference.log_prob.mean(), inference.kl.mean()
-        return {"loss": nll + self.beta * kl, "reconstruction": nll, "kl": kl, "negative_elbo": (nll + kl).detach()}
+        loss = nll + self.kl_weight * kl
+        return {"loss": loss, "reconstruction": nll, "kl": kl, "negative_elbo": (nll + kl).detach()}
+
+    @property
+    def kl_weight(self) -> float:
+        """`beta`, or in its warm-up what is due."""
+        if not self.training or self.images_seen >= self.beta_warmup_images:
+            return self.beta
+        return self.beta * self.images_seen / self.beta_warmup_images
 
     def observe(self, images: Tensor) -> Tensor:
         """Images as the likelihood's support holds them."""

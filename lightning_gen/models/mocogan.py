@@ -117,6 +117,8 @@ class MovingContentGenerator(Motion):
     ):
         super().__init__(content_dim, motion_dim)
         self.content, self.moving, self.output = content, moving, output
+        with torch.no_grad():
+            self.motion.bias_ih_l0[motion_dim : 2 * motion_dim] += 2  # at first a motion goes on as it is
 
     def forward(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
         content, path = self.content_and_path(latent)
