@@ -39,7 +39,7 @@ class Inference(NamedTuple):
 class LatentVariableModel(ImageGenerator):
     """Base of models trained on the lower bound, with any likelihood; `beta` weighs the divergence (beta-VAE).
 
-    In training the weight rises from 0 over `beta_warmup_images`, https://arxiv.org/abs/1511.06349, section 3.1: where a
+    In training it rises from 0 over `beta_warmup_images`, https://arxiv.org/abs/1511.06349, section 3.1: where a
     decoder has more to go by than the latents, as frames before, it may otherwise not learn to use them for long.
 
     A subclass contributes `inferences`. A conditional model gives its networks an embedding of the label with
