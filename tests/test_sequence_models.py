@@ -356,11 +356,10 @@ class TestMoCoGAN:
     def test_motion_moves_content(self):
         torch.manual_seed(0)
         moving = MovingContent(4, 1, 2)
-        right, down = 2 / 20, 2 / 12  # a pixel, in halves of the frame
         with torch.no_grad():
             moving.place.weight.zero_()
-            moving.step.weight.zero_()
-            moving.step.weight[2, 0], moving.step.weight[5, 1] = -right, -down
+            moving.place.bias.zero_()
+            moving.step.weight.copy_(torch.diag(torch.tensor([2 / 20, 2 / 12])))  # a pixel right, a pixel down
         maps = torch.zeros(1, 4, 12, 20)
         maps[:, :, 3:6, 4:9] = torch.randn(4, 3, 5)
         still, _, moved = moving(maps, torch.tensor([[[0.0, 0.0], [4.0, 0.0], [2.0, 2.0]]]))[0]
