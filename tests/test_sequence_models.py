@@ -27,7 +27,10 @@ SMALL = {
     "frame_lstm": ["model.encoder.width=8", "model.decoder.width=8", "model.context_frames=3"],
     "conv_lstm": ["model.cells.width=8", "model.cells.layers=2", "model.context_frames=3"],
     "pred_rnn": ["model.cells.width=8", "model.cells.layers=2", "model.context_frames=3"],
-    "svg_lp": ["model.encoder.width=8", "model.decoder.width=8", "model.latent_dim=4", "model.context_frames=3"],
+    "svg_lp": [
+        *(f"model.{part}.width=8" for part in ("encoder", "decoder", "hints", "cells")),
+        *("model.first_dim=5", "model.latent_dim=4", "model.context_frames=3"),
+    ],
     "mocogan": [f"model.{part}.width=8" for part in ("generator", "discriminator", "image_discriminator")],
 }
 
@@ -242,7 +245,9 @@ class TestPredictors:
 
     def test_learns_in_16_bits_too(self, name):
         model, videos = build(name).train(), moving_blobs()
+        torch.manual_seed(1)
         loss = model.losses(Batch(videos, None))["loss"].item()
+        torch.manual_seed(1)
         with torch.autocast("cpu", torch.bfloat16):
             lower = model.losses(Batch(videos, None))["loss"]
         lower.backward()
@@ -257,60 +262,75 @@ class TestPredictors:
 
 
 class TestSVG:
-    def test_divergence_is_that_of_posterior_and_learned_prior(self):
-        model, frames = build("svg_lp"), moving_blobs()
+    def test_divergence_is_that_of_posteriors_and_priors(self):
+        model, frames = build("svg_lp").eval(), moving_blobs()
+        torch.manual_seed(1)
         [inference] = model.inferences(frames, None, samples=1)
-        vectors, _ = model.look_at(torch.cat([torch.full_like(frames[:, :1], -1), frames], 1))
-        mean, log_var = model.posterior(vectors[:, 1:])[0].chunk(2, -1)
-        prior_mean, prior_log_var = model.prior(vectors[:, :-1])[0].chunk(2, -1)
-        posterior, prior = D.Normal(mean, (log_var / 2).exp()), D.Normal(prior_mean, (prior_log_var / 2).exp())
-        torch.testing.assert_close(inference.kl, D.kl_divergence(posterior, prior).sum((1, 2)), rtol=1e-4, atol=1e-4)
-        latent = posterior.mean + posterior.stddev * inference.noise.unflatten(1, (6, -1))
-        ratio = (prior.log_prob(latent) - posterior.log_prob(latent)).sum((1, 2))
+        torch.manual_seed(1)
+        first_noise, noise = model.noise(4, 6)
+        _, *found = model.follow(frames, torch.full((4,), 3), first_noise, noise)
+        first, posterior, prior = (D.Normal(mean, (log_var / 2).exp()) for mean, log_var in found)
+        assert first.mean.shape == (4, 5)
+        assert posterior.mean.shape == prior.mean.shape == (4, 5, 4)
+        standard = D.Normal(torch.zeros(4, 5), torch.ones(4, 5))
+        kl = D.kl_divergence(first, standard).sum(1) + D.kl_divergence(posterior, prior).sum((1, 2))
+        torch.testing.assert_close(inference.kl, kl, rtol=1e-4, atol=1e-4)
+        start, latent = first.mean + first.stddev * first_noise, posterior.mean + posterior.stddev * noise
+        ratio = (standard.log_prob(start) - first.log_prob(start)).sum(1)
+        ratio += (prior.log_prob(latent) - posterior.log_prob(latent)).sum((1, 2))
         torch.testing.assert_close(inference.log_weight - inference.log_prob, ratio, rtol=1e-4, atol=1e-3)
 
     def test_bound_is_of_all_frames(self):
-        model, frames = build("svg_lp", beta=3.0), moving_blobs()
+        model, frames = build("svg_lp", beta=3.0, first_beta=0.5), moving_blobs()
         assert isinstance(model, HasLikelihood)
         torch.manual_seed(1)
         terms = model.losses(Batch(frames, None))
         torch.manual_seed(1)
-        torch.testing.assert_close(model.log_likelihood(frames).mean(), -terms["negative_elbo"])
-        torch.testing.assert_close(terms["loss"], terms["reconstruction"] + 3 * terms["kl"])
+        [inference] = model.inferences(frames, None, samples=1)
+        torch.testing.assert_close((inference.log_prob - inference.kl).mean(), -terms["negative_elbo"])
+        mean, log_var = inference.mean[:, :5], inference.log_var[:, :5]
+        first = 0.5 * (mean**2 + log_var.exp() - log_var - 1).sum(1).mean()
+        weighed = terms["reconstruction"] + 0.5 * first + 3 * (terms["kl"] - first)
+        torch.testing.assert_close(terms["loss"], weighed)
         assert model.log_likelihood(frames, samples=3).shape == (4,)
 
     def test_posterior_does_not_see_later_frames(self):
-        model, frames = build("svg_lp"), moving_blobs().requires_grad_()
+        model, frames = build("svg_lp").eval(), moving_blobs().requires_grad_()
         [inference] = model.inferences(frames, None, samples=1)
-        of_third = inference.mean.unflatten(1, (6, -1))[:, 2]
+        of_third = inference.mean[:, 5:].unflatten(1, (5, 4))[:, 1]
         (gradient,) = torch.autograd.grad(of_third.square().sum(), frames)
         seen = gradient.flatten(2).abs().sum(2)
         assert (seen[:, :3] > 0).all()
         assert (seen[:, 3:] == 0).all()
 
-    def test_maps_are_of_the_last_frame_until_the_context_ends(self, monkeypatch):
+    def test_given_frames_are_read_as_they_are_and_others_as_drawn(self):
         model, frames = build("svg_lp").eval(), moving_blobs()
-        given = []
-        monkeypatch.setattr(
-            model.decoder, "forward", lambda v, skips: given.append(skips[0]) or v.new_zeros(len(v), 1, 16, 16)
-        )
-        list(model.inferences(frames, None, samples=1))
-        trained = given.pop().unflatten(0, (4, 6))
-        _, maps = model.look_at(torch.cat([torch.full_like(frames[:, :1], -1), frames], 1))
-        torch.testing.assert_close(trained, maps[0][:, [0, 1, 2, 3, 3, 3]])
-        model.predict(frames[:, :3], 3)
-        torch.testing.assert_close(torch.stack(given, 1), trained[:, 3:])
-        given.clear()
-        state = None
-        for known in (frames[:, :0], *frames.split(1, 1)[:5]):
-            _, state = model.read(known, state)
-        torch.testing.assert_close(torch.stack(given, 1), trained)
+        read = []
+        model.next_frame.register_forward_pre_hook(lambda module, inputs: read.append(inputs[0][:, 0]))
+        given = torch.tensor([0, 1, 3, 6])
+        parameters, *_ = model.follow(frames, given, *model.noise(4, 6))
+        expected = model.mean(parameters)[:, :5]
+        true = (torch.arange(5) < given[:, None])[..., None, None, None]
+        assert torch.equal(torch.stack(read, 1), torch.where(true, frames[:, :5], expected))
+
+    def test_how_many_are_given_is_drawn_in_training_only(self, monkeypatch):
+        model, frames = build("svg_lp"), moving_blobs(n=40)
+        seen, follow = [], model.follow
+        monkeypatch.setattr(model, "follow", lambda *known: seen.append(known[1]) or follow(*known))
+        model.train().losses(Batch(frames, None))
+        assert set(seen.pop().tolist()) == {0, 1, 2, 3}
+        model.eval().losses(Batch(frames, None))
+        assert set(seen.pop().tolist()) == {3}
 
     def test_predictions_and_samples_are_drawn(self):
         model, frames = build("svg_lp").eval(), moving_blobs()
         assert not torch.equal(model.predict(frames[:, :3], 3), model.predict(frames[:, :3], 3))
-        first, second = model.sample(2)
-        assert not torch.equal(first, second)
+        torch.manual_seed(1)
+        samples = model.sample(2)
+        assert not torch.equal(*samples)
+        torch.manual_seed(1)
+        first_noise, _ = model.noise(2, 6)
+        torch.testing.assert_close(samples[:, 0], model.likelihood.mean(model.decoder(first_noise)))
 
 
 class TestMoCoGAN:

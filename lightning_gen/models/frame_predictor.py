@@ -14,7 +14,7 @@ from lightning_gen.losses.likelihoods import Likelihood
 class FramePredictor(ImageGenerator):
     """Base: of sequences `(T, C, H, W)` the first `context_frames` are given, and the others predicted.
 
-    A model implements `read`, and sets `likelihood`, that of a frame.
+    A model implements `predict(context, steps)`, and sets `likelihood`, that of a frame.
     """
 
     takes_images = False
@@ -34,47 +34,11 @@ class FramePredictor(ImageGenerator):
         self.context_frames = context_frames
         self.frame_shape = tuple(frame_shape)
 
-    def read(self, frames: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Parameters `(B, n, P * C, H, W)` of the last frames after each of `frames`, and the state; None: before all.
-
-        The frame after them all is among these.
-        """
-        raise NotImplementedError
-
     @property
     def output_shape(self) -> tuple[int, int, int]:
         """Of the likelihood's parameters for a frame."""
         channels, height, width = self.frame_shape
         return channels * self.likelihood.parameters_per_value, height, width
-
-    def roll_out(
-        self, context: Tensor, steps: int, state: Any = None, truth: Tensor | None = None, forced: Tensor | None = None
-    ) -> tuple[Tensor, Any]:
-        """Parameters `(B, n, P * C, H, W)` of all frames that `read` gave, `steps` after `context`, and the last state.
-
-        What is read next is the expected frame, or of `truth` `(B, steps, C, H, W)` those `forced` `(B, steps)`.
-        """
-        parameters, state = self.read(context, state)
-        outputs = [parameters]
-        for step in range(steps - 1):
-            frame = self.likelihood.mean(parameters[:, -1])
-            if forced is not None:
-                frame = torch.where(forced[:, step, None, None, None], truth[:, step], frame)
-            parameters, state = self.read(frame[:, None], state)
-            outputs.append(parameters)
-        return torch.cat(outputs, dim=1), state
-
-    def predict(self, context: Tensor, steps: int) -> Tensor:
-        """The `steps` expected frames after `context` `(B, T0, C, H, W)`, each given those before it."""
-        return self.mean(self.roll_out(self.observe(context), steps)[0][:, -steps:])
-
-    def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
-        """What follows a blank frame, as no sequence of the data begins: all `n` are alike where nothing is drawn.
-
-        Predictors are no models of the frames given; look at `predict`.
-        """
-        blank = torch.full((n, 1, *self.frame_shape), -1.0, device=self.device)
-        return self.predict(blank, self.image_shape[0])
 
     def observe(self, images: Tensor) -> Tensor:
         """Frames as the likelihood's support holds them."""
@@ -95,6 +59,8 @@ class ScheduledPredictor(FramePredictor):
     They learn to feed on their own predictions by scheduled sampling, https://arxiv.org/abs/1506.03099: the chance of
     reading the true frame instead falls from 1 to 0 over `scheduled_sampling_images` images. It is 0 from the start if
     these are, and always in evaluation.
+
+    A model implements `read`.
     """
 
     def __init__(
@@ -123,6 +89,39 @@ class ScheduledPredictor(FramePredictor):
         nll = -self.log_prob(parameters[:, -scored:], frames[:, -scored:]).mean()
         terms = {"reconstruction": nll} | self.extra_terms(state, truth)
         return {"loss": sum(terms.values()), **terms, "mse": mse.detach()}
+
+    def read(self, frames: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Parameters `(B, T, P * C, H, W)` of what comes after each of `frames`, and the state; None: before all."""
+        raise NotImplementedError
+
+    def roll_out(
+        self, context: Tensor, steps: int, state: Any = None, truth: Tensor | None = None, forced: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
+        """Parameters `(B, T0 + steps - 1, P * C, H, W)` of all frames after the first of `context`, and the last state.
+
+        What is read next is the expected frame, or of `truth` `(B, steps, C, H, W)` those `forced` `(B, steps)`.
+        """
+        parameters, state = self.read(context, state)
+        outputs = [parameters]
+        for step in range(steps - 1):
+            frame = self.likelihood.mean(parameters[:, -1])
+            if forced is not None:
+                frame = torch.where(forced[:, step, None, None, None], truth[:, step], frame)
+            parameters, state = self.read(frame[:, None], state)
+            outputs.append(parameters)
+        return torch.cat(outputs, dim=1), state
+
+    def predict(self, context: Tensor, steps: int) -> Tensor:
+        """The `steps` expected frames after `context` `(B, T0, C, H, W)`, each given those before it."""
+        return self.mean(self.roll_out(self.observe(context), steps)[0][:, -steps:])
+
+    def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
+        """What follows a blank frame, as no sequence of the data begins: all `n` are alike where nothing is drawn.
+
+        Predictors are no models of the frames given; look at `predict`.
+        """
+        blank = torch.full((n, 1, *self.frame_shape), -1.0, device=self.device)
+        return self.predict(blank, self.image_shape[0])
 
     def start(self) -> Any:
         """The state before all frames of a roll-out that is trained on."""

@@ -72,8 +72,12 @@ class LatentVariableModel(ImageGenerator):
         """The negative evidence lower bound in nats, and its two terms."""
         [inference] = self.inferences(self.observe(batch.images), batch.labels, samples=1)
         nll, kl = -inference.log_prob.mean(), inference.kl.mean()
-        loss = nll + self.kl_weight * kl
+        loss = nll + self.weighed_divergence(inference).mean()
         return {"loss": loss, "reconstruction": nll, "kl": kl, "negative_elbo": (nll + kl).detach()}
+
+    def weighed_divergence(self, inference: Inference) -> Tensor:
+        """What is minimised of the divergence, `(B,)`."""
+        return self.kl_weight * inference.kl
 
     @property
     def kl_weight(self) -> float:

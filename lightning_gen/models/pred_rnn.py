@@ -18,7 +18,8 @@ class PredRNN(ConvLSTM):
     ):
         super().__init__(image_shape, num_classes, **prediction)
         self.decoupling_weight = decoupling_weight
-        self.decouple = nn.Conv2d(self.cells.width, self.cells.width, 1, bias=False)  # shared by all layers
+        width = self.next_frame.cells.width
+        self.decouple = nn.Conv2d(width, width, 1, bias=False)  # shared by all layers
 
     def start(self) -> State:
         """Zeros, and increments to be kept."""

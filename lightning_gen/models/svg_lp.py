@@ -1,37 +1,36 @@
 """SVG-LP: frames with a latent each, whose prior is learned from those before, https://arxiv.org/abs/1802.07687."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from lightning_gen.losses.divergences import kl_from_standard_normal
 from lightning_gen.models.frame_predictor import FramePredictor
 from lightning_gen.models.latent_variable_model import Inference, LatentVariableModel, mean_and_log_var
 from lightning_gen.networks.lstm import LSTMOutput
-from lightning_gen.networks.lstm import State as LSTMState
+from lightning_gen.networks.next_frame import NextFrame
 
-
-class State(NamedTuple):
-    """Of the networks that are rolled out, the maps that the decoder is given, and how many frames were read."""
-
-    prior: LSTMState | None = None
-    predictor: LSTMState | None = None
-    skips: list[Tensor] | None = None
-    frames: int = 0
+Gaussians = tuple[Tensor, Tensor]  # means and log-variances, (B, T, d) each
 
 
 class SVGLP(FramePredictor, LatentVariableModel):
-    """Trained on the lower bound of whole sequences, which begin after a blank frame: `sample` begins there too.
+    """The first frame is drawn as a VAE's, each further one from the one before, recurrent maps and a latent.
 
-    `encoder(image_shape, out_dim)` makes a vector of `features` and maps of each frame, LSTMs of `hidden` units read
-    the vectors, and `decoder(in_dim, image_shape)` makes the next frame, given maps too: those of the last frame read,
-    but none after the context. `predict` draws latents from the prior.
+    `encoder(image_shape, out_dim)` makes a vector of `features` of a frame, `decoder(in_dim, image_shape)` the first
+    frame of `first_dim` latents, and `hints(in_dim, image_shape)` maps of `latent_dim` ones, which `NextFrame` reads
+    beside the last frame. An LSTM of `hidden` units over vectors and latents says the prior; the posterior sees its
+    state and the vectors of the last and of the next frame.
+
+    The recurrence is of maps, as in https://arxiv.org/abs/1911.01655. Unlike in either paper frames that aren't given
+    are read as they were drawn, in training too, so that errors don't add up in use. How many frames of a sequence are
+    given, up to `context_frames`, is drawn each time. `beta` weighs the divergence of the latents after the first
+    frame's, `first_beta` that of those.
     """
 
     draws_predictions = True
-    averaged_parts = ("encoder", "posterior", "prior", "predictor", "decoder")
-    compiled_parts = ("encoder", "decoder")
+    averaged_parts = ("encoder", "first_posterior", "decoder", "prior", "posterior", "hints", "next_frame")
+    compiled_parts = ("encoder", "decoder", "hints", "next_frame")
 
     def __init__(
         self,
@@ -40,71 +39,121 @@ class SVGLP(FramePredictor, LatentVariableModel):
         *,
         encoder: Callable[..., nn.Module],
         decoder: Callable[..., nn.Module],
+        hints: Callable[..., nn.Module],
+        cells: Callable[..., nn.Module],
+        patch_size: int,
+        out_width: int,
+        hint_channels: int,
         features: int,
+        first_dim: int,
         latent_dim: int,
         hidden: int,
+        first_beta: float,
         **bound,
     ):
         super().__init__(image_shape, num_classes, **bound)
+        self.first_dim = first_dim
+        self.latent_dim = latent_dim
+        self.first_beta = first_beta
         self.encoder = encoder(image_shape=self.frame_shape, out_dim=features)
-        self.posterior = LSTMOutput(features, hidden, 1, 2 * latent_dim)
-        self.prior = LSTMOutput(features, hidden, 1, 2 * latent_dim)
-        self.predictor = LSTMOutput(features + latent_dim, hidden, 2, features)
-        self.decoder = decoder(in_dim=features, image_shape=self.output_shape)
+        self.first_posterior = nn.Linear(features, 2 * first_dim)
+        self.decoder = decoder(in_dim=first_dim, image_shape=self.output_shape)
+        self.prior = LSTMOutput(features + latent_dim, hidden, 1, 2 * latent_dim)
+        self.posterior = nn.Sequential(
+            nn.Linear(2 * features + hidden, hidden), nn.SiLU(), nn.Linear(hidden, 2 * latent_dim)
+        )
+        self.next_frame = NextFrame(
+            self.frame_shape,
+            self.output_shape[0],
+            cells=cells,
+            patch_size=patch_size,
+            out_width=out_width,
+            hints=hint_channels,
+        )
+        self.hints = hints(in_dim=latent_dim, image_shape=(hint_channels, *self.next_frame.size))
 
     def inferences(self, images: Tensor, labels: Tensor | None, samples: int) -> Iterator[Inference]:
-        """Encode once, draw the latents `samples` times: all steps at once, since every frame is known."""
-        vectors, maps = self.look_at(after_blank(images))
-        before, shape = vectors[:, :-1], images.shape[:2]
-        mean, log_var = mean_and_log_var(self.posterior(vectors[:, 1:])[0])
-        prior_mean, prior_log_var = mean_and_log_var(self.prior(before)[0])
-        skips = [self.held(each[:, :-1]).flatten(0, 1) for each in maps]
+        """Draw sequences `samples` times, knowing them; in evaluation the whole context is given."""
+        n, steps = images.shape[:2]
         for _ in range(samples):
-            noise = torch.randn_like(mean)
-            latent = mean + (0.5 * log_var).exp() * noise
-            features = self.predictor(torch.cat([before, latent], dim=2))[0].tanh()
-            parameters = self.decoder(features.flatten(0, 1), skips).float().unflatten(0, shape)
+            given = torch.full((n,), self.context_frames, device=images.device)
+            if self.training:
+                given = torch.randint(self.context_frames + 1, (n,), device=images.device)
+            noise = self.noise(n, steps)
+            parameters, first, posterior, prior = self.follow(images, given, *noise)
             # In units of the prior, the divergence is that of eq. 2.
-            centred = (mean - prior_mean) * (-0.5 * prior_log_var).exp()
-            relative = log_var - prior_log_var
+            centred = (posterior[0] - prior[0]) * (-0.5 * prior[1]).exp()
             yield Inference(
-                self.log_prob(parameters, images), centred.flatten(1), relative.flatten(1), noise.flatten(1)
+                self.log_prob(parameters, images),
+                torch.cat([first[0], centred.flatten(1)], dim=1),
+                torch.cat([first[1], (posterior[1] - prior[1]).flatten(1)], dim=1),
+                torch.cat([each.flatten(1) for each in noise], dim=1),
             )
 
-    def read(self, frames: Tensor, state: State | None) -> tuple[Tensor, State]:
-        """The context first, which may be empty; then frames one by one."""
-        first, state = state is None, state or State()
-        seen = state.frames + frames.shape[1]
-        vectors, maps = self.look_at(after_blank(frames) if first else frames)
-        skips = [each[:, -1] for each in maps] if first or seen <= self.context_frames else state.skips
-        outputs, prior = self.prior(vectors, state.prior)
-        mean, log_var = mean_and_log_var(outputs)
-        if vectors.shape[1] > 1:  # what came after these steps is known, but for the last
-            known = mean_and_log_var(self.posterior(vectors[:, 1:])[0])
-            mean, log_var = (torch.cat([q, p[:, -1:]], dim=1) for q, p in zip(known, (mean, log_var), strict=True))
-        latent = mean + (0.5 * log_var).exp() * torch.randn_like(mean)
-        features, predictor = self.predictor(torch.cat([vectors, latent], dim=2), state.predictor)
-        parameters = self.decoder(features[:, -1].tanh(), skips).float()
-        return parameters[:, None], State(prior, predictor, skips, seen)
+    def weighed_divergence(self, inference: Inference) -> Tensor:
+        first = kl_from_standard_normal(inference.mean[:, : self.first_dim], inference.log_var[:, : self.first_dim])
+        return self.first_beta * first + self.kl_weight * (inference.kl - first)
+
+    def follow(
+        self, frames: Tensor, given: Tensor, first_noise: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Gaussians | None, Gaussians, Gaussians]:
+        """Sequences of T frames, of which `frames` `(B, K, C, H, W)` are known, and the first `given` `(B,)` are read.
+
+        Returned are the likelihood's parameters for all, `(B, T, P * C, H, W)`, the posterior of the first latent
+        `(B, first_dim)`, None where K is 0, and posterior and prior of those of known frames `(B, K - 1, latent_dim)`.
+        Latents are drawn with `first_noise` `(B, first_dim)` and `noise` `(B, T - 1, latent_dim)`, from the posterior
+        where the frame is known.
+        """
+        known, first, latent = frames.shape[1], None, first_noise
+        if known:
+            vectors = self.encoder(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+            first = mean_and_log_var(self.first_posterior(vectors[:, 0]))
+            latent = drawn(first, first_noise)
+        output = self.decoder(latent).float()
+        outputs, posteriors, priors = [output], [], []
+        lstm = cells = None
+        latent = torch.zeros_like(noise[:, 0])
+        for t in range(1, noise.shape[1] + 1):
+            frame = self.likelihood.mean(output)
+            if t <= known:
+                frame = torch.where((t <= given)[:, None, None, None], frames[:, t - 1], frame)
+            vector = self.encoder(frame)
+            says, lstm = self.prior(torch.cat([vector, latent], dim=1)[:, None], lstm)
+            prior = distribution = mean_and_log_var(says[:, 0])
+            if t < known:
+                seen = torch.cat([vectors[:, t], vector, lstm[0][-1]], dim=1)
+                distribution = mean_and_log_var(self.posterior(seen))
+                posteriors.append(distribution)
+                priors.append(prior)
+            latent = drawn(distribution, noise[:, t - 1])
+            output, cells = self.next_frame(frame[:, None], cells, self.hints(latent)[:, None])
+            output = output[:, 0]
+            outputs.append(output)
+        return torch.stack(outputs, dim=1), first, stacked(posteriors), stacked(priors)
+
+    def noise(self, n: int, steps: int) -> tuple[Tensor, Tensor]:
+        """What the latents of sequences of so many frames are drawn with; longer ones begin as shorter ones do."""
+        first = torch.randn(n, self.first_dim, device=self.device)
+        later = [torch.randn(n, self.latent_dim, device=self.device) for _ in range(steps - 1)]
+        return first, torch.stack(later, dim=1)
+
+    def predict(self, context: Tensor, steps: int) -> Tensor:
+        """The expected value of `steps` frames after `context` `(B, T0, C, H, W)`, given the draws of all latents."""
+        n, known = context.shape[:2]
+        given = torch.full((n,), known, device=context.device)
+        parameters, *_ = self.follow(self.observe(context), given, *self.noise(n, known + steps))
+        return self.mean(parameters[:, -steps:])
 
     def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
         """Sequences drawn from their first frame on."""
         nothing = torch.empty(n, 0, *self.frame_shape, device=self.device)
         return self.predict(nothing, self.image_shape[0])
 
-    def look_at(self, frames: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Vectors `(B, T, features)` and maps `(B, T, C', H', W')` of frames."""
-        vectors, maps = self.encoder(frames.flatten(0, 1))
-        return vectors.unflatten(0, frames.shape[:2]), [each.unflatten(0, frames.shape[:2]) for each in maps]
 
-    def held(self, maps: Tensor) -> Tensor:
-        """Maps of the blank frame and those after it, with the context's last one in place of all that follow."""
-        after = maps.shape[1] - self.context_frames
-        last = maps[:, self.context_frames, None].expand(-1, after, *maps.shape[2:])
-        return torch.cat([maps[:, : self.context_frames], last], dim=1)
+def drawn(distribution: Gaussians, noise: Tensor) -> Tensor:
+    mean, log_var = distribution
+    return mean + (0.5 * log_var).exp() * noise
 
 
-def after_blank(frames: Tensor) -> Tensor:
-    """Frames with one before them that is as dark as can be."""
-    blank = frames.new_full((len(frames), 1, *frames.shape[2:]), -1.0)
-    return torch.cat([blank, frames], dim=1)
+def stacked(distributions: list[Gaussians]) -> Gaussians:
+    return tuple(torch.stack(each, dim=1) for each in zip(*distributions, strict=True))

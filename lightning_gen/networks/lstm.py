@@ -7,14 +7,17 @@ State = tuple[Tensor, Tensor]  # hidden and cell, (layers, B, hidden)
 
 
 class LSTMOutput(nn.Module):
-    """Vectors `(B, T, in_dim)` to `(B, T, out_dim)`, each of what came until then, and the state after all."""
+    """Vectors `(B, T, in_dim)` to `(B, T, out_dim)`, each of what came until then, and the state after all.
+
+    The output is linear in the vector just read too: what it says need not be learned to be passed on.
+    """
 
     def __init__(self, in_dim: int, hidden: int, layers: int, out_dim: int):
         super().__init__()
         self.lstm = nn.LSTM(in_dim, hidden, layers, batch_first=True)
-        self.out = nn.Linear(hidden, out_dim)
+        self.out = nn.Linear(in_dim + hidden, out_dim)
 
     def forward(self, vectors: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         with torch.autocast("cpu", enabled=False):  # most CPUs have no 16-bit LSTM
             outputs, state = self.lstm(vectors.float(), state)
-        return self.out(outputs), state
+        return self.out(torch.cat([vectors, outputs], dim=2)), state
