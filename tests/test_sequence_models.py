@@ -29,7 +29,7 @@ SMALL = {
     "pred_rnn": ["model.cells.width=8", "model.cells.layers=2", "model.context_frames=3"],
     "svg_lp": [
         *(f"model.{part}.width=8" for part in ("encoder", "decoder", "hints", "cells")),
-        *("model.first_dim=5", "model.latent_dim=4", "model.context_frames=3"),
+        *("model.first_dim=6", "model.first_group=2", "model.latent_dim=4", "model.context_frames=3"),
     ],
     "mocogan": [f"model.{part}.width=8" for part in ("generator", "discriminator", "image_discriminator")],
 }
@@ -269,15 +269,14 @@ class TestSVG:
         torch.manual_seed(1)
         first_noise, noise = model.noise(4, 6)
         _, *found = model.follow(frames, torch.full((4,), 3), first_noise, noise)
-        first, posterior, prior = (D.Normal(mean, (log_var / 2).exp()) for mean, log_var in found)
-        assert first.mean.shape == (4, 5)
-        assert posterior.mean.shape == prior.mean.shape == (4, 5, 4)
-        standard = D.Normal(torch.zeros(4, 5), torch.ones(4, 5))
-        kl = D.kl_divergence(first, standard).sum(1) + D.kl_divergence(posterior, prior).sum((1, 2))
+        assert [len(each) for each in found] == [6, 6]
+        found = [[torch.cat(each, 1) for each in zip(*normals, strict=True)] for normals in found]
+        posterior, prior = (D.Normal(mean, (log_var / 2).exp()) for mean, log_var in found)
+        assert posterior.mean.shape == prior.mean.shape == (4, 6 + 5 * 4)
+        kl = D.kl_divergence(posterior, prior).sum(1)
         torch.testing.assert_close(inference.kl, kl, rtol=1e-4, atol=1e-4)
-        start, latent = first.mean + first.stddev * first_noise, posterior.mean + posterior.stddev * noise
-        ratio = (standard.log_prob(start) - first.log_prob(start)).sum(1)
-        ratio += (prior.log_prob(latent) - posterior.log_prob(latent)).sum((1, 2))
+        latent = posterior.mean + posterior.stddev * torch.cat([first_noise, noise.flatten(1)], 1)
+        ratio = (prior.log_prob(latent) - posterior.log_prob(latent)).sum(1)
         torch.testing.assert_close(inference.log_weight - inference.log_prob, ratio, rtol=1e-4, atol=1e-3)
 
     def test_bound_is_of_all_frames(self):
@@ -288,7 +287,7 @@ class TestSVG:
         torch.manual_seed(1)
         [inference] = model.inferences(frames, None, samples=1)
         torch.testing.assert_close((inference.log_prob - inference.kl).mean(), -terms["negative_elbo"])
-        mean, log_var = inference.mean[:, :5], inference.log_var[:, :5]
+        mean, log_var = inference.mean[:, :6], inference.log_var[:, :6]
         first = 0.5 * (mean**2 + log_var.exp() - log_var - 1).sum(1).mean()
         weighed = terms["reconstruction"] + 0.5 * first + 3 * (terms["kl"] - first)
         torch.testing.assert_close(terms["loss"], weighed)
@@ -297,7 +296,7 @@ class TestSVG:
     def test_posterior_does_not_see_later_frames(self):
         model, frames = build("svg_lp").eval(), moving_blobs().requires_grad_()
         [inference] = model.inferences(frames, None, samples=1)
-        of_third = inference.mean[:, 5:].unflatten(1, (5, 4))[:, 1]
+        of_third = inference.mean[:, 6:].unflatten(1, (5, 4))[:, 1]
         (gradient,) = torch.autograd.grad(of_third.square().sum(), frames)
         seen = gradient.flatten(2).abs().sum(2)
         assert (seen[:, :3] > 0).all()
@@ -330,7 +329,9 @@ class TestSVG:
         assert not torch.equal(*samples)
         torch.manual_seed(1)
         first_noise, _ = model.noise(2, 6)
-        torch.testing.assert_close(samples[:, 0], model.likelihood.mean(model.decoder(first_noise)))
+        torch.testing.assert_close(
+            samples[:, 0], model.likelihood.mean(model.decoder(model.first_prior.draw(first_noise)))
+        )
 
 
 class TestMoCoGAN:

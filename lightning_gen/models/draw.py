@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from lightning_gen.models.latent_variable_model import Inference, LatentVariableModel, mean_and_log_var
+from lightning_gen.models.latent_variable_model import Inference, LatentVariableModel
 from lightning_gen.networks.attention_window import attention_window
+from lightning_gen.networks.diagonal_normal import DiagonalNormal
 
 State = tuple[Tensor, Tensor]  # of an LSTM: hidden and cell
 
@@ -57,10 +58,10 @@ class DRAW(LatentVariableModel):
         for step_noise in noise.chunk(self.steps, dim=1):
             error = images - self.likelihood.mean(canvas)  # eq. 3
             output, encoder_state = self.encoder(images, error, state[0], condition, encoder_state)
-            mean, log_var = mean_and_log_var(output)
-            latent = mean + (0.5 * log_var).exp() * step_noise
+            posterior = DiagonalNormal.of(output)
+            latent = posterior.draw(step_noise)
             canvas, *state = self.decoder(latent, condition, canvas, state)
-            posteriors.append((mean, log_var))
+            posteriors.append(posterior)
         means, log_vars = (torch.cat(each, dim=1) for each in zip(*posteriors, strict=True))
         return canvas, means, log_vars
 

@@ -102,9 +102,3 @@ class LatentVariableModel(ImageGenerator):
     def condition(self, labels: Tensor | None) -> tuple[Tensor, ...]:
         """What the networks of a conditional model are given beside their input."""
         return (self.label_embedding(labels),) if self.num_classes else ()
-
-
-def mean_and_log_var(output: Tensor) -> tuple[Tensor, Tensor]:
-    """What a network says of a Gaussian, `(..., 2 * d)`, as its mean and log-variance `(..., d)`."""
-    mean, log_var = output.float().chunk(2, dim=-1)
-    return mean, log_var.clamp(-15, 15)  # exp() of more is of no use and overflows early in training

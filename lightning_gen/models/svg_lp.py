@@ -5,22 +5,24 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from lightning_gen.errors import UserError
 from lightning_gen.losses.divergences import kl_from_standard_normal
 from lightning_gen.models.frame_predictor import FramePredictor
-from lightning_gen.models.latent_variable_model import Inference, LatentVariableModel, mean_and_log_var
+from lightning_gen.models.latent_variable_model import Inference, LatentVariableModel
+from lightning_gen.networks.autoregressive_prior import AutoregressivePrior
+from lightning_gen.networks.diagonal_normal import DiagonalNormal
 from lightning_gen.networks.lstm import LSTMOutput
 from lightning_gen.networks.next_frame import NextFrame
 
-Gaussians = tuple[Tensor, Tensor]  # means and log-variances, (B, T, d) each
-
 
 class SVGLP(FramePredictor, LatentVariableModel):
-    """The first frame is drawn as a VAE's, each further one from the one before, recurrent maps and a latent.
+    """The first frame is drawn by a VAE, each further one from the one before, recurrent maps and a latent.
 
     `encoder(image_shape, out_dim)` makes a vector of `features` of a frame, `decoder(in_dim, image_shape)` the first
-    frame of `first_dim` latents, and `hints(in_dim, image_shape)` maps of `latent_dim` ones, which `NextFrame` reads
-    beside the last frame. An LSTM of `hidden` units over vectors and latents says the prior; the posterior sees its
-    state and the vectors of the last and of the next frame.
+    frame of `first_dim` latents, which an `AutoregressivePrior` gives by groups of `first_group`, and
+    `hints(in_dim, image_shape)` maps of `latent_dim` ones, which `NextFrame` reads beside the last frame. An LSTM of
+    `hidden` units over vectors and latents says the prior; the posterior sees its state and the vectors of the last and
+    of the next frame.
 
     The recurrence is of maps, as in https://arxiv.org/abs/1911.01655. Unlike in either paper frames that aren't given
     are read as they were drawn, in training too, so that errors don't add up in use. How many frames of a sequence are
@@ -29,7 +31,16 @@ class SVGLP(FramePredictor, LatentVariableModel):
     """
 
     draws_predictions = True
-    averaged_parts = ("encoder", "first_posterior", "decoder", "prior", "posterior", "hints", "next_frame")
+    averaged_parts = (
+        "encoder",
+        "first_posterior",
+        "first_prior",
+        "decoder",
+        "prior",
+        "posterior",
+        "hints",
+        "next_frame",
+    )
     compiled_parts = ("encoder", "decoder", "hints", "next_frame")
 
     def __init__(
@@ -46,17 +57,21 @@ class SVGLP(FramePredictor, LatentVariableModel):
         hint_channels: int,
         features: int,
         first_dim: int,
+        first_group: int,
         latent_dim: int,
         hidden: int,
         first_beta: float,
         **bound,
     ):
         super().__init__(image_shape, num_classes, **bound)
+        if first_dim % first_group:
+            raise UserError(f"model.first_group={first_group}: it doesn't divide model.first_dim={first_dim}")
         self.first_dim = first_dim
         self.latent_dim = latent_dim
         self.first_beta = first_beta
         self.encoder = encoder(image_shape=self.frame_shape, out_dim=features)
         self.first_posterior = nn.Linear(features, 2 * first_dim)
+        self.first_prior = AutoregressivePrior(first_dim, group=first_group, hidden=hidden)
         self.decoder = decoder(in_dim=first_dim, image_shape=self.output_shape)
         self.prior = LSTMOutput(features + latent_dim, hidden, 1, 2 * latent_dim)
         self.posterior = nn.Sequential(
@@ -80,15 +95,12 @@ class SVGLP(FramePredictor, LatentVariableModel):
             if self.training:
                 given = torch.randint(self.context_frames + 1, (n,), device=images.device)
             noise = self.noise(n, steps)
-            parameters, first, posterior, prior = self.follow(images, given, *noise)
+            parameters, posteriors, priors = self.follow(images, given, *noise)
             # In units of the prior, the divergence is that of eq. 2.
-            centred = (posterior[0] - prior[0]) * (-0.5 * prior[1]).exp()
-            yield Inference(
-                self.log_prob(parameters, images),
-                torch.cat([first[0], centred.flatten(1)], dim=1),
-                torch.cat([first[1], (posterior[1] - prior[1]).flatten(1)], dim=1),
-                torch.cat([each.flatten(1) for each in noise], dim=1),
-            )
+            relative = [posterior.relative_to(prior) for posterior, prior in zip(posteriors, priors, strict=True)]
+            mean, log_var = (torch.cat(each, dim=1) for each in zip(*relative, strict=True))
+            flat = torch.cat([each.flatten(1) for each in noise], dim=1)
+            yield Inference(self.log_prob(parameters, images), mean, log_var, flat)
 
     def weighed_divergence(self, inference: Inference) -> Tensor:
         first = kl_from_standard_normal(inference.mean[:, : self.first_dim], inference.log_var[:, : self.first_dim])
@@ -96,21 +108,23 @@ class SVGLP(FramePredictor, LatentVariableModel):
 
     def follow(
         self, frames: Tensor, given: Tensor, first_noise: Tensor, noise: Tensor
-    ) -> tuple[Tensor, Gaussians | None, Gaussians, Gaussians]:
+    ) -> tuple[Tensor, list[DiagonalNormal], list[DiagonalNormal]]:
         """Sequences of T frames, of which `frames` `(B, K, C, H, W)` are known, and the first `given` `(B,)` are read.
 
-        Returned are the likelihood's parameters for all, `(B, T, P * C, H, W)`, the posterior of the first latent
-        `(B, first_dim)`, None where K is 0, and posterior and prior of those of known frames `(B, K - 1, latent_dim)`.
-        Latents are drawn with `first_noise` `(B, first_dim)` and `noise` `(B, T - 1, latent_dim)`, from the posterior
-        where the frame is known.
+        Returned are the parameters of all frames, `(B, T, P * C, H, W)`, and posteriors and priors of the known ones'
+        latents. All latents are drawn, with `first_noise` `(B, first_dim)` and `noise` `(B, T - 1, latent_dim)`,
+        from the posterior where the frame is known.
         """
-        known, first, latent = frames.shape[1], None, first_noise
+        known, posteriors, priors = frames.shape[1], [], []
         if known:
             vectors = self.encoder(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
-            first = mean_and_log_var(self.first_posterior(vectors[:, 0]))
-            latent = drawn(first, first_noise)
+            posteriors.append(DiagonalNormal.of(self.first_posterior(vectors[:, 0])))
+            latent = posteriors[0].draw(first_noise)
+            priors.append(self.first_prior(latent))
+        else:
+            latent = self.first_prior.draw(first_noise)
         output = self.decoder(latent).float()
-        outputs, posteriors, priors = [output], [], []
+        outputs = [output]
         lstm = cells = None
         latent = torch.zeros_like(noise[:, 0])
         for t in range(1, noise.shape[1] + 1):
@@ -119,17 +133,17 @@ class SVGLP(FramePredictor, LatentVariableModel):
                 frame = torch.where((t <= given)[:, None, None, None], frames[:, t - 1], frame)
             vector = self.encoder(frame)
             says, lstm = self.prior(torch.cat([vector, latent], dim=1)[:, None], lstm)
-            prior = distribution = mean_and_log_var(says[:, 0])
+            prior = distribution = DiagonalNormal.of(says[:, 0])
             if t < known:
                 seen = torch.cat([vectors[:, t], vector, lstm[0][-1]], dim=1)
-                distribution = mean_and_log_var(self.posterior(seen))
+                distribution = DiagonalNormal.of(self.posterior(seen))
                 posteriors.append(distribution)
                 priors.append(prior)
-            latent = drawn(distribution, noise[:, t - 1])
+            latent = distribution.draw(noise[:, t - 1])
             output, cells = self.next_frame(frame[:, None], cells, self.hints(latent)[:, None])
             output = output[:, 0]
             outputs.append(output)
-        return torch.stack(outputs, dim=1), first, stacked(posteriors), stacked(priors)
+        return torch.stack(outputs, dim=1), posteriors, priors
 
     def noise(self, n: int, steps: int) -> tuple[Tensor, Tensor]:
         """What the latents of sequences of so many frames are drawn with; longer ones begin as shorter ones do."""
@@ -148,12 +162,3 @@ class SVGLP(FramePredictor, LatentVariableModel):
         """Sequences drawn from their first frame on."""
         nothing = torch.empty(n, 0, *self.frame_shape, device=self.device)
         return self.predict(nothing, self.image_shape[0])
-
-
-def drawn(distribution: Gaussians, noise: Tensor) -> Tensor:
-    mean, log_var = distribution
-    return mean + (0.5 * log_var).exp() * noise
-
-
-def stacked(distributions: list[Gaussians]) -> Gaussians:
-    return tuple(torch.stack(each, dim=1) for each in zip(*distributions, strict=True))

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from lightning_gen.models.latent_variable_model import Inference, LatentVariableModel, mean_and_log_var
+from lightning_gen.models.latent_variable_model import Inference, LatentVariableModel
+from lightning_gen.networks.diagonal_normal import DiagonalNormal
 
 
 class VAE(LatentVariableModel):
@@ -38,15 +39,15 @@ class VAE(LatentVariableModel):
 
     def inferences(self, images: Tensor, labels: Tensor | None, samples: int) -> Iterator[Inference]:
         """Encode once, decode `samples` draws."""
-        mean, log_var = self.posterior(images, labels)
+        posterior = self.posterior(images, labels)
         for _ in range(samples):
-            noise = torch.randn_like(mean)
-            output = self.decoder_output(mean + (0.5 * log_var).exp() * noise, labels)
-            yield Inference(self.likelihood.log_prob(output, images), mean, log_var, noise)
+            noise = torch.randn_like(posterior.mean)
+            output = self.decoder_output(posterior.draw(noise), labels)
+            yield Inference(self.likelihood.log_prob(output, images), *posterior, noise)
 
-    def posterior(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance `(B, d)` of q(z | x)."""
-        return mean_and_log_var(self.encoder(images, *self.condition(labels)))
+    def posterior(self, images: Tensor, labels: Tensor | None = None) -> DiagonalNormal:
+        """q(z | x), `(B, d)`."""
+        return DiagonalNormal.of(self.encoder(images, *self.condition(labels)))
 
     def latent(self, n: int) -> Tensor:
         """Draw `(n, latent_dim)` from the prior."""
@@ -54,7 +55,7 @@ class VAE(LatentVariableModel):
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """The posterior mean, `(B, latent_dim)`."""
-        return self.posterior(self.observe(images), labels)[0]
+        return self.posterior(self.observe(images), labels).mean
 
     def decode(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
         """The expected image under the likelihood."""

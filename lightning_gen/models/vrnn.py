@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightning_gen.models.latent_variable_model import Inference, LatentVariableModel, mean_and_log_var
+from lightning_gen.models.latent_variable_model import Inference, LatentVariableModel
+from lightning_gen.networks.diagonal_normal import DiagonalNormal
 
 
 class VRNN(LatentVariableModel):
@@ -58,13 +59,13 @@ class VRNN(LatentVariableModel):
             output, posterior, prior, _ = self.follow(steps, labels, noise)
             log_prob = self.likelihood.log_prob(output, steps.flatten(0, 1)).unflatten(0, steps.shape[:2]).sum(1)
             # In units of the prior, whose divergence from the posterior is that of eq. 11.
-            mean = (posterior[0] - prior[0]) * (-0.5 * prior[1]).exp()
-            yield Inference(log_prob, mean.flatten(1), (posterior[1] - prior[1]).flatten(1), noise.flatten(1))
+            relative = posterior.relative_to(prior)
+            yield Inference(log_prob, *(each.flatten(1) for each in relative), noise.flatten(1))
 
     def follow(self, steps: Tensor, labels: Tensor | None, noise: Tensor):
         """What observed steps `(B, T, ...)` say, given the noise of their latents `(B, T, latent_dim)`.
 
-        The decoder's output `(B * T, ...)`, mean and log-variance of posterior and of prior, the state after all.
+        The decoder's output `(B * T, ...)`, posterior and prior, the state after all.
         """
         condition = self.condition(labels)
         state = steps.new_zeros(len(steps), self.hidden)
@@ -73,24 +74,24 @@ class VRNN(LatentVariableModel):
         states, latents, posteriors = [], [], []
         for t in range(steps.shape[1]):
             context = torch.cat([state, *condition], dim=1)
-            mean, log_var = mean_and_log_var(self.posterior(seen[:, t], context))  # eq. 9
-            latent = self.latent_features(mean + (0.5 * log_var).exp() * noise[:, t])
+            posterior = DiagonalNormal.of(self.posterior(seen[:, t], context))  # eq. 9
+            latent = self.latent_features(posterior.draw(noise[:, t]))
             state = self.cell(torch.cat([features[:, t], latent], dim=1), state)  # eq. 7
             states.append(context)
             latents.append(latent)
-            posteriors.append((mean, log_var))
+            posteriors.append(posterior)
         context, latent = torch.stack(states, dim=1), torch.stack(latents, dim=1)
         output = self.decoder(torch.cat([latent, context], dim=2).flatten(0, 1)).float()  # eq. 6
-        posterior = [torch.stack(each, dim=1) for each in zip(*posteriors, strict=True)]
-        return output, posterior, mean_and_log_var(self.prior(context)), state
+        posterior = DiagonalNormal(*(torch.stack(each, dim=1) for each in zip(*posteriors, strict=True)))
+        return output, posterior, DiagonalNormal.of(self.prior(context)), state
 
     def generate(self, state: Tensor, steps: int, labels: Tensor | None) -> Tensor:
         """The expected value of each further step, given the draws of those before it."""
         condition, means = self.condition(labels), []
         for _ in range(steps):
             context = torch.cat([state, *condition], dim=1)
-            mean, log_var = mean_and_log_var(self.prior(context))
-            latent = self.latent_features(mean + (0.5 * log_var).exp() * torch.randn_like(mean))
+            prior = DiagonalNormal.of(self.prior(context))
+            latent = self.latent_features(prior.draw(torch.randn_like(prior.mean)))
             output = self.decoder(torch.cat([latent, context], dim=1)).float()
             features = F.silu(self.encoder(self.likelihood.draw(output)))
             state = self.cell(torch.cat([features, latent], dim=1), state)
