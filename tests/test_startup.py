@@ -29,7 +29,7 @@ def test_nothing_heavy_is_imported(arguments, tmp_path):
 @pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"]])
 def test_answers_at_once(arguments, tmp_path):
     seconds = []
-    for _ in range(4):  # processor time, and the best of it: other tests may be running
+    while len(seconds) < 12 and min(seconds, default=1) > 0.9:  # processor time, at its best: other tests are running
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, ROOT / "train.py", *arguments], cwd=tmp_path, check=True, capture_output=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
