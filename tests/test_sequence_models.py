@@ -28,7 +28,7 @@ SMALL = {
     "conv_lstm": ["model.cells.width=8", "model.cells.layers=2", "model.context_frames=3"],
     "pred_rnn": ["model.cells.width=8", "model.cells.layers=2", "model.context_frames=3"],
     "svg_lp": [
-        *(f"model.{part}.width=8" for part in ("encoder", "decoder", "hints", "cells")),
+        *(f"model.{part}.width=8" for part in ("first_encoder", "first_decoder", "encoder", "hints", "cells")),
         *("model.first_dim=6", "model.first_group=2", "model.latent_dim=4", "model.context_frames=3"),
     ],
     "mocogan": [f"model.{part}.width=8" for part in ("generator", "discriminator", "image_discriminator")],
@@ -312,6 +312,14 @@ class TestSVG:
         true = (torch.arange(5) < given[:, None])[..., None, None, None]
         assert torch.equal(torch.stack(read, 1), torch.where(true, frames[:, :5], expected))
 
+    def test_the_first_frame_is_learned_from_first_frames_alone(self):
+        model, frames = build("svg_lp").eval(), moving_blobs()
+        parameters, *_ = model.follow(frames, torch.zeros(4), *model.noise(4, 6))
+        made = [*model.first_decoder.parameters()]
+        later = torch.autograd.grad(parameters[:, 1:].sum(), made, retain_graph=True, allow_unused=True)
+        assert later == (None,) * len(made)
+        assert all(each.abs().sum() > 0 for each in torch.autograd.grad(parameters[:, 0].square().sum(), made))
+
     def test_how_many_are_given_is_drawn_in_training_only(self, monkeypatch):
         model, frames = build("svg_lp"), moving_blobs(n=40)
         seen, follow = [], model.follow
@@ -330,7 +338,7 @@ class TestSVG:
         torch.manual_seed(1)
         first_noise, _ = model.noise(2, 6)
         torch.testing.assert_close(
-            samples[:, 0], model.likelihood.mean(model.decoder(model.first_prior.draw(first_noise)))
+            samples[:, 0], model.likelihood.mean(model.first_decoder(model.first_prior.draw(first_noise)))
         )
 
 

@@ -18,11 +18,12 @@ from lightning_gen.networks.next_frame import NextFrame
 class SVGLP(FramePredictor, LatentVariableModel):
     """The first frame is drawn by a VAE, each further one from the one before, recurrent maps and a latent.
 
-    `encoder(image_shape, out_dim)` makes a vector of `features` of a frame, `decoder(in_dim, image_shape)` the first
-    frame of `first_dim` latents, which an `AutoregressivePrior` gives by groups of `first_group`, and
-    `hints(in_dim, image_shape)` maps of `latent_dim` ones, which `NextFrame` reads beside the last frame. An LSTM of
-    `hidden` units over vectors and latents says the prior; the posterior sees its state and the vectors of the last and
-    of the next frame.
+    The VAE is `first_encoder(image_shape, out_dim)`, `first_decoder(in_dim, image_shape)` and an `AutoregressivePrior`
+    of `first_dim` latents by groups of `first_group`. It learns from first frames alone.
+
+    After it, `encoder(image_shape, out_dim)` makes a vector of `features` of a frame, and `hints(in_dim, image_shape)`
+    maps of `latent_dim` latents, which `NextFrame` reads beside the last frame. An LSTM of `hidden` units over vectors
+    and latents says the prior; the posterior sees its state and the vectors of the last and of the next frame.
 
     The recurrence is of maps, as in https://arxiv.org/abs/1911.01655. Unlike in either paper frames that aren't given
     are read as they were drawn, in training too, so that errors don't add up in use. How many frames of a sequence are
@@ -32,24 +33,19 @@ class SVGLP(FramePredictor, LatentVariableModel):
 
     draws_predictions = True
     averaged_parts = (
-        "encoder",
-        "first_posterior",
-        "first_prior",
-        "decoder",
-        "prior",
-        "posterior",
-        "hints",
-        "next_frame",
+        *("first_encoder", "first_prior", "first_decoder"),
+        *("encoder", "prior", "posterior", "hints", "next_frame"),
     )
-    compiled_parts = ("encoder", "decoder", "hints", "next_frame")
+    compiled_parts = ("first_encoder", "first_decoder", "encoder", "hints", "next_frame")
 
     def __init__(
         self,
         image_shape: tuple[int, ...],
         num_classes: int | None,
         *,
+        first_encoder: Callable[..., nn.Module],
+        first_decoder: Callable[..., nn.Module],
         encoder: Callable[..., nn.Module],
-        decoder: Callable[..., nn.Module],
         hints: Callable[..., nn.Module],
         cells: Callable[..., nn.Module],
         patch_size: int,
@@ -69,10 +65,10 @@ class SVGLP(FramePredictor, LatentVariableModel):
         self.first_dim = first_dim
         self.latent_dim = latent_dim
         self.first_beta = first_beta
-        self.encoder = encoder(image_shape=self.frame_shape, out_dim=features)
-        self.first_posterior = nn.Linear(features, 2 * first_dim)
+        self.first_encoder = first_encoder(image_shape=self.frame_shape, out_dim=2 * first_dim)
         self.first_prior = AutoregressivePrior(first_dim, group=first_group, hidden=hidden)
-        self.decoder = decoder(in_dim=first_dim, image_shape=self.output_shape)
+        self.first_decoder = first_decoder(in_dim=first_dim, image_shape=self.output_shape)
+        self.encoder = encoder(image_shape=self.frame_shape, out_dim=features)
         self.prior = LSTMOutput(features + latent_dim, hidden, 1, 2 * latent_dim)
         self.posterior = nn.Sequential(
             nn.Linear(2 * features + hidden, hidden), nn.SiLU(), nn.Linear(hidden, 2 * latent_dim)
@@ -118,17 +114,18 @@ class SVGLP(FramePredictor, LatentVariableModel):
         known, posteriors, priors = frames.shape[1], [], []
         if known:
             vectors = self.encoder(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
-            posteriors.append(DiagonalNormal.of(self.first_posterior(vectors[:, 0])))
+            posteriors.append(DiagonalNormal.of(self.first_encoder(frames[:, 0])))
             latent = posteriors[0].draw(first_noise)
             priors.append(self.first_prior(latent))
         else:
             latent = self.first_prior.draw(first_noise)
-        output = self.decoder(latent).float()
+        output = self.first_decoder(latent).float()
         outputs = [output]
         lstm = cells = None
         latent = torch.zeros_like(noise[:, 0])
         for t in range(1, noise.shape[1] + 1):
-            frame = self.likelihood.mean(output)
+            # What later frames say of the first one's network is far louder than what the first frame does.
+            frame = self.likelihood.mean(output.detach() if t == 1 else output)
             if t <= known:
                 frame = torch.where((t <= given)[:, None, None, None], frames[:, t - 1], frame)
             vector = self.encoder(frame)
