@@ -67,7 +67,7 @@ def raw_loop(model: ImageGenerator, data, warm_up: int, steps: int) -> tuple[flo
             start = time.process_time(), time.perf_counter()
         first = step * data.batch_size % (len(images) - data.batch_size)
         index = order[first : first + data.batch_size]
-        batch = Batch(images[index].float() / 127.5 - 1, None if labels is None else labels[index])
+        batch = Batch(images.index_select(0, index).float() / 127.5 - 1, None if labels is None else labels[index])
         optimizer.zero_grad()
         terms = model.losses(batch)
         terms["loss"].backward()

@@ -312,6 +312,10 @@ class TestSVG:
         true = (torch.arange(5) < given[:, None])[..., None, None, None]
         assert torch.equal(torch.stack(read, 1), torch.where(true, frames[:, :5], expected))
 
+    def test_groups_of_the_first_latents_must_be_equal(self):
+        with pytest.raises(UserError, match=r"model.first_group=4: .* give one of \[1, 2, 3, 6\]"):
+            build("svg_lp", first_group=4)
+
     def test_the_first_frame_is_learned_from_first_frames_alone(self):
         model, frames = build("svg_lp").eval(), moving_blobs()
         parameters, *_ = model.follow(frames, torch.zeros(4), *model.noise(4, 6))

@@ -60,8 +60,10 @@ class SVGLP(FramePredictor, LatentVariableModel):
         **bound,
     ):
         super().__init__(image_shape, num_classes, **bound)
-        if first_dim % first_group:
-            raise UserError(f"model.first_group={first_group}: it doesn't divide model.first_dim={first_dim}")
+        if first_group not in (divisors := [n for n in range(1, first_dim + 1) if first_dim % n == 0]):
+            raise UserError(
+                f"model.first_group={first_group}: it doesn't divide model.first_dim={first_dim}; give one of {divisors}"
+            )
         self.first_dim = first_dim
         self.latent_dim = latent_dim
         self.first_beta = first_beta
