@@ -5,8 +5,8 @@ import torch
 from torch import distributions as D
 
 from lightning_gen.losses.divergences import kl_from_standard_normal
-from lightning_gen.networks.autoregressive_prior import AutoregressivePrior
 from lightning_gen.networks.diagonal_normal import DiagonalNormal
+from lightning_gen.networks.latent_prior import AutoregressivePrior
 
 
 def test_divergence_of_two_is_that_of_the_relative_one_from_a_standard_normal():

@@ -29,7 +29,7 @@ SMALL = {
     "pred_rnn": ["model.cells.width=8", "model.cells.layers=2", "model.context_frames=3"],
     "svg_lp": [
         *(f"model.{part}.width=8" for part in ("first_encoder", "first_decoder", "encoder", "hints", "cells")),
-        *("model.first_dim=6", "model.first_group=2", "model.latent_dim=4", "model.context_frames=3"),
+        *("model.first_dim=6", "model.first_prior.group=2", "model.latent_dim=4", "model.context_frames=3"),
     ],
     "mocogan": [f"model.{part}.width=8" for part in ("generator", "discriminator", "image_discriminator")],
 }
@@ -313,8 +313,8 @@ class TestSVG:
         assert torch.equal(torch.stack(read, 1), torch.where(true, frames[:, :5], expected))
 
     def test_groups_of_the_first_latents_must_be_equal(self):
-        with pytest.raises(UserError, match=r"model.first_group=4: .* give one of \[1, 2, 3, 6\]"):
-            build("svg_lp", first_group=4)
+        with pytest.raises(UserError, match=r"group=4 of the prior .* give one of \[1, 2, 3, 6\]"):
+            build("svg_lp", "model.first_prior.group=4")
 
     def test_the_first_frame_is_learned_from_first_frames_alone(self):
         model, frames = build("svg_lp").eval(), moving_blobs()

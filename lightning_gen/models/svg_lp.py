@@ -5,11 +5,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from lightning_gen.errors import UserError
 from lightning_gen.losses.divergences import kl_from_standard_normal
 from lightning_gen.models.frame_predictor import FramePredictor
 from lightning_gen.models.latent_variable_model import Inference, LatentVariableModel
-from lightning_gen.networks.autoregressive_prior import AutoregressivePrior
 from lightning_gen.networks.diagonal_normal import DiagonalNormal
 from lightning_gen.networks.lstm import LSTMOutput
 from lightning_gen.networks.next_frame import NextFrame
@@ -18,8 +16,8 @@ from lightning_gen.networks.next_frame import NextFrame
 class SVGLP(FramePredictor, LatentVariableModel):
     """The first frame is drawn by a VAE, each further one from the one before, recurrent maps and a latent.
 
-    The VAE is `first_encoder(image_shape, out_dim)`, `first_decoder(in_dim, image_shape)` and an `AutoregressivePrior`
-    of `first_dim` latents by groups of `first_group`. It learns from first frames alone.
+    The VAE is `first_encoder(image_shape, out_dim)`, `first_decoder(in_dim, image_shape)` and the `first_prior(dim)` of
+    `first_dim` latents. It learns from first frames alone.
 
     After it, `encoder(image_shape, out_dim)` makes a vector of `features` of a frame, and `hints(in_dim, image_shape)`
     maps of `latent_dim` latents, which `NextFrame` reads beside the last frame. An LSTM of `hidden` units over vectors
@@ -45,6 +43,7 @@ class SVGLP(FramePredictor, LatentVariableModel):
         *,
         first_encoder: Callable[..., nn.Module],
         first_decoder: Callable[..., nn.Module],
+        first_prior: Callable[..., nn.Module],
         encoder: Callable[..., nn.Module],
         hints: Callable[..., nn.Module],
         cells: Callable[..., nn.Module],
@@ -53,22 +52,17 @@ class SVGLP(FramePredictor, LatentVariableModel):
         hint_channels: int,
         features: int,
         first_dim: int,
-        first_group: int,
         latent_dim: int,
         hidden: int,
         first_beta: float,
         **bound,
     ):
         super().__init__(image_shape, num_classes, **bound)
-        if first_group not in (divisors := [n for n in range(1, first_dim + 1) if first_dim % n == 0]):
-            raise UserError(
-                f"model.first_group={first_group}: it doesn't divide model.first_dim={first_dim}; give one of {divisors}"
-            )
         self.first_dim = first_dim
         self.latent_dim = latent_dim
         self.first_beta = first_beta
         self.first_encoder = first_encoder(image_shape=self.frame_shape, out_dim=2 * first_dim)
-        self.first_prior = AutoregressivePrior(first_dim, group=first_group, hidden=hidden)
+        self.first_prior = first_prior(dim=first_dim)
         self.first_decoder = first_decoder(in_dim=first_dim, image_shape=self.output_shape)
         self.encoder = encoder(image_shape=self.frame_shape, out_dim=features)
         self.prior = LSTMOutput(features + latent_dim, hidden, 1, 2 * latent_dim)

@@ -7,16 +7,17 @@ from torch import Tensor, nn
 
 from lightning_gen.models.latent_variable_model import Inference, LatentVariableModel
 from lightning_gen.networks.diagonal_normal import DiagonalNormal
+from lightning_gen.networks.latent_prior import StandardNormalPrior
 
 
 class VAE(LatentVariableModel):
-    """Gaussian encoder and prior.
+    """Gaussian encoder, and a prior that is standard normal or learned.
 
-    `encoder(image_shape, out_dim)` and `decoder(in_dim, image_shape)` are completed here. A conditional VAE gives
-    both the label's embedding: the encoder as planes, the decoder beside the latent.
+    `encoder(image_shape, out_dim)`, `decoder(in_dim, image_shape)` and `prior(dim)` are completed here. A conditional
+    VAE gives the first two the label's embedding: the encoder as planes, the decoder beside the latent.
     """
 
-    averaged_parts = ("encoder", "decoder", "label_embedding")
+    averaged_parts = ("encoder", "decoder", "prior", "label_embedding")
     compiled_parts = ("encoder", "decoder")
 
     def __init__(
@@ -27,12 +28,14 @@ class VAE(LatentVariableModel):
         encoder: Callable[..., nn.Module],
         decoder: Callable[..., nn.Module],
         latent_dim: int,
+        prior: Callable[..., nn.Module] = StandardNormalPrior,
         **bound,
     ):
         super().__init__(image_shape, num_classes, **bound)
         channels, height, width = image_shape
         condition = {"condition_dim": self.label_dim} if self.num_classes else {}
         self.latent_dim = latent_dim
+        self.prior = prior(dim=latent_dim)
         self.encoder = encoder(image_shape=self.image_shape, out_dim=2 * latent_dim, **condition)
         output_shape = (channels * self.likelihood.parameters_per_value, height, width)
         self.decoder = decoder(in_dim=latent_dim, image_shape=output_shape, **condition)
@@ -42,8 +45,9 @@ class VAE(LatentVariableModel):
         posterior = self.posterior(images, labels)
         for _ in range(samples):
             noise = torch.randn_like(posterior.mean)
-            output = self.decoder_output(posterior.draw(noise), labels)
-            yield Inference(self.likelihood.log_prob(output, images), *posterior, noise)
+            latent = posterior.draw(noise)
+            log_prob = self.likelihood.log_prob(self.decoder_output(latent, labels), images)
+            yield Inference(log_prob, *posterior.relative_to(self.prior(latent)), noise)
 
     def posterior(self, images: Tensor, labels: Tensor | None = None) -> DiagonalNormal:
         """q(z | x), `(B, d)`."""
@@ -51,7 +55,7 @@ class VAE(LatentVariableModel):
 
     def latent(self, n: int) -> Tensor:
         """Draw `(n, latent_dim)` from the prior."""
-        return torch.randn(n, self.latent_dim, device=self.device)
+        return self.prior.draw(torch.randn(n, self.latent_dim, device=self.device))
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """The posterior mean, `(B, latent_dim)`."""
