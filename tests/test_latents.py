@@ -1,9 +1,13 @@
 """Distributions of latents, by numbers."""
 
+import math
+
 import pytest
 import torch
 from torch import distributions as D
 
+from lightning_gen.build import build_model
+from lightning_gen.config import compose
 from lightning_gen.losses.divergences import kl_from_standard_normal
 from lightning_gen.networks.diagonal_normal import DiagonalNormal
 from lightning_gen.networks.latent_prior import AutoregressivePrior
@@ -55,3 +59,43 @@ class TestAutoregressivePrior:
         drawn = prior.draw(torch.randn(1000, 6))
         assert (drawn[:, 2] - drawn[:, 0] ** 2).std().item() < 0.5  # of independent normals it is 2
         assert drawn[:, [0, 2]].mean(0).tolist() == pytest.approx([0.0, 1.0], abs=0.2)
+
+
+class TestVAEWithALearnedPrior:
+    def model(self):
+        torch.manual_seed(0)
+        config = compose(
+            [
+                *("model=mlp_vae", "model/prior=autoregressive", "model.prior.group=1", "model.prior.hidden=8"),
+                *("model.latent_dim=2", "model.encoder.width=8", "model.decoder.width=8", "data=fake"),
+            ]
+        ).model
+        model = build_model(config, (1, 3, 3), None).eval()
+        with torch.no_grad():
+            model.prior.groups.out.bias += 1  # away from standard normal
+        return model
+
+    def test_bounds_are_of_the_evidence_under_this_prior(self):
+        model = self.model()
+        images = torch.where(torch.rand(2, 1, 3, 3) < 0.5, 1.0, -1.0)
+        with torch.no_grad():
+            side = torch.linspace(-10, 10, 501)  # the evidence by a sum over a grid of latents
+            grid = torch.cartesian_prod(side, side)
+            mean, log_var = model.prior(grid)
+            log_prior = D.Normal(mean, (log_var / 2).exp()).log_prob(grid).sum(1)
+            parameters = model.decoder_output(grid, None)
+            each = [model.likelihood.log_prob(parameters, x.expand(len(grid), -1, -1, -1)) for x in images]
+            evidence = torch.stack([(log_prior + one).logsumexp(0) for one in each]) + 2 * (side[1] - side[0]).log()
+            bound = torch.stack([model.log_likelihood(images) for _ in range(100)]).mean(0)
+            tight = model.log_likelihood(images.repeat(100, 1, 1, 1), samples=1_000).view(100, 2).logsumexp(0)
+            tight -= math.log(100)
+        assert log_prior.exp().sum().item() * (side[1] - side[0]).item() ** 2 == pytest.approx(1, abs=1e-3)
+        torch.testing.assert_close(tight, evidence, atol=0.05, rtol=0)
+        assert (bound < evidence).all()
+
+    def test_samples_are_of_latents_drawn_from_it(self):
+        model = self.model()
+        torch.manual_seed(1)
+        samples = model.sample(3)
+        torch.manual_seed(1)
+        torch.testing.assert_close(samples, model.decode(model.prior.draw(torch.randn(3, 2))))
