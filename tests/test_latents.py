@@ -83,9 +83,15 @@ class TestVAEWithALearnedPrior:
         ratio = (p.log_prob(latent) - q.log_prob(latent)).sum(1)
         torch.testing.assert_close(inference.log_weight - inference.log_prob, ratio)
 
-    def test_samples_are_of_latents_drawn_from_it(self):
-        model = self.model()
+    def test_latents_are_in_units_of_the_prior(self):
+        model, images = self.model(), torch.where(torch.rand(5, 1, 3, 3) < 0.5, 1.0, -1.0)
+        latent = model.latent(20_000)
+        assert latent.std(0).tolist() == pytest.approx([1.0, 1.0], abs=0.05)
+        expected = model.decoder_output(model.prior.draw(latent), None)
+        torch.testing.assert_close(model.decode(latent), model.likelihood.mean(expected))
+        torch.manual_seed(1)  # to binarise alike
+        encoded = model.encode(images)
         torch.manual_seed(1)
-        samples = model.sample(3)
-        torch.manual_seed(1)
-        torch.testing.assert_close(samples, model.decode(model.prior.draw(torch.randn(3, 2))))
+        mean = model.posterior(model.observe(images)).mean
+        torch.testing.assert_close(model.prior.draw(encoded), mean)
+        torch.testing.assert_close(model.decode(encoded), model.likelihood.mean(model.decoder_output(mean, None)))

@@ -15,6 +15,7 @@ class VAE(LatentVariableModel):
 
     `encoder(image_shape, out_dim)`, `decoder(in_dim, image_shape)` and `prior(dim)` are completed here. A conditional
     VAE gives the first two the label's embedding: the encoder as planes, the decoder beside the latent.
+    `latent`, `encode` and `decode` are in units of the prior: whatever it is, latents are standard normal.
     """
 
     averaged_parts = ("encoder", "decoder", "prior", "label_embedding")
@@ -55,17 +56,18 @@ class VAE(LatentVariableModel):
 
     def latent(self, n: int) -> Tensor:
         """Draw `(n, latent_dim)` from the prior."""
-        return self.prior.draw(torch.randn(n, self.latent_dim, device=self.device))
+        return torch.randn(n, self.latent_dim, device=self.device)
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """The posterior mean, `(B, latent_dim)`."""
-        return self.posterior(self.observe(images), labels).mean
+        posterior = self.posterior(self.observe(images), labels)
+        return posterior.relative_to(self.prior(posterior.mean)).mean
 
     def decode(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
         """The expected image under the likelihood."""
         if labels is None:
             labels = self.draw_labels(len(latent))
-        return self.likelihood.mean(self.decoder_output(latent, labels))
+        return self.likelihood.mean(self.decoder_output(self.prior.draw(latent), labels))
 
     def reconstruct(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Decode the posterior mean."""
