@@ -11,6 +11,7 @@ from lightning_gen.batch import Batch
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.losses.divergences import kl_from_standard_normal
 from lightning_gen.losses.likelihoods import Likelihood
+from lightning_gen.networks.diagonal_normal import DiagonalNormal
 
 
 class Inference(NamedTuple):
@@ -32,7 +33,7 @@ class Inference(NamedTuple):
     @property
     def log_weight(self) -> Tensor:
         """log p(x, z) - log q(z | x), `(B,)`; the normalisers of the two Gaussians cancel up to the variance."""
-        latent = self.mean + (0.5 * self.log_var).exp() * self.noise
+        latent = DiagonalNormal(self.mean, self.log_var).draw(self.noise)
         return self.log_prob + 0.5 * (self.noise**2 + self.log_var - latent**2).sum(dim=1)
 
 
@@ -71,13 +72,13 @@ class LatentVariableModel(ImageGenerator):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The negative evidence lower bound in nats, and its two terms."""
         [inference] = self.inferences(self.observe(batch.images), batch.labels, samples=1)
-        nll, kl = -inference.log_prob.mean(), inference.kl.mean()
-        loss = nll + self.weighed_divergence(inference).mean()
+        nll, divergence = -inference.log_prob.mean(), inference.kl
+        loss, kl = nll + self.weighed_divergence(inference, divergence).mean(), divergence.mean()
         return {"loss": loss, "reconstruction": nll, "kl": kl, "negative_elbo": (nll + kl).detach()}
 
-    def weighed_divergence(self, inference: Inference) -> Tensor:
-        """What is minimised of the divergence, `(B,)`."""
-        return self.kl_weight * inference.kl
+    def weighed_divergence(self, inference: Inference, divergence: Tensor) -> Tensor:
+        """What is minimised of the divergence, `(B,)` that of all latents."""
+        return self.kl_weight * divergence
 
     @property
     def kl_weight(self) -> float:

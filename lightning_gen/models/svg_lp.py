@@ -65,7 +65,7 @@ class SVGLP(FramePredictor, LatentVariableModel):
         self.first_prior = first_prior(dim=first_dim)
         self.first_decoder = first_decoder(in_dim=first_dim, image_shape=self.output_shape)
         self.encoder = encoder(image_shape=self.frame_shape, out_dim=features)
-        self.prior = LSTMOutput(features + latent_dim, hidden, 1, 2 * latent_dim)
+        self.prior = LSTMOutput(features + latent_dim, hidden, 2 * latent_dim)
         self.posterior = nn.Sequential(
             nn.Linear(2 * features + hidden, hidden), nn.SiLU(), nn.Linear(hidden, 2 * latent_dim)
         )
@@ -94,9 +94,9 @@ class SVGLP(FramePredictor, LatentVariableModel):
             flat = torch.cat([each.flatten(1) for each in noise], dim=1)
             yield Inference(self.log_prob(parameters, images), mean, log_var, flat)
 
-    def weighed_divergence(self, inference: Inference) -> Tensor:
+    def weighed_divergence(self, inference: Inference, divergence: Tensor) -> Tensor:
         first = kl_from_standard_normal(inference.mean[:, : self.first_dim], inference.log_var[:, : self.first_dim])
-        return self.first_beta * first + self.kl_weight * (inference.kl - first)
+        return self.first_beta * first + self.kl_weight * (divergence - first)
 
     def follow(
         self, frames: Tensor, given: Tensor, first_noise: Tensor, noise: Tensor

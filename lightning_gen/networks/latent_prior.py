@@ -14,7 +14,6 @@ class StandardNormalPrior(nn.Module):
 
     def __init__(self, dim: int):
         super().__init__()
-        self.dim = dim
 
     def forward(self, latents: Tensor) -> DiagonalNormal:
         """Of latents `(B, dim)`."""
@@ -37,9 +36,8 @@ class AutoregressivePrior(nn.Module):
         divisors = [n for n in range(1, dim + 1) if dim % n == 0]
         if group not in divisors:
             raise UserError(f"group={group} of the prior doesn't divide the {dim} latents; give one of {divisors}")
-        self.dim = dim
         self.group = group
-        self.groups = LSTMOutput(group, hidden, 1, 2 * group)
+        self.groups = LSTMOutput(group, hidden, 2 * group)
 
     def forward(self, latents: Tensor) -> DiagonalNormal:
         """Of latents `(B, dim)`, each given those of earlier groups."""

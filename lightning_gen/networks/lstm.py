@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-State = tuple[Tensor, Tensor]  # hidden and cell, (layers, B, hidden)
+State = tuple[Tensor, Tensor]  # hidden and cell, (1, B, hidden)
 
 
 class LSTMOutput(nn.Module):
@@ -12,9 +12,9 @@ class LSTMOutput(nn.Module):
     The output is linear in the vector just read too: what it says need not be learned to be passed on.
     """
 
-    def __init__(self, in_dim: int, hidden: int, layers: int, out_dim: int):
+    def __init__(self, in_dim: int, hidden: int, out_dim: int):
         super().__init__()
-        self.lstm = nn.LSTM(in_dim, hidden, layers, batch_first=True)
+        self.lstm = nn.LSTM(in_dim, hidden, batch_first=True)
         self.out = nn.Linear(in_dim + hidden, out_dim)
 
     def forward(self, vectors: Tensor, state: State | None = None) -> tuple[Tensor, State]:
