@@ -24,9 +24,11 @@ SHAPES = [(6, 1, 16, 16), (5, 3, 20, 12)]
 SCHEDULED = ["frame_lstm", "conv_lstm", "pred_rnn"]
 PREDICTORS = [*SCHEDULED, "svg_lp"]
 SMALL = {
-    "frame_lstm": ["model.encoder.width=8", "model.decoder.width=8", "model.context_frames=3"],
-    "conv_lstm": ["model.cells.width=8", "model.cells.layers=2", "model.context_frames=3"],
-    "pred_rnn": ["model.cells.width=8", "model.cells.layers=2", "model.context_frames=3"],
+    "frame_lstm": [
+        *("model.cells.encoder.width=8", "model.cells.decoder.width=8", "model.cells.width=8", "model.context_frames=3")
+    ],
+    "conv_lstm": ["model.cells.width=8", "model.context_frames=3"],
+    "pred_rnn": ["model.cells.width=8", "model.context_frames=3"],
     "svg_lp": [
         *(f"model.{part}.width=8" for part in ("first_encoder", "first_decoder", "encoder", "hints", "cells")),
         *("model.first_dim=6", "model.first_prior.group=2", "model.latent_dim=4", "model.context_frames=3"),
@@ -104,6 +106,17 @@ class TestCells:
         expected = (hidden, cell, memory, (i * g, i2 * g2))
         torch.testing.assert_close(layer(layer.of_input(x), h, c, m), expected)
 
+    @pytest.mark.parametrize("cells", ["conv_lstm", "st_lstm", "vector_lstm"])
+    @pytest.mark.parametrize("name", ["conv_lstm", "svg_lp"])
+    def test_all_fit_all_predictors(self, name, cells):
+        small = ["model.cells.width=4", "model.context_frames=3"]
+        model = build_model(config(name, f"model/cells={cells}", *small), SHAPES[1], None).eval()
+        assert model.predict(moving_blobs(SHAPES[1])[:, :3], 2).shape == (4, 2, 3, 20, 12)
+
+    def test_decoupling_needs_two_memories(self):
+        with pytest.raises(UserError, match=r"ConvLSTMLayers has no second memory .* model/cells=st_lstm"):
+            build("pred_rnn", "model/cells=conv_lstm")
+
     def test_memory_goes_up_the_layers_and_on_to_the_next_step(self):
         torch.manual_seed(0)
         layers = STLSTMLayers(2, (4, 4), width=3, layers=2, kernel_size=3)
@@ -137,10 +150,10 @@ class TestCells:
 class TestRollOut:
     def test_reading_at_once_is_reading_one_by_one(self, name):
         model, frames = build(name), moving_blobs()
-        at_once, _ = model.read(frames, None)
+        at_once, _ = model.next_frame(frames, None)
         state, one_by_one = None, []
         for t in range(frames.shape[1]):
-            parameters, state = model.read(frames[:, t : t + 1], state)
+            parameters, state = model.next_frame(frames[:, t : t + 1], state)
             one_by_one.append(parameters)
         torch.testing.assert_close(at_once, torch.cat(one_by_one, 1), rtol=1e-4, atol=1e-5)
 
@@ -150,7 +163,7 @@ class TestRollOut:
         all_true, _ = model.roll_out(context, 3, None, truth, torch.ones(4, 3, dtype=torch.bool))
         none, _ = model.roll_out(context, 3, None, truth, torch.zeros(4, 3, dtype=torch.bool))
         for step in range(3):
-            expected, _ = model.read(frames[:, : 3 + step], None)
+            expected, _ = model.next_frame(frames[:, : 3 + step], None)
             torch.testing.assert_close(all_true[:, : 3 + step], expected, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(model.mean(none)[:, -3:], model.predict(context, 3))
         one = torch.tensor([True, False, False, False])[:, None].expand(-1, 3)
@@ -194,7 +207,7 @@ class TestRollOut:
         torch.testing.assert_close(model.losses(Batch(frames, None))["reconstruction"], -sum(each).mean())
 
 
-@pytest.mark.parametrize("name", ["conv_lstm", "pred_rnn"])
+@pytest.mark.parametrize("name", SCHEDULED)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_at_first_the_last_frame_is_repeated(name, shape):
     model, frames = build(name, shape=shape).eval(), moving_blobs(shape)

@@ -3,12 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from lightning_gen.models.conv_lstm import ConvLSTM
-from lightning_gen.networks.st_lstm import State, decoupling
+from lightning_gen.errors import UserError
+from lightning_gen.models.recurrent_predictor import RecurrentPredictor
+from lightning_gen.networks.st_lstm import State, STLSTMLayers, decoupling
 
 
-class PredRNN(ConvLSTM):
-    """ConvLSTM with ST-LSTM cells, `decoupling_weight` of what memory and cells learn alike.
+class PredRNN(RecurrentPredictor):
+    """A predictor with ST-LSTM cells, `decoupling_weight` of what memory and cells learn alike.
 
     It weighs the loss per pixel, whose mean the authors take; ours is a sum.
     """
@@ -18,8 +19,12 @@ class PredRNN(ConvLSTM):
     ):
         super().__init__(image_shape, num_classes, **prediction)
         self.decoupling_weight = decoupling_weight
-        width = self.next_frame.cells.width
-        self.decouple = nn.Conv2d(width, width, 1, bias=False)  # shared by all layers
+        cells = self.next_frame.cells
+        if not isinstance(cells, STLSTMLayers):
+            raise UserError(
+                f"model.cells: {type(cells).__name__} has no second memory to keep apart; use model/cells=st_lstm"
+            )
+        self.decouple = nn.Conv2d(cells.width, cells.width, 1, bias=False)  # shared by all layers
 
     def start(self) -> State:
         """Zeros, and increments to be kept."""

@@ -1,0 +1,37 @@
+"""An LSTM between an encoder and a decoder of maps, after https://arxiv.org/abs/1502.04681."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from lightning_gen.networks.lstm import LSTMOutput, State
+
+
+class VectorLSTM(nn.Module):
+    """Maps `(B, T, C, H, W)` to `(B, T, width, H, W)`, recurrent in a vector of each step's.
+
+    `encoder(image_shape, out_dim)` makes a vector of `features`, an LSTM of `hidden` units another of it and of those
+    before, and `decoder(in_dim, image_shape)` makes maps of that.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        size: tuple[int, int],
+        *,
+        encoder: Callable[..., nn.Module],
+        decoder: Callable[..., nn.Module],
+        features: int,
+        hidden: int,
+        width: int,
+    ):
+        super().__init__()
+        self.width = width
+        self.encoder = encoder(image_shape=(in_channels, *size), out_dim=features)
+        self.lstm = LSTMOutput(features, hidden, features)
+        self.decoder = decoder(in_dim=features, image_shape=(width, *size))
+
+    def forward(self, maps: Tensor, state: State | None) -> tuple[Tensor, State]:
+        vectors = self.encoder(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
+        vectors, state = self.lstm(vectors, state)
+        return self.decoder(vectors.flatten(0, 1)).unflatten(0, maps.shape[:2]), state
