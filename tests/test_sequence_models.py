@@ -325,6 +325,14 @@ class TestSVG:
         true = (torch.arange(5) < given[:, None])[..., None, None, None]
         assert torch.equal(torch.stack(read, 1), torch.where(true, frames[:, :5], expected))
 
+    def test_a_single_frame_can_be_drawn_of_nothing(self):
+        model = build("svg_lp").eval()
+        frames = []
+        for steps in (1, 4):
+            torch.manual_seed(2)
+            frames.append(model.predict(torch.empty(2, 0, 1, 16, 16), steps)[:, :1])
+        torch.testing.assert_close(*frames)
+
     def test_groups_of_the_first_latents_must_be_equal(self):
         with pytest.raises(UserError, match=r"group=4 of the prior .* give one of \[1, 2, 3, 6\]"):
             build("svg_lp", "model.first_prior.group=4")

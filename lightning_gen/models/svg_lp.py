@@ -118,7 +118,7 @@ class SVGLP(FramePredictor, LatentVariableModel):
         output = self.first_decoder(latent).float()
         outputs = [output]
         lstm = cells = None
-        latent = torch.zeros_like(noise[:, 0])
+        latent = noise.new_zeros(len(noise), self.latent_dim)
         for t in range(1, noise.shape[1] + 1):
             # What later frames say of the first one's network is far louder than what the first frame does.
             frame = self.likelihood.mean(output.detach() if t == 1 else output)
@@ -141,8 +141,9 @@ class SVGLP(FramePredictor, LatentVariableModel):
     def noise(self, n: int, steps: int) -> tuple[Tensor, Tensor]:
         """What the latents of sequences of so many frames are drawn with; longer ones begin as shorter ones do."""
         first = torch.randn(n, self.first_dim, device=self.device)
-        later = [torch.randn(n, self.latent_dim, device=self.device) for _ in range(steps - 1)]
-        return first, torch.stack(later, dim=1)
+        none = torch.empty(n, 0, self.latent_dim, device=self.device)
+        later = [torch.randn(n, 1, self.latent_dim, device=self.device) for _ in range(steps - 1)]
+        return first, torch.cat([none, *later], dim=1)
 
     def predict(self, context: Tensor, steps: int) -> Tensor:
         """The expected value of `steps` frames after `context` `(B, T0, C, H, W)`, given the draws of all latents."""
