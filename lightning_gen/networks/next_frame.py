@@ -15,9 +15,11 @@ class NextFrame(nn.Module):
 
     Patches of `patch_size` pixels a side are made channels, which recurrent `cells(in_channels, size)` read, with
     `hints` channels of further maps of that size. The next frame is the frame itself, convolved, and a change: two
-    convolutions, `out_width` channels between them, of all that was read and of what the cells say. At first it is the
-    same frame again. If cells had to pass it on, to copy would have to be learned first, and for long the mean image is
-    all that is predicted.
+    convolutions of all that was read and of what the cells say, with `out_width` gated linear units between them
+    (https://arxiv.org/abs/1612.08083). To move a patch is to multiply what it shows by where it goes, as gates do.
+
+    At first the next frame is the same again. If cells had to pass it on, to copy would have to be learned first, and
+    for long the mean image is all that is predicted.
     """
 
     def __init__(
@@ -44,8 +46,8 @@ class NextFrame(nn.Module):
         self.cells = cells(in_channels=patches + hints, size=self.size)
         self.frame = nn.Conv2d(patches, parameters, 3, padding=1)
         self.change = nn.Sequential(
-            nn.Conv2d(self.cells.width + patches + hints, out_width, 3, padding=1),
-            nn.LeakyReLU(0.2),
+            nn.Conv2d(self.cells.width + patches + hints, 2 * out_width, 3, padding=1),
+            nn.GLU(dim=1),
             nn.Conv2d(out_width, parameters, 3, padding=1),
         )
         with torch.no_grad():

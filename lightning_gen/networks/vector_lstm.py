@@ -2,16 +2,17 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
-from lightning_gen.networks.lstm import LSTMOutput, State
+from lightning_gen.networks.lstm import LSTM, State
 
 
 class VectorLSTM(nn.Module):
     """Maps `(B, T, C, H, W)` to `(B, T, width, H, W)`, recurrent in a vector of each step's.
 
-    `encoder(image_shape, out_dim)` makes a vector of `features`, an LSTM of `hidden` units another of it and of those
-    before, and `decoder(in_dim, image_shape)` makes maps of that.
+    `encoder(image_shape, out_dim)` makes a vector of `features`, an LSTM of `hidden` units reads it after those before,
+    and `decoder(in_dim, image_shape)` makes maps of the vector and of what the LSTM says.
     """
 
     def __init__(
@@ -28,10 +29,11 @@ class VectorLSTM(nn.Module):
         super().__init__()
         self.width = width
         self.encoder = encoder(image_shape=(in_channels, *size), out_dim=features)
-        self.lstm = LSTMOutput(features, hidden, features)
-        self.decoder = decoder(in_dim=features, image_shape=(width, *size))
+        self.lstm = LSTM(features, hidden)
+        self.decoder = decoder(in_dim=features + hidden, image_shape=(width, *size))
 
     def forward(self, maps: Tensor, state: State | None) -> tuple[Tensor, State]:
         vectors = self.encoder(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
-        vectors, state = self.lstm(vectors, state)
-        return self.decoder(vectors.flatten(0, 1)).unflatten(0, maps.shape[:2]), state
+        outputs, state = self.lstm(vectors, state)
+        seen = torch.cat([vectors, outputs], dim=2).flatten(0, 1)
+        return self.decoder(seen).unflatten(0, maps.shape[:2]), state
