@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_gen.batch import Batch
+from lightning_gen.bounds import PositiveFloat, PositiveInt, Share
 from lightning_gen.checkpoint import KEY
 from lightning_gen.ema import WeightAverage
 from lightning_gen.errors import UserError
@@ -49,9 +50,9 @@ class ImageGenerator(LightningModule):
         conditional: bool = False,
         optimizer: Callable[..., Optimizer],
         schedule: Schedule | None = None,
-        ema_decay: float | None = None,
-        gradient_clip: float | None = None,
-        accumulate: int = 1,
+        ema_decay: Share | None = None,
+        gradient_clip: PositiveFloat | None = None,
+        accumulate: PositiveInt = 1,
         compile: bool | list[str] = False,
     ):
         super().__init__()
@@ -137,9 +138,16 @@ class ImageGenerator(LightningModule):
         """Labels for `n` samples, uniform over the classes; None for an unconditional model."""
         return None if self.num_classes is None else torch.randint(self.num_classes, (n,), device=self.device)
 
+    def build_optimizers(self) -> list[Optimizer]:
+        """New optimizers of all that is trained; UserError for settings that they refuse."""
+        try:
+            return [make(parameters) for make, parameters in self.trained()]
+        except ValueError as error:
+            raise UserError(f"model.optimizer: {error}") from error
+
     def configure_optimizers(self) -> list[Optimizer]:
         """The optimizers, in the order of their steppers."""
-        optimizers = [make(parameters) for make, parameters in self.trained()]
+        optimizers = self.build_optimizers()
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         self.steppers = [Stepper(o, self.gradient_clip, self.schedule, scaler) for o in optimizers]
         return optimizers

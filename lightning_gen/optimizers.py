@@ -6,6 +6,8 @@ from typing import Any
 from torch import nn
 from torch.optim import AdamW, Muon, Optimizer
 
+from lightning_gen.bounds import NonNegativeFloat, PositiveFloat, Share
+
 
 class MuonWithAdamW(Optimizer):
     """Orthogonalised momentum on two-dimensional weights; AdamW on all others, which Muon isn't defined for.
@@ -13,7 +15,9 @@ class MuonWithAdamW(Optimizer):
     Muon's updates are scaled to AdamW's size (eq. 4 there), so both share `lr`, `weight_decay` and a schedule.
     """
 
-    def __init__(self, params: Iterable[nn.Parameter], lr: float, momentum: float, weight_decay: float):
+    def __init__(
+        self, params: Iterable[nn.Parameter], lr: PositiveFloat, momentum: Share, weight_decay: NonNegativeFloat
+    ):
         params = list(params)
         super().__init__(params, {"lr": lr})
         matrices = [p for p in params if p.ndim == 2]

@@ -1,18 +1,27 @@
 """What a `_target_` accepts: its parameters, followed up the base classes, and which plain values fit an annotation."""
 
 import collections.abc
+import dataclasses
 import inspect
+import operator
 import types
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal, Union
+
+from annotated_types import Ge, Gt, Le, Lt
 
 _SEQUENCES = (list, tuple, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
 _MAPPINGS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
+BOUNDS = {
+    Ge: ("at least", operator.ge),
+    Gt: ("above", operator.gt),
+    Le: ("at most", operator.le),
+    Lt: ("below", operator.lt),
+}
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Signature:
     """Annotations by parameter name; `open` when any other key is accepted too."""
 
@@ -57,7 +66,7 @@ def _ends_in_module(target: Any) -> bool:
 
 def _hints(function: Callable) -> dict[str, Any]:
     try:
-        return typing.get_type_hints(inspect.unwrap(function))
+        return typing.get_type_hints(inspect.unwrap(function), include_extras=True)
     except Exception:  # names that exist only for type checkers
         return {}
 
@@ -75,7 +84,7 @@ def fits(value: Any, annotation: Any) -> bool:
     if origin in (Union, types.UnionType):
         return any(fits(value, argument) for argument in arguments)
     if origin is typing.Annotated:
-        return fits(value, arguments[0])
+        return fits(value, arguments[0]) and all(within(value, bound) for _, within, bound in _bounds(annotation))
     if origin is Literal:
         return any(value == choice and type(value) is type(choice) for choice in arguments)
     if annotation in (None, type(None)):
@@ -107,9 +116,18 @@ def _elements_fit(value: list | tuple, origin: Any, arguments: tuple) -> bool:
     return not arguments or all(fits(element, arguments[0]) for element in value)
 
 
+def _bounds(annotation: Any) -> list[tuple[str, Callable[[Any, Any], bool], Any]]:
+    """Of an `Annotated` number each bound's words, comparison and number."""
+    known = [bound for bound in annotation.__metadata__ if type(bound) in BOUNDS]
+    return [(*BOUNDS[type(bound)], *dataclasses.astuple(bound)) for bound in known]
+
+
 def describe(annotation: Any) -> str:
-    """`annotation` as a user reads it: `int or null`, `one of 'a', 'b'`, `list of int`."""
+    """`annotation` as a user reads it: `int or null`, `one of 'a', 'b'`, `list of int`, `int of at least 1`."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        bounds = " and ".join(f"{words} {bound}" for words, _, bound in _bounds(annotation))
+        return f"{describe(arguments[0])} {bounds}".replace(" at ", " of at ", 1).rstrip()
     if origin in (Union, types.UnionType):
         return " or ".join(describe(argument) for argument in arguments)
     if origin is Literal:

@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.checkpoint import AtomicCheckpointIO
 from lightning_gen.errors import UserError
 
@@ -42,12 +43,12 @@ class Trainer(LightningTrainer):
     def __init__(
         self,
         *,
-        batch_size: int,
+        batch_size: PositiveInt,
         images_per_epoch: int,
-        max_images: int | None,
-        max_epochs: int | None = None,
-        validate_every_images: int,
-        steps_per_call: int = 1,
+        max_images: PositiveInt | None,
+        max_epochs: PositiveInt | None = None,
+        validate_every_images: PositiveInt,
+        steps_per_call: PositiveInt = 1,
         tf32: bool = False,
         channels_last: bool = False,
         **lightning: Any,

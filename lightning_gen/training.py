@@ -44,6 +44,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, Any]:
     torch.manual_seed(config.seed)  # initial weights
     data = build_data(config.data)
     model = build_model(config.model, data.image_shape, data.num_classes)
+    model.build_optimizers()  # what they refuse is told before anything is written
     seen = _load(model, start)
     plain = OmegaConf.to_container(config, resolve=True)
     model.provenance = provenance(plain, data)

@@ -1,6 +1,7 @@
 """The check of a composed config against the signatures of its targets."""
 
 import random
+import re
 import string
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
+from lightning_gen.bounds import NonNegativeInt, PositiveFloat, PositiveInt, Share
 from lightning_gen.config import check, compose
 from lightning_gen.errors import UserError
 from lightning_gen.explaining import _dotted, suggest_key
@@ -107,6 +109,18 @@ def test_optimizers_of_torch():
         ("abc", float | Tensor, False),
         ("abc", Callable[[int], int], False),
         ("abc", Any, True),
+        (1, PositiveInt, True),
+        (0, PositiveInt, False),
+        (True, PositiveInt, False),
+        (1.5, PositiveInt, False),
+        (None, PositiveInt | None, True),
+        (-1, PositiveInt | None, False),
+        (0.1, PositiveFloat, True),
+        (0, PositiveFloat, False),
+        (0, NonNegativeInt, True),
+        (1, Share, True),
+        (1.5, Share, False),
+        (-0.5, Share, False),
     ],
 )
 def test_fits(value, annotation, expected):
@@ -118,6 +132,30 @@ def test_annotations_as_a_user_reads_them():
     assert describe(Literal["a", "b"]) == "one of 'a', 'b'"
     assert describe(list[int]) == "list of int"
     assert describe(tuple[int, float]) == "[int, float]"
+    assert describe(PositiveInt | None) == "int of at least 1 or null"
+    assert describe(PositiveFloat) == "float above 0"
+    assert describe(Share) == "float of at least 0 and at most 1"
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("data.batch_size=0", "int of at least 1"),
+        ("model.latent_dim=0", "int of at least 1"),
+        ("model.encoder.width=-3", "int of at least 1"),
+        ("model.decoder.hidden=-1", "int of at least 0"),
+        ("model.prior.hidden=0", "int of at least 1"),
+        ("model.ema_decay=1.5", "float of at least 0 and at most 1 or null"),
+        ("model.gradient_clip=0", "float above 0 or null"),
+        ("trainer.max_images=-1", "int of at least 1 or null"),
+        ("trainer.validate_every_images=0", "int of at least 1"),
+        ("callbacks.sample_grid.n=0", "int of at least 1"),
+        ("metrics.kid.subsets=0", "int of at least 1"),
+    ],
+)
+def test_numbers_out_of_bounds_are_told_before_anything_is_made(override, expected):
+    with pytest.raises(UserError, match=f"^{re.escape(override)}: expected {expected}$"):
+        compose(["model/prior=autoregressive", override])
 
 
 @pytest.mark.parametrize(

@@ -240,8 +240,6 @@ def test_unfit_batch_sizes_are_explained(options: dict, trainer: Trainer, messag
 
 
 def test_unfit_splits_are_explained() -> None:
-    with pytest.raises(UserError, match=r"data.batch_size=0: give at least 1"):
-        numbers(batch_size=0)
     with pytest.raises(UserError, match="split=tset: no such split, choose from train, val, test"):
         numbers().batches("tset", "cpu")
     with pytest.raises(UserError, match=r"split=test: .* no images .* data.split"):

@@ -217,8 +217,8 @@ def test_noise_is_the_same_in_any_batch() -> None:
         ("data.max_digits=1", r"data\.min_digits=2 data\.max_digits=1: give 1 to 3, the least first"),
         ("data.speed=[0.3,0.1]", r"data\.speed=\[0\.3, 0\.1\]: give the least and the most"),
         ("data.bounces=random", r"data\.bounces=random: expected one of 'deterministic', 'stochastic'"),
-        ("data.frames=0", r"data\.frames=0: give at least 1"),
-        ("data.num_test=0", r"data\.num_test=0: give at least 1"),
+        ("data.frames=0", r"data\.frames=0: expected int of at least 1"),
+        ("data.num_test=0", r"data\.num_test=0: expected int of at least 1"),
     ],
 )
 def test_mistakes_with_moving_digits(override: str, message: str) -> None:
@@ -416,7 +416,7 @@ def test_mistakes_with_clips(tmp_path: Path) -> None:
         frames(tmp_path)
     with pytest.raises(UserError, match=r"nowhere does not exist"):
         frames(tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"^data\.stride=0: give at least 1"):
+    with pytest.raises(UserError, match=r"^data\.stride=0: expected int of at least 1"):
         frames(tmp_path, "data.stride=0")
 
 

@@ -362,6 +362,7 @@ def test_refused_before_training_leaves_no_folder(tmp_path, capsys):
         (["trainer.precision=bf16-true"], "use 32-true, bf16-mixed or 16-mixed"),
         (["+trainer.accumulate_grad_batches=2"], "use model.accumulate"),
         (["model.compile=[encodr]"], "no such part"),
+        (["model.optimizer.lr=-1"], "model.optimizer: Invalid learning rate: -1"),
         (["+data.num_classes=null", "model.conditional=true"], "the data has no labels"),
     ],
 )

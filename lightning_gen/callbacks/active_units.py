@@ -2,6 +2,7 @@
 
 from lightning.pytorch import Callback, Trainer
 
+from lightning_gen.bounds import NonNegativeFloat
 from lightning_gen.capabilities import Encodes, Reconstructs
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.metrics.active_units import ActiveUnits as Metric
@@ -12,7 +13,7 @@ from lightning_gen.undisturbed import undisturbed
 class ActiveUnits(Callback):
     """Logs how many latent dimensions vary over the validation images, as `metrics=[active_units]` counts them."""
 
-    def __init__(self, threshold: float = 0.01):
+    def __init__(self, threshold: NonNegativeFloat = 0.01):
         self.metric = Metric(threshold)
 
     def on_validation_end(self, trainer: Trainer, model: ImageGenerator) -> None:

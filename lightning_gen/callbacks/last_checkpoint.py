@@ -5,6 +5,7 @@ from pathlib import Path
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.callbacks.finite_guard import all_finite, diverged
 from lightning_gen.callbacks.interval import crossed, validates
 from lightning_gen.image_generator import ImageGenerator
@@ -16,7 +17,7 @@ class LastCheckpoint(Checkpoint):
     Where a validation falls on the same step, the state is written after it, so that resuming doesn't skip it.
     """
 
-    def __init__(self, folder: str, every_images: int):
+    def __init__(self, folder: str, every_images: PositiveInt):
         self.path = Path(folder) / "last.ckpt"
         self.every_images = every_images
 

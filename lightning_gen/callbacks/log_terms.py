@@ -7,13 +7,14 @@ import time
 import torch
 from lightning.pytorch import Callback, Trainer
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.image_generator import ImageGenerator
 
 
 class LogTerms(Callback):
     """Every `every_steps` optimizer steps."""
 
-    def __init__(self, every_steps: int):
+    def __init__(self, every_steps: PositiveInt):
         self.every_steps = every_steps
         self._mark: tuple[float, int] | None = None
 

@@ -9,6 +9,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from lightning_gen.batch import Batch
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.callbacks.interval import crossed
 from lightning_gen.capabilities import Completes, Predicts, Reconstructs
 from lightning_gen.continuing import completions, moving_predictions, predictions
@@ -31,7 +32,7 @@ class Pictures(Callback):
     Nothing is drawn of images with as many channels as no image file has.
     """
 
-    def __init__(self, folder: str, every_images: int, n: int):
+    def __init__(self, folder: str, every_images: PositiveInt, n: PositiveInt):
         self.folder = Path(folder)
         self.every_images = every_images
         self.n = n

@@ -6,6 +6,7 @@ import time
 
 from lightning.pytorch import Callback, Trainer
 
+from lightning_gen.bounds import NonNegativeFloat
 from lightning_gen.image_generator import ImageGenerator
 
 log = logging.getLogger("lightning_gen")
@@ -16,7 +17,7 @@ class Progress(Callback):
     a line every `every_seconds`. Looks at the clock only, so it costs microseconds a step and no device sync.
     """
 
-    def __init__(self, every_seconds: float):
+    def __init__(self, every_seconds: NonNegativeFloat):
         self.every_seconds = every_seconds
         self._bar = None
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from lightning.pytorch import Callback, Trainer
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.evaluation import build_extractors, build_metrics, evaluate
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.image_generator import ImageGenerator
@@ -22,8 +23,8 @@ class Scores(Callback):
         self,
         metrics: Mapping[str, ImageMetric] | None,
         extractor: Mapping[str, Extractor] | None,
-        num_samples: int,
-        every_images: int,
+        num_samples: PositiveInt,
+        every_images: PositiveInt,
         always: bool,
     ):
         self.metrics = metrics

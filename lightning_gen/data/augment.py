@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lightning_gen.bounds import NonNegativeFloat, NonNegativeInt, Share
 from lightning_gen.randomness import hashed_noise
 
 
@@ -55,7 +56,7 @@ class Flip:
 
     takes_bytes = True
 
-    def __init__(self, p: float = 0.5) -> None:
+    def __init__(self, p: Share = 0.5) -> None:
         self.p = p
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -70,7 +71,7 @@ class Crop:
 
     takes_bytes = True
 
-    def __init__(self, padding: int, mode: Literal["reflect", "zero"] = "reflect") -> None:
+    def __init__(self, padding: NonNegativeInt, mode: Literal["reflect", "zero"] = "reflect") -> None:
         self.padding = padding
         self.mode = mode
 
@@ -142,7 +143,7 @@ class Affine:
 
     def __init__(
         self,
-        degrees: float = 10.0,
+        degrees: NonNegativeFloat = 10.0,
         scale: list[float] | tuple[float, float] = (0.9, 1.1),
         shear: float = 5.0,
         translate: float = 0.05,

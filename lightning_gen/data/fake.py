@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.data.source import TensorSource
 from lightning_gen.randomness import generator
@@ -19,7 +20,7 @@ class Fake(ImageData):
 
     image_shape: list[int]
     num_classes: int | None
-    num_images: int
+    num_images: PositiveInt
 
     def load(self) -> dict[str, TensorSource]:
         classes = self.num_classes

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.data.decode import ImageFiles, Resize, check_format, is_grey, unreadable
 from lightning_gen.data.folder_scan import common_size, decode_errors, find_images, read_headers, split_folders
 from lightning_gen.data.image_data import SPLITS, ImageData
@@ -23,7 +24,7 @@ class Folder(ImageData):
     """
 
     path: str
-    channels: int | None
+    channels: PositiveInt | None
     size: int | list[int] | None
     resize: Resize
     labels: bool

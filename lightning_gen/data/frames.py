@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.data.clips import Clip, FrameFiles, find_clips, open_clip
 from lightning_gen.data.decode import UNREADABLE, Resize, check_format, is_grey, to_tensor, unreadable
 from lightning_gen.data.folder_scan import common_size, each, read_headers, split_folders
@@ -28,9 +29,9 @@ class Frames(ImageData):
     """
 
     path: str
-    frames: int
-    stride: int
-    channels: int | None
+    frames: PositiveInt
+    stride: PositiveInt
+    channels: PositiveInt | None
     size: int | list[int] | None
     resize: Resize
     split: list[float]
@@ -38,9 +39,6 @@ class Frames(ImageData):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for key in ("frames", "stride"):
-            if getattr(self, key) < 1:
-                raise UserError(f"data.{key}={getattr(self, key)}: give at least 1")
         check_format(self.channels, self.size, self.resize)
         check_shares(self.split)
         self.root = Path(self.path).expanduser()

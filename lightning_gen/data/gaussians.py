@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.data.source import TensorSource
 from lightning_gen.randomness import generator
@@ -30,7 +31,7 @@ class Gaussians(ImageData):
     name = "gaussians"
 
     layout: Literal["ring", "grid"]
-    num_images: int
+    num_images: PositiveInt
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.data.decode import Resize, check_format, header, is_grey, reason, to_tensor
 from lightning_gen.data.image_data import SPLITS, ImageData
 from lightning_gen.data.source import StreamSource
@@ -28,7 +29,7 @@ class HuggingFace(ImageData):
     subset: str | None
     image_column: str | None
     label_column: str | None
-    channels: int | None
+    channels: PositiveInt | None
     size: int | list[int] | None
     resize: Resize
     split: list[float]

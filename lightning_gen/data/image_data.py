@@ -9,6 +9,7 @@ import torch
 from lightning import LightningDataModule
 
 from lightning_gen.batch import Batch
+from lightning_gen.bounds import NonNegativeInt, PositiveInt
 from lightning_gen.data.augment import Augmentation, Binarize
 from lightning_gen.data.inspection import Rows, facts
 from lightning_gen.data.loader import EvaluationBatches, TrainBatches
@@ -31,18 +32,16 @@ class ImageData(LightningDataModule):
     split.
     """
 
-    batch_size: int
+    batch_size: PositiveInt
     seed: int
     augment: dict
     augment_share: float
     binarize: bool
     in_memory: bool | None
-    num_workers: int | None
+    num_workers: NonNegativeInt | None
 
     def __post_init__(self) -> None:
         super().__init__()
-        if self.batch_size < 1:
-            raise UserError(f"data.batch_size={self.batch_size}: give at least 1")
         self.run_seed = 0  # both set by the training code
         self.steps_per_call = 1
         self.class_names: list[str] | None = None

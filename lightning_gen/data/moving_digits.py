@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.data.mnist5k import MNIST5k
 from lightning_gen.data.source import TensorSource
 from lightning_gen.errors import UserError
@@ -34,27 +35,24 @@ class MovingDigits(MNIST5k):
 
     name = "moving_digits"
 
-    size: int
-    digit_size: int
-    frames: int
-    min_digits: int
-    max_digits: int
+    size: PositiveInt
+    digit_size: PositiveInt
+    frames: PositiveInt
+    min_digits: PositiveInt
+    max_digits: PositiveInt
     speed: list[float]
     bounces: Literal["deterministic", "stochastic"]
-    num_test: int
+    num_test: PositiveInt
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= self.digit_size < self.size:
-            raise UserError(f"data.digit_size={self.digit_size}: give less than data.size={self.size}, and at least 1")
-        if not 1 <= self.min_digits <= self.max_digits <= MOST_DIGITS:
+        if not self.digit_size < self.size:
+            raise UserError(f"data.digit_size={self.digit_size}: give less than data.size={self.size}")
+        if not self.min_digits <= self.max_digits <= MOST_DIGITS:
             digits = f"data.min_digits={self.min_digits} data.max_digits={self.max_digits}"
             raise UserError(f"{digits}: give 1 to {MOST_DIGITS}, the least first")
         if len(self.speed) != 2 or not 0 <= self.speed[0] <= self.speed[1] <= 1:
             raise UserError(f"data.speed={list(self.speed)}: give the least and the most, in [0, 1], as [0.1,0.1]")
-        for key in ("frames", "num_test"):
-            if getattr(self, key) < 1:
-                raise UserError(f"data.{key}={getattr(self, key)}: give at least 1")
 
     def load(self) -> dict[str, TensorSource]:
         digits = super().load()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.data.mnist5k import MNIST5k
 from lightning_gen.data.source import TensorSource
 from lightning_gen.randomness import generator
@@ -21,8 +22,8 @@ class StackedMNIST(MNIST5k):
 
     name = "stacked_mnist"
 
-    num_images: int
-    num_test: int
+    num_images: PositiveInt
+    num_test: PositiveInt
 
     def load(self) -> dict[str, TensorSource]:
         sizes = {"train": self.num_images, "val": NUM_VAL, "test": self.num_test}

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.data.cache import cache_dir
 from lightning_gen.data.decode import ImageFiles, check_format, reason
 from lightning_gen.data.image_data import ImageData
@@ -36,7 +37,7 @@ class Torchvision(ImageData):
 
     dataset: Literal["mnist", "fashion_mnist", "cifar10", "cifar100", "svhn"]
     path: str | None
-    num_val: int
+    num_val: PositiveInt
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -71,7 +72,7 @@ class CelebA(ImageData):
     name = "celeba"
 
     path: str | None
-    size: int
+    size: PositiveInt
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.extractors.network_extractor import NetworkExtractor
 from lightning_gen.extractors.resizing import Protocol
@@ -25,7 +26,7 @@ class ModuleExtractor(NetworkExtractor):
         self,
         network: nn.Module,
         name: str,
-        size: int,
+        size: PositiveInt,
         resize: Protocol,
         mean: list[float],
         std: list[float],

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.extractors.resizing import Protocol, resize
 
@@ -27,7 +28,7 @@ class NetworkExtractor(Extractor):
         network: nn.Module,
         *,
         sha256: str,
-        size: int,
+        size: PositiveInt,
         resize: Protocol,
         mean: Sequence[float],
         std: Sequence[float],

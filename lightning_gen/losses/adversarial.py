@@ -6,6 +6,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from lightning_gen.bounds import Share
+
 
 class NonSaturating:
     """The game of https://arxiv.org/abs/1406.2661 with the generator's loss of its section 3.
@@ -15,7 +17,7 @@ class NonSaturating:
 
     relativistic = False
 
-    def __init__(self, smoothing: float = 0.0):
+    def __init__(self, smoothing: Share = 0.0):
         self.smoothing = smoothing
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:

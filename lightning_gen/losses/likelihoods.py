@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lightning_gen.bounds import PositiveFloat, PositiveInt
+
 LEVEL_WIDTH = 2 / 255
 
 
@@ -69,7 +71,7 @@ class Bernoulli(Likelihood):
 class Gaussian(Likelihood):
     """Normal around the decoder's output; `scale` is fixed, or learned for each value when None."""
 
-    def __init__(self, scale: float | None):
+    def __init__(self, scale: PositiveFloat | None):
         self.scale = scale
         self.parameters_per_value = 1 if scale else 2
 
@@ -103,7 +105,7 @@ class Gaussian(Likelihood):
 class Laplace(Likelihood):
     """Laplace with a fixed `scale` around the decoder's output: absolute error."""
 
-    def __init__(self, scale: float):
+    def __init__(self, scale: PositiveFloat):
         self.scale = scale
 
     def log_prob(self, parameters: Tensor, images: Tensor) -> Tensor:
@@ -125,7 +127,7 @@ class DiscretizedLogistic(Likelihood):
     PixelCNN++, https://arxiv.org/abs/1701.05517, eq. 2. Channels have mixtures of their own.
     """
 
-    def __init__(self, components: int = 1):
+    def __init__(self, components: PositiveInt = 1):
         self.components = components
         self.parameters_per_value = 2 if components == 1 else 3 * components
 
@@ -176,7 +178,7 @@ def _logistic_log_mass(location: Tensor, log_scale: Tensor, images: Tensor) -> T
 class CrossEntropy(Likelihood):
     """A free distribution over `levels` grey levels for each value: softmax and cross-entropy."""
 
-    def __init__(self, levels: int = 256):
+    def __init__(self, levels: PositiveInt = 256):
         self.parameters_per_value = levels
 
     def observe(self, images: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from lightning_gen.bounds import NonNegativeFloat, PositiveInt, Share
 from lightning_gen.losses.penalties import Penalty, Players, Round
 
 
@@ -16,7 +17,14 @@ class PathLength(Penalty):
 
     player = "generator"
 
-    def __init__(self, weight: float, every: int = 1, schedule=None, batch_share: int = 1, decay: float = 0.99):
+    def __init__(
+        self,
+        weight: NonNegativeFloat,
+        every: PositiveInt = 1,
+        schedule=None,
+        batch_share: PositiveInt = 1,
+        decay: Share = 0.99,
+    ):
         super().__init__(weight, every, schedule)
         self.batch_share = batch_share
         self.decay = decay

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lightning_gen.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, Share
 from lightning_gen.schedules import Schedule, cheap
 
 
@@ -59,7 +60,7 @@ class Penalty(nn.Module):
     differentiates: tuple[str, ...] = ()  # of the round's `real` and `fake`: whose gradients it takes
     double_backward = True
 
-    def __init__(self, weight: float, every: int = 1, schedule: Schedule | None = None):
+    def __init__(self, weight: NonNegativeFloat, every: PositiveInt = 1, schedule: Schedule | None = None):
         super().__init__()
         self.weight = weight
         self.every = every
@@ -112,7 +113,7 @@ class DRAGAN(Penalty):
     `spread` times the images' standard deviation bounds the perturbation.
     """
 
-    def __init__(self, weight: float, every: int = 1, schedule=None, spread: float = 0.5):
+    def __init__(self, weight: NonNegativeFloat, every: PositiveInt = 1, schedule=None, spread: NonNegativeFloat = 0.5):
         super().__init__(weight, every, schedule)
         self.spread = spread
 
@@ -127,7 +128,7 @@ class LeCam(Penalty):
 
     double_backward = False
 
-    def __init__(self, weight: float, every: int = 1, schedule=None, decay: float = 0.99):
+    def __init__(self, weight: NonNegativeFloat, every: PositiveInt = 1, schedule=None, decay: Share = 0.99):
         super().__init__(weight, every, schedule)
         self.decay = decay
         self.register_buffer("anchors", torch.zeros(2))  # running means of real and fake logits
@@ -149,7 +150,9 @@ class Consistency(Penalty):
 
     double_backward = False
 
-    def __init__(self, weight: float, every: int = 1, schedule=None, shift: int = 4, flip: bool = True):
+    def __init__(
+        self, weight: NonNegativeFloat, every: PositiveInt = 1, schedule=None, shift: int = 4, flip: bool = True
+    ):
         super().__init__(weight, every, schedule)
         self.shift = shift
         self.flip = flip
@@ -185,7 +188,7 @@ class LatentConsistency(Penalty):
 
     double_backward = False
 
-    def __init__(self, weight: float, every: int = 1, schedule=None, step: float = 0.05):
+    def __init__(self, weight: NonNegativeFloat, every: PositiveInt = 1, schedule=None, step: PositiveFloat = 0.05):
         super().__init__(weight, every, schedule)
         self.step = step
 

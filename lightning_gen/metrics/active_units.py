@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_gen.batch import Batch
+from lightning_gen.bounds import NonNegativeFloat
 from lightning_gen.metrics.image_metric import PairedMetric
 from lightning_gen.metrics.kept_features import together
 
@@ -22,7 +23,7 @@ class ActiveUnits(PairedMetric):
     latents: list[Tensor]
     count: Tensor
 
-    def __init__(self, threshold: float = 0.01):
+    def __init__(self, threshold: NonNegativeFloat = 0.01):
         super().__init__()
         self.threshold = threshold
         # Flat and float32, as torchmetrics has it for a process that saw no image: any other would not be added up.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_gen.batch import Batch
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.data.augment import normalise
 from lightning_gen.data.loader import EvaluationBatches
 from lightning_gen.images import to_uint8
@@ -38,7 +39,11 @@ class ClassificationAccuracy(SampleMetric):
     broken: Tensor
 
     def __init__(
-        self, classifier: "Callable[..., Classifier]", images: int = 100_000, batch_size: int = 128, seed: int = 0
+        self,
+        classifier: "Callable[..., Classifier]",
+        images: PositiveInt = 100_000,
+        batch_size: PositiveInt = 128,
+        seed: int = 0,
     ):
         super().__init__()
         self.classifier = classifier

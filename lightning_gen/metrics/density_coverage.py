@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.metrics.neighbours import NeighbourMetric, distances, radii
 
 
@@ -13,7 +14,7 @@ class DensityCoverage(NeighbourMetric):
 
     better = {"density": "higher", "coverage": "higher"}
 
-    def __init__(self, k: int = 5):
+    def __init__(self, k: PositiveInt = 5):
         super().__init__(k)
 
     def compare(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:

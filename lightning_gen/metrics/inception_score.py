@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.special import entr
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.metrics.features import Features
 from lightning_gen.metrics.image_means import deviation
@@ -30,7 +31,7 @@ class InceptionScore(FeatureMetric):
 
     fake_logits: list[Tensor]
 
-    def __init__(self, splits: int = 10, seed: int | None = 0):
+    def __init__(self, splits: PositiveInt = 10, seed: int | None = 0):
         super().__init__()
         self.splits = splits
         self.seed = seed

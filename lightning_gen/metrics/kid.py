@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torchmetrics.image.kid import KernelInceptionDistance
 from torchmetrics.utilities import dim_zero_cat
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.metrics.image_metric import FeatureMetric
 from lightning_gen.randomness import preserved_rng, seed_all
 
@@ -21,7 +22,7 @@ class KernelDistance(FeatureMetric, KernelInceptionDistance):
 
     better = {"kid": "lower"}
 
-    def __init__(self, subsets: int = 100, subset_size: int = 1000, seed: int = 0):
+    def __init__(self, subsets: PositiveInt = 100, subset_size: PositiveInt = 1000, seed: int = 0):
         with warnings.catch_warnings():  # torchmetrics warns of the memory
             warnings.simplefilter("ignore")
             super().__init__(feature=nn.Identity(), subsets=subsets, subset_size=subset_size)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_gen.batch import Batch
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.metrics.image_means import ImageMeans
 
 
@@ -28,7 +29,7 @@ class Likelihood(ImageMeans):
 
     dimensions: Tensor
 
-    def __init__(self, samples: int = 64):
+    def __init__(self, samples: PositiveInt = 64):
         super().__init__("elbo", "log_likelihood")
         self.samples = samples
         self.used: dict[str, Any] = {}

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lightning_gen.bounds import NonNegativeFloat
 from lightning_gen.metrics.features import Features
 from lightning_gen.metrics.frechet import FrechetDistance
 from lightning_gen.metrics.kept_features import together
@@ -28,7 +29,7 @@ class MemorizationInformedFrechet(FrechetDistance):
     real_training: list[Tensor]
     fake_features: list[Tensor]
 
-    def __init__(self, threshold: float = 0.1):
+    def __init__(self, threshold: NonNegativeFloat = 0.1):
         super().__init__()
         self.threshold = threshold
         for state in ("real_training", "fake_features"):

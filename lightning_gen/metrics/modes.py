@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_gen.bounds import PositiveFloat
 from lightning_gen.metrics.image_metric import SampleMetric
 
 
@@ -23,7 +24,7 @@ class GaussianModes(SampleMetric):
     good: Tensor
     count: Tensor
 
-    def __init__(self, radius: float = 3.0, least: int = 1):
+    def __init__(self, radius: PositiveFloat = 3.0, least: int = 1):
         super().__init__()
         self.radius = radius
         self.least = least

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.metrics.kept_features import KeptFeatures
 
 BLOCK = 2048  # features on each side of a block of distances, which is then of 32 MiB
@@ -17,7 +18,7 @@ class NeighbourMetric(KeptFeatures):
     All scores are NaN with not more than `k` images on a side.
     """
 
-    def __init__(self, k: int):
+    def __init__(self, k: PositiveInt):
         super().__init__()
         self.k = k
         self.fewest = k + 1

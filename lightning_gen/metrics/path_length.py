@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lightning_gen.bounds import PositiveFloat, PositiveInt
 from lightning_gen.capabilities import HasLatent, HasStyle
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.latent_space import SPACES, LatentSpace
@@ -33,9 +34,9 @@ class PathLength(ModelMetric):
 
     def __init__(
         self,
-        pairs: int = 10_000,
-        batch_size: int = 64,
-        epsilon: float = 1e-4,
+        pairs: PositiveInt = 10_000,
+        batch_size: PositiveInt = 64,
+        epsilon: PositiveFloat = 1e-4,
         space: Literal["auto", "z", "w"] = "auto",
         place: Literal["full", "end"] = "full",
     ):

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.metrics.neighbours import NeighbourMetric, distances, radii
 
 
@@ -14,7 +15,7 @@ class PrecisionRecall(NeighbourMetric):
 
     better = {"precision": "higher", "recall": "higher"}
 
-    def __init__(self, k: int = 3):
+    def __init__(self, k: PositiveInt = 3):
         super().__init__(k)
 
     def compare(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_gen.batch import Batch
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.metrics.image_metric import PairedMetric
 
 SMALLEST_FOR_SSIM = 6  # its window of 11 pixels is padded by reflection
@@ -26,7 +27,7 @@ class Prediction(PairedMetric):
     needs = "predict"
     better = {f"{way}_{score}": direction for way in WAYS for score, direction in SCORES.items()}
 
-    def __init__(self, draws: int = 10, context: int | None = None):
+    def __init__(self, draws: PositiveInt = 10, context: PositiveInt | None = None):
         super().__init__()
         self.draws = draws
         self.context = context

@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from lightning_gen.bounds import NonNegativeFloat
 from lightning_gen.losses.penalties import Round
 from lightning_gen.models.gan import GAN
 
@@ -10,7 +11,9 @@ from lightning_gen.models.gan import GAN
 class ACGAN(GAN):
     """Both players want generated images classified as what they were asked to be; `class_weight` weighs that."""
 
-    def __init__(self, image_shape: tuple[int, ...], num_classes: int | None, *, class_weight: float, **game):
+    def __init__(
+        self, image_shape: tuple[int, ...], num_classes: int | None, *, class_weight: NonNegativeFloat, **game
+    ):
         # Unconditional, it is the GAN without classes.
         self.extra_outputs = (num_classes or 0) if game["conditional"] else 0
         super().__init__(image_shape, num_classes, **game)

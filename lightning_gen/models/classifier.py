@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_gen.batch import Batch
+from lightning_gen.bounds import Share
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import ImageGenerator
 
@@ -29,7 +30,7 @@ class Classifier(ImageGenerator):
         num_classes: int | None,
         *,
         encoder: Callable[..., nn.Module],
-        label_smoothing: float,
+        label_smoothing: Share,
         conditional: bool = True,
         **training,
     ):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.models.latent_variable_model import Inference, LatentVariableModel
 from lightning_gen.networks.attention_window import attention_window
 from lightning_gen.networks.diagonal_normal import DiagonalNormal
@@ -29,11 +30,11 @@ class DRAW(LatentVariableModel):
         image_shape: tuple[int, int, int],
         num_classes: int | None,
         *,
-        steps: int,
-        latent_dim: int,
-        hidden: int,
-        read_size: int | None,
-        write_size: int | None,
+        steps: PositiveInt,
+        latent_dim: PositiveInt,
+        hidden: PositiveInt,
+        read_size: PositiveInt | None,
+        write_size: PositiveInt | None,
         **bound,
     ):
         super().__init__(image_shape, num_classes, **bound)

@@ -12,6 +12,7 @@ from torch.nn.utils.parametrizations import spectral_norm as spectrally_normalis
 from torch.optim import Optimizer
 
 from lightning_gen.batch import Batch
+from lightning_gen.bounds import NonNegativeInt, PositiveFloat, PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.losses.penalties import Penalty, Players, Round, logits_of
@@ -57,19 +58,19 @@ class GAN(ImageGenerator):
         conditioning: Callable[..., nn.Module],
         penalty: dict[str, Penalty | None],
         augment: nn.Module | dict | None,
-        latent_dim: int,
-        label_dim: int,
+        latent_dim: PositiveInt,
+        label_dim: NonNegativeInt,
         output: Literal["tanh", "none"],
         discriminator_optimizer: Callable[..., Optimizer],
-        generator_every: int,
-        weight_clip: float | None,
+        generator_every: PositiveInt,
+        weight_clip: PositiveFloat | None,
         spectral_norm: list[str],
-        init_std: float | None,
+        init_std: PositiveFloat | None,
         beta2_schedule: Schedule | None = None,
         **training,
     ):
         super().__init__(image_shape, num_classes, **training)
-        check_settings(latent_dim, generator_every, weight_clip, penalty, spectral_norm)
+        check_parts(spectral_norm)
         self.latent_dim = latent_dim
         self.generator = self.make_generator(generator, label_dim, output)
         self.discriminator = self.make_discriminator(discriminator, conditioning)
@@ -248,21 +249,8 @@ class GAN(ImageGenerator):
         return self.decode(self.latent(n), labels)
 
 
-def check_settings(
-    latent_dim: int,
-    generator_every: int,
-    weight_clip: float | None,
-    penalty: dict[str, Penalty | None],
-    spectral_norm: list[str],
-) -> None:
-    """UserError for what no game can be played with."""
-    least = {"latent_dim": latent_dim, "generator_every": generator_every}
-    least |= {f"penalty.{name}.every": each.every for name, each in penalty.items() if each is not None}
-    for key, value in least.items():
-        if value < 1:
-            raise UserError(f"model.{key}={value}: give at least 1")
-    if weight_clip is not None and weight_clip <= 0:
-        raise UserError(f"model.weight_clip={weight_clip}: give more than 0, or null for no clipping")
+def check_parts(spectral_norm: list[str]) -> None:
+    """UserError for what is no player."""
     for part in spectral_norm:
         if part not in PLAYERS:
             mend = did_you_mean(part, PLAYERS) or f"; choose of {', '.join(PLAYERS)}"

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lightning_gen.bounds import NonNegativeFloat, NonNegativeInt, PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.losses.penalties import Round
 from lightning_gen.models.gan import GAN
@@ -12,7 +13,9 @@ from lightning_gen.models.gan import GAN
 class InfoGAN(GAN):
     """The latent ends in a one-hot code of `categories` and `continuous` normal codes; the discriminator finds them."""
 
-    def __init__(self, *data, categories: int, continuous: int, information_weight: float, **game):
+    def __init__(
+        self, *data, categories: PositiveInt, continuous: NonNegativeInt, information_weight: NonNegativeFloat, **game
+    ):
         self.categories, self.continuous, self.information_weight = categories, continuous, information_weight
         self.extra_outputs = categories + continuous
         if game["latent_dim"] < self.extra_outputs:

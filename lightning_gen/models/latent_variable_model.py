@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_gen.batch import Batch
+from lightning_gen.bounds import NonNegativeFloat, NonNegativeInt
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.losses.divergences import kl_from_standard_normal
 from lightning_gen.losses.likelihoods import Likelihood
@@ -53,9 +54,9 @@ class LatentVariableModel(ImageGenerator):
         num_classes: int | None,
         *,
         likelihood: Likelihood,
-        beta: float,
-        beta_warmup_images: int = 0,
-        label_dim: int = 16,
+        beta: NonNegativeFloat,
+        beta_warmup_images: NonNegativeInt = 0,
+        label_dim: NonNegativeInt = 16,
         **training,
     ):
         super().__init__(image_shape, num_classes, **training)

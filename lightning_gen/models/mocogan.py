@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.losses.penalties import Round
 from lightning_gen.models.gan import GAN
@@ -30,8 +31,8 @@ class MoCoGAN(GAN):
         num_classes: int | None,
         *,
         image_discriminator: Callable[..., nn.Module],
-        motion_dim: int,
-        content_maps: int | None,
+        motion_dim: PositiveInt,
+        content_maps: PositiveInt | None,
         augment: Any,
         **game,
     ):

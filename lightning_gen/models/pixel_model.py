@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_gen.batch import Batch
+from lightning_gen.bounds import NonNegativeInt, PositiveInt
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.losses.likelihoods import Likelihood
 from lightning_gen.networks.pixel_network import PixelHead, PixelNetwork
@@ -75,9 +76,9 @@ class PixelModel(ImageGenerator):
         *,
         network: Callable[..., PixelNetwork],
         likelihood: Likelihood,
-        head_width: int,
-        label_dim: int = 16,
-        context_channels: int = 0,
+        head_width: PositiveInt,
+        label_dim: NonNegativeInt = 16,
+        context_channels: NonNegativeInt = 0,
         **training,
     ):
         super().__init__(image_shape, num_classes, **training)

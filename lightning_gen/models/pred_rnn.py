@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from lightning_gen.bounds import NonNegativeFloat
 from lightning_gen.errors import UserError
 from lightning_gen.models.recurrent_predictor import RecurrentPredictor
 from lightning_gen.networks.st_lstm import State, STLSTMLayers, decoupling
@@ -15,7 +16,12 @@ class PredRNN(RecurrentPredictor):
     """
 
     def __init__(
-        self, image_shape: tuple[int, ...], num_classes: int | None, *, decoupling_weight: float, **prediction
+        self,
+        image_shape: tuple[int, ...],
+        num_classes: int | None,
+        *,
+        decoupling_weight: NonNegativeFloat,
+        **prediction,
     ):
         super().__init__(image_shape, num_classes, **prediction)
         self.decoupling_weight = decoupling_weight

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_gen.batch import Batch
+from lightning_gen.bounds import NonNegativeInt, PositiveInt
 from lightning_gen.losses.likelihoods import Likelihood
 from lightning_gen.models.frame_predictor import FramePredictor
 from lightning_gen.networks.next_frame import NextFrame
@@ -30,9 +31,9 @@ class RecurrentPredictor(FramePredictor):
         *,
         likelihood: Likelihood,
         cells: Callable[..., nn.Module],
-        patch_size: int,
-        out_width: int,
-        scheduled_sampling_images: int,
+        patch_size: PositiveInt,
+        out_width: PositiveInt,
+        scheduled_sampling_images: NonNegativeInt,
         **prediction,
     ):
         super().__init__(image_shape, num_classes, **prediction)

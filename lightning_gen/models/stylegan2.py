@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_gen.batch import Batch
+from lightning_gen.bounds import Share
 from lightning_gen.errors import UserError
 from lightning_gen.losses.penalties import Round
 from lightning_gen.models.gan import GAN
@@ -66,7 +67,7 @@ class StyleGAN2(GAN):
     `truncation` draws styles so far towards their mean: 0 is the mean alone, 1 changes nothing.
     """
 
-    def __init__(self, image_shape: tuple[int, ...], num_classes: int | None, *, mixing: float, **gan):
+    def __init__(self, image_shape: tuple[int, ...], num_classes: int | None, *, mixing: Share, **gan):
         if not 0 <= mixing <= 1:
             raise UserError(f"model.mixing={mixing}: is a probability; use 0 to 1")
         super().__init__(image_shape, num_classes, **gan)

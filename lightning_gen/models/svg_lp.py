@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from lightning_gen.bounds import NonNegativeFloat, PositiveInt
 from lightning_gen.losses.divergences import kl_from_standard_normal
 from lightning_gen.models.frame_predictor import FramePredictor
 from lightning_gen.models.latent_variable_model import Inference, LatentVariableModel
@@ -47,14 +48,14 @@ class SVGLP(FramePredictor, LatentVariableModel):
         encoder: Callable[..., nn.Module],
         hints: Callable[..., nn.Module],
         cells: Callable[..., nn.Module],
-        patch_size: int,
-        out_width: int,
-        hint_channels: int,
-        features: int,
-        first_dim: int,
-        latent_dim: int,
-        hidden: int,
-        first_beta: float,
+        patch_size: PositiveInt,
+        out_width: PositiveInt,
+        hint_channels: PositiveInt,
+        features: PositiveInt,
+        first_dim: PositiveInt,
+        latent_dim: PositiveInt,
+        hidden: PositiveInt,
+        first_beta: NonNegativeFloat,
         **bound,
     ):
         super().__init__(image_shape, num_classes, **bound)

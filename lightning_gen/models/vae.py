@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.models.latent_variable_model import Inference, LatentVariableModel
 from lightning_gen.networks.diagonal_normal import DiagonalNormal
 from lightning_gen.networks.latent_prior import StandardNormalPrior
@@ -28,7 +29,7 @@ class VAE(LatentVariableModel):
         *,
         encoder: Callable[..., nn.Module],
         decoder: Callable[..., nn.Module],
-        latent_dim: int,
+        latent_dim: PositiveInt,
         prior: Callable[..., nn.Module] = StandardNormalPrior,
         **bound,
     ):

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.models.latent_variable_model import Inference, LatentVariableModel
 from lightning_gen.networks.diagonal_normal import DiagonalNormal
 
@@ -30,8 +31,8 @@ class VRNN(LatentVariableModel):
         *,
         encoder: Callable[..., nn.Module],
         decoder: Callable[..., nn.Module],
-        latent_dim: int,
-        hidden: int,
+        latent_dim: PositiveInt,
+        hidden: PositiveInt,
         **bound,
     ):
         super().__init__(image_shape, num_classes, **bound)

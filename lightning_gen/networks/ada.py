@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from lightning_gen.bounds import PositiveInt, Share
 from lightning_gen.errors import UserError
 from lightning_gen.networks.warp import warp
 from lightning_gen.schedules import Schedule, cheap
@@ -32,10 +33,10 @@ class AdaptiveAugment(nn.Module):
     def __init__(
         self,
         pipeline: list[Literal["blit", "geometric", "color"]],
-        target: float,
-        images_to_full: int,
-        initial: float,
-        interval: int,
+        target: Share,
+        images_to_full: PositiveInt,
+        initial: Share,
+        interval: PositiveInt,
         schedule: Schedule | None,
     ):
         super().__init__()

@@ -10,6 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from lightning_gen.bounds import NonNegativeInt, PositiveInt
+
 # What closes a generator: tanh where its range is unbounded, none where the losses keep it in [-1, 1].
 OUTPUTS = {"tanh": torch.tanh, "none": nn.Identity()}
 
@@ -71,7 +73,7 @@ class ConcatenatingDiscriminator(nn.Module):
         num_classes: int | None,
         extra: int = 0,
         *,
-        label_dim: int,
+        label_dim: NonNegativeInt,
     ):
         super().__init__()
         condition = {"condition_dim": label_dim} if num_classes else {}
@@ -96,7 +98,7 @@ class ProjectionDiscriminator(nn.Module):
         num_classes: int | None,
         extra: int = 0,
         *,
-        features: int,
+        features: PositiveInt,
     ):
         super().__init__()
         self.embedding = None

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from lightning_gen.bounds import NonNegativeInt, PositiveInt
 from lightning_gen.networks.layers import (
     Activation,
     Normalization,
@@ -26,10 +27,10 @@ class ConvEncoder(nn.Module):
         out_dim: int,
         condition_dim: int = 0,
         *,
-        width: int,
-        depth: int = 1,
-        largest: int = 512,
-        hidden: int = 0,
+        width: PositiveInt,
+        depth: PositiveInt = 1,
+        largest: PositiveInt = 512,
+        hidden: NonNegativeInt = 0,
         activation: Activation = "silu",
         normalization: Normalization = "none",
     ):
@@ -63,10 +64,10 @@ class ConvDecoder(nn.Module):
         image_shape: tuple[int, int, int],
         condition_dim: int = 0,
         *,
-        width: int,
-        depth: int = 1,
-        largest: int = 512,
-        hidden: int = 0,
+        width: PositiveInt,
+        depth: PositiveInt = 1,
+        largest: PositiveInt = 512,
+        hidden: NonNegativeInt = 0,
         activation: Activation = "silu",
         normalization: Normalization = "none",
     ):

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from lightning_gen.bounds import PositiveInt
+
 State = list[tuple[Tensor, Tensor]]  # of each layer: hidden and cell, (B, width, H, W)
 
 
@@ -30,7 +32,15 @@ class ConvLSTMCell(nn.Module):
 class ConvLSTMLayers(nn.Module):
     """`layers` cells on top of each other: maps `(B, T, C, H, W)` to hidden states `(B, T, width, H, W)`."""
 
-    def __init__(self, in_channels: int, size: tuple[int, int], *, width: int, layers: int, kernel_size: int):
+    def __init__(
+        self,
+        in_channels: int,
+        size: tuple[int, int],
+        *,
+        width: PositiveInt,
+        layers: PositiveInt,
+        kernel_size: PositiveInt,
+    ):
         super().__init__()
         self.size = size
         self.width = width

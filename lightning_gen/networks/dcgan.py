@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.networks.conv import Upsample
 from lightning_gen.networks.layers import (
     Activation,
@@ -24,8 +25,8 @@ class DCGANGenerator(nn.Module):
         image_shape: tuple[int, int, int],
         condition_dim: int = 0,
         *,
-        width: int,
-        largest: int = 512,
+        width: PositiveInt,
+        largest: PositiveInt = 512,
         activation: Activation = "relu",
         normalization: Normalization = "batch",
     ):
@@ -58,8 +59,8 @@ class DCGANDiscriminator(nn.Module):
         out_dim: int,
         condition_dim: int = 0,
         *,
-        width: int,
-        largest: int = 512,
+        width: PositiveInt,
+        largest: PositiveInt = 512,
         activation: Activation = "leaky_relu",
         normalization: Normalization = "batch",
     ):

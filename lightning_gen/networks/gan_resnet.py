@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lightning_gen.bounds import NonNegativeInt, PositiveInt
 from lightning_gen.networks.attention import SelfAttention
 from lightning_gen.networks.conditional_norm import ConditionalNorm
 from lightning_gen.networks.layers import Normalization, normalization_layer, pyramid, widths, with_condition
@@ -71,8 +72,8 @@ class GANResNetGenerator(nn.Module):
         image_shape: tuple[int, int, int],
         condition_dim: int = 0,
         *,
-        width: int,
-        largest: int,
+        width: PositiveInt,
+        largest: PositiveInt,
         normalization: Normalization,
         attention_at: int | None,
         hierarchical: bool,
@@ -123,10 +124,10 @@ class GANResNetDiscriminator(nn.Module):
         out_dim: int,
         condition_dim: int = 0,
         *,
-        width: int,
-        largest: int,
-        halvings: int | None,
-        extra_blocks: int,
+        width: PositiveInt,
+        largest: PositiveInt,
+        halvings: PositiveInt | None,
+        extra_blocks: NonNegativeInt,
         attention_at: int | None,
         pooling: Literal["sum", "mean"],
         init: Init,

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.networks.diagonal_normal import DiagonalNormal
 from lightning_gen.networks.lstm import LSTMOutput
@@ -31,7 +32,7 @@ class AutoregressivePrior(nn.Module):
     learns what they are like.
     """
 
-    def __init__(self, dim: int, *, group: int, hidden: int):
+    def __init__(self, dim: int, *, group: PositiveInt, hidden: PositiveInt):
         super().__init__()
         divisors = [n for n in range(1, dim + 1) if dim % n == 0]
         if group not in divisors:

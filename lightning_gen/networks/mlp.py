@@ -4,6 +4,7 @@ import math
 
 from torch import Tensor, nn
 
+from lightning_gen.bounds import NonNegativeInt, PositiveFloat, PositiveInt
 from lightning_gen.networks.layers import Activation, activation_layer, with_condition
 
 
@@ -27,10 +28,10 @@ class MLPEncoder(nn.Module):
         out_dim: int,
         condition_dim: int = 0,
         *,
-        width: int,
-        depth: int = 2,
+        width: PositiveInt,
+        depth: NonNegativeInt = 2,
         activation: Activation = "silu",
-        input_scale: float = 1.0,
+        input_scale: PositiveFloat = 1.0,
     ):
         super().__init__()
         self.input_scale = input_scale
@@ -56,10 +57,10 @@ class MLPDecoder(nn.Module):
         image_shape: tuple[int, int, int],
         condition_dim: int = 0,
         *,
-        width: int,
-        depth: int = 2,
+        width: PositiveInt,
+        depth: NonNegativeInt = 2,
         activation: Activation = "silu",
-        input_scale: float = 1.0,
+        input_scale: PositiveFloat = 1.0,
     ):
         super().__init__()
         self.input_scale = input_scale

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lightning_gen.bounds import NonNegativeInt, PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.networks.pixel_network import CausalStem, PixelNetwork, PixelState
 
@@ -65,11 +66,11 @@ class PixelCNN(PixelNetwork):
         self,
         image_shape: tuple[int, int, int],
         condition_dim: int = 0,
-        context_channels: int = 0,
+        context_channels: NonNegativeInt = 0,
         *,
-        width: int,
-        depth: int,
-        size: int = 5,
+        width: PositiveInt,
+        depth: PositiveInt,
+        size: PositiveInt = 5,
     ):
         super().__init__()
         if size < 1 or size % 2 == 0:

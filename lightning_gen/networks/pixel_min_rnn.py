@@ -8,6 +8,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lightning_gen.bounds import NonNegativeInt, PositiveInt
 from lightning_gen.networks.linear_recurrence import linear_recurrence
 from lightning_gen.networks.pixel_network import CausalStem, PixelNetwork, PixelState
 
@@ -76,12 +77,12 @@ class PixelMinRNN(PixelNetwork):
         self,
         image_shape: tuple[int, int, int],
         condition_dim: int = 0,
-        context_channels: int = 0,
+        context_channels: NonNegativeInt = 0,
         *,
         cell: Literal["min_gru", "min_lstm"],
-        width: int,
-        hidden: int,
-        depth: int,
+        width: PositiveInt,
+        hidden: PositiveInt,
+        depth: PositiveInt,
     ):
         super().__init__()
         self.out_dim = width

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lightning_gen.bounds import NonNegativeInt, PositiveInt
 from lightning_gen.networks.pixel_network import CausalStem, PixelNetwork, PixelState
 
 
@@ -171,11 +172,11 @@ class PixelRNN(PixelNetwork):
         self,
         image_shape: tuple[int, int, int],
         condition_dim: int = 0,
-        context_channels: int = 0,
+        context_channels: NonNegativeInt = 0,
         *,
         layer: Literal["row", "diagonal"],
-        hidden: int,
-        depth: int,
+        hidden: PositiveInt,
+        depth: PositiveInt,
         residual: bool = True,
     ):
         super().__init__()

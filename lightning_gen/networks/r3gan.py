@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.networks.grouped_conv import GroupedConv2d
 from lightning_gen.networks.layers import pyramid, widths, with_condition
@@ -27,11 +28,11 @@ class R3GANGenerator(nn.Module):
         image_shape: tuple[int, int, int],
         condition_dim: int = 0,
         *,
-        width: int,
-        largest: int,
-        depth: int,
-        expansion: int,
-        group_width: int,
+        width: PositiveInt,
+        largest: PositiveInt,
+        depth: PositiveInt,
+        expansion: PositiveInt,
+        group_width: PositiveInt,
     ):
         super().__init__()
         out_channels, height, image_width = image_shape
@@ -62,11 +63,11 @@ class R3GANDiscriminator(nn.Module):
         out_dim: int,
         condition_dim: int = 0,
         *,
-        width: int,
-        largest: int,
-        depth: int,
-        expansion: int,
-        group_width: int,
+        width: PositiveInt,
+        largest: PositiveInt,
+        depth: PositiveInt,
+        expansion: PositiveInt,
+        group_width: PositiveInt,
     ):
         super().__init__()
         in_channels, height, image_width = image_shape

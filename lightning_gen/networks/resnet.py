@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.networks.layers import (
     Activation,
     Normalization,
@@ -55,9 +56,9 @@ class ResNetEncoder(nn.Module):
         out_dim: int,
         condition_dim: int = 0,
         *,
-        width: int,
-        depth: int = 1,
-        largest: int = 256,
+        width: PositiveInt,
+        depth: PositiveInt = 1,
+        largest: PositiveInt = 256,
         activation: Activation = "silu",
         normalization: Normalization = "group",
     ):
@@ -93,9 +94,9 @@ class ResNetDecoder(nn.Module):
         image_shape: tuple[int, int, int],
         condition_dim: int = 0,
         *,
-        width: int,
-        depth: int = 1,
-        largest: int = 256,
+        width: PositiveInt,
+        depth: PositiveInt = 1,
+        largest: PositiveInt = 256,
         activation: Activation = "silu",
         normalization: Normalization = "group",
     ):

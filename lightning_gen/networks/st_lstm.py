@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lightning_gen.bounds import PositiveInt
+
 
 class State(NamedTuple):
     """Of each layer hidden and cell, `(B, width, H, W)`; the memory that they share; and what was added to both.
@@ -55,7 +57,15 @@ class STLSTMCell(nn.Module):
 class STLSTMLayers(nn.Module):
     """`layers` cells on top of each other: maps `(B, T, C, H, W)` to hidden states `(B, T, width, H, W)`."""
 
-    def __init__(self, in_channels: int, size: tuple[int, int], *, width: int, layers: int, kernel_size: int):
+    def __init__(
+        self,
+        in_channels: int,
+        size: tuple[int, int],
+        *,
+        width: PositiveInt,
+        layers: PositiveInt,
+        kernel_size: PositiveInt,
+    ):
         super().__init__()
         self.size = size
         self.width = width

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lightning_gen.bounds import NonNegativeInt, PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.networks.layers import pyramid, widths, with_condition
 from lightning_gen.networks.stylegan2_layers import (
@@ -30,10 +31,10 @@ class StyleGAN2Generator(nn.Module):
         image_shape: tuple[int, int, int],
         condition_dim: int = 0,
         *,
-        width: int,
-        largest: int,
-        style_dim: int,
-        mapping_depth: int,
+        width: PositiveInt,
+        largest: PositiveInt,
+        style_dim: PositiveInt,
+        mapping_depth: NonNegativeInt,
     ):
         super().__init__()
         if mapping_depth < 1:
@@ -124,9 +125,9 @@ class StyleGAN2Discriminator(nn.Module):
         out_dim: int,
         condition_dim: int = 0,
         *,
-        width: int,
-        largest: int,
-        group_size: int,
+        width: PositiveInt,
+        largest: PositiveInt,
+        group_size: PositiveInt,
     ):
         super().__init__()
         in_channels, height, image_width = image_shape

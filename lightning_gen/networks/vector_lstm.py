@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.networks.lstm import LSTM, State
 
 
@@ -22,9 +23,9 @@ class VectorLSTM(nn.Module):
         *,
         encoder: Callable[..., nn.Module],
         decoder: Callable[..., nn.Module],
-        features: int,
-        hidden: int,
-        width: int,
+        features: PositiveInt,
+        hidden: PositiveInt,
+        width: PositiveInt,
     ):
         super().__init__()
         self.width = width

@@ -5,6 +5,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.networks.layers import Activation, activation_layer, pyramid, widths, with_condition
 
 
@@ -21,8 +22,8 @@ class VideoDiscriminator(nn.Module):
         out_dim: int,
         condition_dim: int = 0,
         *,
-        width: int,
-        largest: int,
+        width: PositiveInt,
+        largest: PositiveInt,
         activation: Activation,
         normalization: Literal["none", "batch"],
     ):

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from torch_fidelity import calculate_metrics
 from torchmetrics.utilities import dim_zero_cat
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.data.loader import EvaluationBatches
 from lightning_gen.errors import UserError
 from lightning_gen.extractors.extractor import as_channels
@@ -59,12 +60,12 @@ class TorchFidelity(SampleMetric):
         weights: str | None,
         sha256: str | None,
         measures: list[Measure],
-        isc_splits: int,
-        kid_subsets: int,
-        kid_subset_size: int,
-        neighbours: int,
-        max_images: int,
-        batch_size: int,
+        isc_splits: PositiveInt,
+        kid_subsets: PositiveInt,
+        kid_subset_size: PositiveInt,
+        neighbours: PositiveInt,
+        max_images: PositiveInt,
+        batch_size: PositiveInt,
     ):
         super().__init__()
         if max_images < 2:

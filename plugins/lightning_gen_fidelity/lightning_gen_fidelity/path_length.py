@@ -11,6 +11,7 @@ from torch_fidelity.sample_similarity_lpips import URL_VGG16_LPIPS
 from torchvision.models import VGG16_Weights
 
 from lightning_gen.batch import Batch
+from lightning_gen.bounds import PositiveFloat, PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.metrics.image_metric import PairedMetric
 from lightning_gen.process_group import Group
@@ -32,13 +33,13 @@ class TorchFidelityPathLength(PairedMetric):
 
     def __init__(
         self,
-        samples: int,
-        epsilon: float,
+        samples: PositiveInt,
+        epsilon: PositiveFloat,
         interpolation: Literal["lerp", "slerp_any", "slerp_unit"],
-        size: int | None,
+        size: PositiveInt | None,
         discard: list[float] | None,
         rounded: bool,
-        batch_size: int,
+        batch_size: PositiveInt,
     ):
         super().__init__()
         low, high = discard or (0, 100)

@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lightning_gen.bounds import PositiveInt, Share
 from lightning_gen_flow.layers import Attention, Condition, positions, zero
 from lightning_gen_flow.unet import padded
 
@@ -18,12 +19,12 @@ class DiT(nn.Module):
         image_shape: tuple[int, ...],
         num_classes: int | None,
         *,
-        width: int,
-        depth: int,
-        patch: int,
-        head_dim: int,
-        mlp_ratio: int = 4,
-        dropout: float,
+        width: PositiveInt,
+        depth: PositiveInt,
+        patch: PositiveInt,
+        head_dim: PositiveInt,
+        mlp_ratio: PositiveInt = 4,
+        dropout: Share,
     ):
         super().__init__()
         *frames, channels, height, pixels_wide = image_shape

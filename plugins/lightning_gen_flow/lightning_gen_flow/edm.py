@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from lightning_gen.batch import Batch
+from lightning_gen.bounds import PositiveFloat
 from lightning_gen.errors import UserError
 from lightning_gen_flow.probability_flow import ProbabilityFlow, like
 
@@ -20,10 +21,10 @@ class EDM(ProbabilityFlow):
         image_shape: tuple[int, ...],
         num_classes: int | None,
         *,
-        sigma_data: float,
-        sigma_min: float,
-        sigma_max: float,
-        rho: float,
+        sigma_data: PositiveFloat,
+        sigma_min: PositiveFloat,
+        sigma_max: PositiveFloat,
+        rho: PositiveFloat,
         **flow,
     ):
         super().__init__(image_shape, num_classes, **flow)

@@ -6,11 +6,13 @@ Flow matching takes its sigmoid, the time on the way from data to noise; EDM its
 import torch
 from torch import Tensor
 
+from lightning_gen.bounds import PositiveFloat
+
 
 class LogNormal:
     """Normal: sigma of EDM is log-normal (2206.00364, table 1), time of flow matching logit-normal (2403.03206)."""
 
-    def __init__(self, mean: float, std: float):
+    def __init__(self, mean: float, std: PositiveFloat):
         self.mean, self.std = mean, std
 
     def draw(self, n: int, device: torch.device) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from lightning_gen.bounds import PositiveInt, Share
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen_flow.ode import STEPS, euler, heun, solve, solve_with_divergence
@@ -47,10 +48,10 @@ class ProbabilityFlow(ImageGenerator):
         *,
         network: Callable[..., nn.Module],
         noise_level: NoiseLevels,
-        steps: int,
+        steps: PositiveInt,
         solver: Literal["euler", "heun"],
-        likelihood_steps: int,
-        label_dropout: float,
+        likelihood_steps: PositiveInt,
+        label_dropout: Share,
         guidance: float,
         **training,
     ):

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lightning_gen.bounds import PositiveInt, Share
 from lightning_gen.networks.layers import normalization_layer, pyramid, widths
 from lightning_gen_flow.layers import Attention, Condition, positions, zero
 
@@ -26,13 +27,13 @@ class UNet(nn.Module):
         image_shape: tuple[int, ...],
         num_classes: int | None,
         *,
-        width: int,
-        largest: int,
-        depth: int,
-        attention_size: int,
-        head_dim: int,
-        patch: int,
-        dropout: float,
+        width: PositiveInt,
+        largest: PositiveInt,
+        depth: PositiveInt,
+        attention_size: PositiveInt,
+        head_dim: PositiveInt,
+        patch: PositiveInt,
+        dropout: Share,
         fourier: list[int],
     ):
         super().__init__()
