@@ -103,7 +103,8 @@ def test_environment_is_as_before(monkeypatch):
 
 def test_as_a_process(tmp_path):
     done = run_command("train", "model.latent_dim=abc", cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", "error: model.latent_dim=abc: expected int\n")
+    error = "error: model.latent_dim=abc: expected int of at least 1\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", error)
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])

@@ -39,7 +39,8 @@ def test_composes(group, name):
     chosen = override(group, name)
     players = name.endswith(("generator", "discriminator")) or group in OF_GANS
     model = ["model=dcgan"] if players else ["model=pixel_rnn_row"] if name.endswith("_network") else []
-    assert compose([*model, chosen, *NEEDS.get(chosen, [])])
+    predictor = ["model=conv_lstm"] if group == "model/cells" else []
+    assert compose([*model, *predictor, chosen, *NEEDS.get(chosen, [])])
 
 
 def names(group: str) -> str:
