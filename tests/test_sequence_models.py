@@ -157,6 +157,15 @@ class TestRollOut:
             one_by_one.append(parameters)
         torch.testing.assert_close(at_once, torch.cat(one_by_one, 1), rtol=1e-4, atol=1e-5)
 
+    def test_compiled_it_is_the_same(self, name):
+        model, frames = build(name), moving_blobs()
+        expected, state = model.next_frame(frames, None)
+        again, _ = model.next_frame(frames[:, :1], state)
+        model.next_frame.compile(backend="eager")  # to trace it is what can fail
+        found, state = model.next_frame(frames, None)
+        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(model.next_frame(frames[:, :1], state)[0], again)
+
     def test_forced_frames_are_the_true_ones_and_others_the_predicted(self, name):
         model, frames = build(name), moving_blobs()
         context, truth = frames[:, :3], frames[:, 3:]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_gen.bounds import PositiveInt
-from lightning_gen.networks.lstm import LSTM, State
+from lightning_gen.networks.lstm import State, read
 
 
 class VectorLSTM(nn.Module):
@@ -30,11 +30,11 @@ class VectorLSTM(nn.Module):
         super().__init__()
         self.width = width
         self.encoder = encoder(image_shape=(in_channels, *size), out_dim=features)
-        self.lstm = LSTM(features, hidden)
+        self.lstm = nn.LSTM(features, hidden, batch_first=True)
         self.decoder = decoder(in_dim=features + hidden, image_shape=(width, *size))
 
     def forward(self, maps: Tensor, state: State | None) -> tuple[Tensor, State]:
         vectors = self.encoder(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
-        outputs, state = self.lstm(vectors, state)
+        outputs, state = read(self.lstm, vectors, state)
         seen = torch.cat([vectors, outputs], dim=2).flatten(0, 1)
         return self.decoder(seen).unflatten(0, maps.shape[:2]), state
