@@ -235,7 +235,7 @@ def _train(overrides: Sequence[str], folder: Path, images: int, resume: bool = F
     from lightning_gen.training import train
 
     arguments = [
-        *("trainer=smoke", "trainer.validate_every_images=16", "metrics=[]", "data.batch_size=8"),
+        *("debug=smoke", "trainer.validate_every_images=16", "metrics=[]", "data.batch_size=8"),
         "callbacks=[log_terms,finite_guard,sample_grid,reconstructions,continuations,checkpoint]",
         *("callbacks.sample_grid.n=4", "callbacks.reconstructions.n=4", "callbacks.continuations.n=1"),
         *overrides,

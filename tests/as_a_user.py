@@ -9,7 +9,7 @@ from lightning_gen.plugins import discover
 
 FAKE = ["data=fake", "data.num_images=32", "data.image_shape=[1,16,16]"]
 QUICK = [
-    *("trainer=smoke", "trainer.max_images=16", "trainer.validate_every_images=16", "data.batch_size=8"),
+    *("debug=smoke", "trainer.max_images=16", "trainer.validate_every_images=16", "data.batch_size=8"),
     *("metrics=[]", "callbacks.sample_grid.n=4", "callbacks.reconstructions.n=4"),
 ]
 

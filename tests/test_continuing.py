@@ -19,7 +19,7 @@ from lightning_gen.training import train
 
 SEQUENCES = ["data=fake", "data.image_shape=[6,1,16,16]", "data.num_classes=null", "data.num_images=32"]
 IMAGES = ["data=fake", "data.image_shape=[1,8,8]", "data.num_images=32"]
-SHORT = ["data.batch_size=8", "trainer=smoke", "trainer.max_images=16", "trainer.validate_every_images=16"]
+SHORT = ["data.batch_size=8", "debug=smoke", "trainer.max_images=16", "trainer.validate_every_images=16"]
 
 
 class Repeats:

@@ -17,7 +17,7 @@ from lightning_gen.training import train
 
 ROOT = Path(__file__).parent.parent
 TINY = [
-    *("data=fake", "data.image_shape=[1,12,12]", "data.num_images=64", "data.batch_size=8", "trainer=smoke"),
+    *("data=fake", "data.image_shape=[1,12,12]", "data.num_images=64", "data.batch_size=8", "debug=smoke"),
     *("trainer.validate_every_images=32", "callbacks.sample_grid.n=4"),
 ]
 SMALL = ["model.generator.width=8", "model.discriminator.width=8"]

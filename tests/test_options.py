@@ -90,3 +90,9 @@ def test_deterministic_compiled_by_epochs(tmp_path):
         tmp_path / "run", "trainer.deterministic=true", "trainer.max_epochs=1", "model.compile=[decoder]", images=1
     )
     assert "64 of 64 images" in (folder / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("experiment", [option.name for option in list_options("experiment")])
+def test_a_smoke_run_of_an_experiment_is_short(experiment):
+    trainer = compose([f"experiment={experiment}", "debug=smoke", *NEEDS.get(f"experiment={experiment}", [])]).trainer
+    assert (trainer.max_images, trainer.accelerator) == (256, "cpu")

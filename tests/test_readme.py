@@ -47,7 +47,7 @@ def place(tmp_path, monkeypatch) -> Path:
     (package / "conf" / "model" / "mmd_vae.yaml").write_text(blocks("yaml")[0])
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert main(["train", "run_dir=my_run", "trainer=smoke", "metrics=[]"]) == 0
+    assert main(["train", "run_dir=my_run", "debug=smoke", "metrics=[]"]) == 0
     return tmp_path
 
 
@@ -59,7 +59,7 @@ def sequences(place) -> None:
         clip.mkdir(parents=True)
         for t in range(8):
             Image.new("L", (32, 32), i * 10 + t * 5).save(clip / f"{t}.png")
-    small = ["trainer=smoke", "metrics=[]", "data.batch_size=8", "trainer.max_images=32"]
+    small = ["debug=smoke", "metrics=[]", "data.batch_size=8", "trainer.max_images=32"]
     pixels = ["model=pixel_rnn_row", "callbacks.continuations.n=1", "callbacks.sample_grid.n=4"]
     assert main(["train", "run_dir=my_pixels", *pixels, *small]) == 0
     moving = ["experiment=moving_digits_small", "model=frame_lstm", "data.num_test=16"]

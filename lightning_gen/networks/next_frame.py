@@ -14,7 +14,8 @@ class NextFrame(nn.Module):
     """Frames `(B, T, C, H, W)` to what comes after each of them, `(B, T, out_channels, H, W)`.
 
     Patches of `patch_size` pixels a side are made channels, which recurrent `cells(in_channels, size)` read, with
-    `hints` channels of further maps of that size. The next frame is the frame itself, convolved, and a change: two
+    `hints` channels of further maps of that size. They make maps `(B, T, C, *size)` and a state, None before all, into
+    maps of `cells.width` channels and the next state. The next frame is the frame itself, convolved, and a change: two
     convolutions of all that was read and of what the cells say, with `out_width` gated linear units between them
     (https://arxiv.org/abs/1612.08083). To move a patch is to multiply what it shows by where it goes, as gates do.
 
