@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightning_gen.bounds import NonNegativeFloat, NonNegativeInt, PositiveInt
+from lightning_gen.bounds import NonNegativeInt, PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.losses.penalties import Round
 from lightning_gen.models.gan import GAN
@@ -13,9 +13,7 @@ from lightning_gen.models.gan import GAN
 class InfoGAN(GAN):
     """The latent ends in a one-hot code of `categories` and `continuous` normal codes; the discriminator finds them."""
 
-    def __init__(
-        self, *data, categories: PositiveInt, continuous: NonNegativeInt, information_weight: NonNegativeFloat, **game
-    ):
+    def __init__(self, *data, categories: PositiveInt, continuous: NonNegativeInt, information_weight: float, **game):
         self.categories, self.continuous, self.information_weight = categories, continuous, information_weight
         self.extra_outputs = categories + continuous
         if game["latent_dim"] < self.extra_outputs:
@@ -24,8 +22,7 @@ class InfoGAN(GAN):
 
     def latent(self, n: int) -> Tensor:
         """Noise, then the one-hot code, then the continuous ones: `(n, latent_dim)`."""
-        noise = super().latent(n)
-        code = torch.randint(self.categories, (n,), device=self.device)
+        noise, code = super().latent(n), torch.randint(self.categories, (n,), device=self.device)
         noise[:, -self.extra_outputs : self.latent_dim - self.continuous] = F.one_hot(code, self.categories).float()
         return noise
 

@@ -33,7 +33,7 @@ class AdaptiveAugment(nn.Module):
     def __init__(
         self,
         pipeline: list[Literal["blit", "geometric", "color"]],
-        target: Share,
+        target: float,
         images_to_full: PositiveInt,
         initial: Share,
         interval: PositiveInt,
