@@ -126,7 +126,7 @@ class GANResNetDiscriminator(nn.Module):
         *,
         width: PositiveInt,
         largest: PositiveInt,
-        halvings: PositiveInt | None,
+        halvings: NonNegativeInt | None,
         extra_blocks: NonNegativeInt,
         attention_at: int | None,
         pooling: Literal["sum", "mean"],
