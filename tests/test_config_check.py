@@ -141,6 +141,7 @@ def test_annotations_as_a_user_reads_them():
     ("override", "expected"),
     [
         ("data.batch_size=0", "int of at least 1"),
+        ("data.num_workers=-1", "int of at least 0 or null"),
         ("model.latent_dim=0", "int of at least 1"),
         ("model.encoder.width=-3", "int of at least 1"),
         ("model.decoder.hidden=-1", "int of at least 0"),
@@ -156,6 +157,25 @@ def test_annotations_as_a_user_reads_them():
 def test_numbers_out_of_bounds_are_told_before_anything_is_made(override, expected):
     with pytest.raises(UserError, match=f"^{re.escape(override)}: expected {expected}$"):
         compose(["model/prior=autoregressive", override])
+
+
+@pytest.mark.parametrize(
+    ("options", "override", "expected"),
+    [
+        (["model=gan"], "model.generator_every=0", "int of at least 1"),
+        (["model=gan"], "model.latent_dim=0", "int of at least 1"),
+        (["model=wgan"], "model.weight_clip=0.0", "float above 0 or null"),
+        (["model=wgan_gp"], "model.penalty.gradient_penalty.every=0", "int of at least 1"),
+        (["model=stylegan2"], "model.mixing=2", "float of at least 0 and at most 1"),
+        (["model=stylegan2"], "model.generator.mapping_depth=0", "int of at least 1"),
+        (["model=pixel_cnn"], "model.network.size=-1", "int of at least 1"),
+        (["model=svg_lp"], "model.first_beta=-1", "float of at least 0"),
+        (["model=frame_lstm"], "model.cells.width=0", "int of at least 1"),
+    ],
+)
+def test_numbers_of_other_models_too(options, override, expected):
+    with pytest.raises(UserError, match=f"^{re.escape(override)}: expected {expected}$"):
+        compose([*options, override])
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from lightning_gen.build import build_model
 from lightning_gen.capabilities import HasLatent, HasLikelihood, Predicts
 from lightning_gen.config import compose
 from lightning_gen.errors import UserError
+from lightning_gen.listing import list_options
 from lightning_gen.losses.penalties import Consistency
 from lightning_gen.networks.conv_lstm import ConvLSTMCell
 from lightning_gen.networks.moving_content import MovingContent
@@ -106,7 +107,7 @@ class TestCells:
         expected = (hidden, cell, memory, (i * g, i2 * g2))
         torch.testing.assert_close(layer(layer.of_input(x), h, c, m), expected)
 
-    @pytest.mark.parametrize("cells", ["conv_lstm", "st_lstm", "vector_lstm"])
+    @pytest.mark.parametrize("cells", [option.name for option in list_options("model/cells")])
     @pytest.mark.parametrize("name", ["conv_lstm", "svg_lp"])
     def test_all_fit_all_predictors(self, name, cells):
         small = ["model.cells.width=4", "model.context_frames=3"]

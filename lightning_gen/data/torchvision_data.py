@@ -37,7 +37,7 @@ class Torchvision(ImageData):
 
     dataset: Literal["mnist", "fashion_mnist", "cifar10", "cifar100", "svhn"]
     path: str | None
-    num_val: PositiveInt
+    num_val: int
 
     def __post_init__(self) -> None:
         super().__post_init__()

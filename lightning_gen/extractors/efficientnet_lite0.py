@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_gen.bounds import PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.extractors.resizing import Protocol, resize
@@ -23,7 +22,7 @@ class EfficientNetLite0(Extractor):
     name = "efficientnet_lite0"
     num_features = 1280
 
-    def __init__(self, size: PositiveInt = 96, resize: Protocol = "torchmetrics"):
+    def __init__(self, size: int = 96, resize: Protocol = "torchmetrics"):
         super().__init__()
         if size < 32:
             key = f"extractor.{self.name}.size"

@@ -68,8 +68,6 @@ class StyleGAN2(GAN):
     """
 
     def __init__(self, image_shape: tuple[int, ...], num_classes: int | None, *, mixing: Share, **gan):
-        if not 0 <= mixing <= 1:
-            raise UserError(f"model.mixing={mixing}: is a probability; use 0 to 1")
         super().__init__(image_shape, num_classes, **gan)
         self.mixing = mixing
 

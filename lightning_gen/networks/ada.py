@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lightning_gen.bounds import PositiveInt, Share
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.networks.warp import warp
 from lightning_gen.schedules import Schedule, cheap
@@ -34,8 +34,8 @@ class AdaptiveAugment(nn.Module):
         self,
         pipeline: list[Literal["blit", "geometric", "color"]],
         target: float,
-        images_to_full: PositiveInt,
-        initial: Share,
+        images_to_full: int,
+        initial: float,
         interval: PositiveInt,
         schedule: Schedule | None,
     ):

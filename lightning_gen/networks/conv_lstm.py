@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from lightning_gen.bounds import PositiveInt
+from lightning_gen.networks.cell_layers import CellLayers
 
 State = list[tuple[Tensor, Tensor]]  # of each layer: hidden and cell, (B, width, H, W)
 
@@ -29,26 +29,14 @@ class ConvLSTMCell(nn.Module):
         return output * cell.tanh(), cell
 
 
-class ConvLSTMLayers(nn.Module):
-    """`layers` cells on top of each other: maps `(B, T, C, H, W)` to hidden states `(B, T, width, H, W)`."""
+class ConvLSTMLayers(CellLayers):
+    """A stack of `ConvLSTMCell`."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        size: tuple[int, int],
-        *,
-        width: PositiveInt,
-        layers: PositiveInt,
-        kernel_size: PositiveInt,
-    ):
-        super().__init__()
-        self.size = size
-        self.width = width
-        inputs = [in_channels, *[width] * (layers - 1)]
-        self.cells = nn.ModuleList(ConvLSTMCell(channels, width, kernel_size, size) for channels in inputs)
+    def make_cell(self, in_channels: int, kernel_size: int) -> ConvLSTMCell:
+        return ConvLSTMCell(in_channels, self.width, kernel_size, self.size)
 
     def forward(self, maps: Tensor, state: State | None) -> tuple[Tensor, State]:
-        zeros = maps.new_zeros(len(maps), self.width, *self.size)
+        zeros = self.zeros(maps)
         after = []
         hiddens = list(maps.unbind(1))
         for cell, (hidden, memory) in zip(self.cells, state or [(zeros, zeros)] * len(self.cells), strict=True):

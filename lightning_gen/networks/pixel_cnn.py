@@ -73,7 +73,7 @@ class PixelCNN(PixelNetwork):
         size: PositiveInt = 5,
     ):
         super().__init__()
-        if size < 1 or size % 2 == 0:
+        if size % 2 == 0:
             raise UserError(f"model.network.size={size}: give an odd number of pixels, 3 or more to see any before one")
         self.out_dim = width
         self.above = nn.Conv2d(image_shape[0], width, (3, 7))

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightning_gen.bounds import PositiveInt
+from lightning_gen.networks.cell_layers import CellLayers
 
 
 class State(NamedTuple):
@@ -54,23 +54,11 @@ class STLSTMCell(nn.Module):
         return hidden, cell, memory, (cell_increment, memory_increment)
 
 
-class STLSTMLayers(nn.Module):
-    """`layers` cells on top of each other: maps `(B, T, C, H, W)` to hidden states `(B, T, width, H, W)`."""
+class STLSTMLayers(CellLayers):
+    """A stack of `STLSTMCell`, through which one memory goes."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        size: tuple[int, int],
-        *,
-        width: PositiveInt,
-        layers: PositiveInt,
-        kernel_size: PositiveInt,
-    ):
-        super().__init__()
-        self.size = size
-        self.width = width
-        inputs = [in_channels, *[width] * (layers - 1)]
-        self.cells = nn.ModuleList(STLSTMCell(channels, width, kernel_size) for channels in inputs)
+    def make_cell(self, in_channels: int, kernel_size: int) -> STLSTMCell:
+        return STLSTMCell(in_channels, self.width, kernel_size)
 
     def forward(self, maps: Tensor, state: State | None) -> tuple[Tensor, State]:
         hidden, cell, memory, increments = self.started(maps, state or State())
@@ -89,7 +77,7 @@ class STLSTMLayers(nn.Module):
         """A copy of the state, which is written to, or zeros."""
         if state.hidden is not None:
             return state._replace(hidden=list(state.hidden), cell=list(state.cell))
-        zeros = maps.new_zeros(len(maps), self.width, *self.size)
+        zeros = self.zeros(maps)
         layers = len(self.cells)
         return State([zeros] * layers, [zeros] * layers, zeros, state.increments)
 

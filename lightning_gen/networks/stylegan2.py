@@ -4,8 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightning_gen.bounds import NonNegativeInt, PositiveInt
-from lightning_gen.errors import UserError
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.networks.layers import pyramid, widths, with_condition
 from lightning_gen.networks.stylegan2_layers import (
     GAIN,
@@ -34,11 +33,9 @@ class StyleGAN2Generator(nn.Module):
         width: PositiveInt,
         largest: PositiveInt,
         style_dim: PositiveInt,
-        mapping_depth: NonNegativeInt,
+        mapping_depth: PositiveInt,
     ):
         super().__init__()
-        if mapping_depth < 1:
-            raise UserError(f"model.generator.mapping_depth={mapping_depth}: too few layers; use 1 or more")
         self.style_dim = style_dim
         self.mapping = Mapping(in_dim + condition_dim, style_dim, mapping_depth)
         self.synthesis = Synthesis(image_shape, style_dim, width, largest)

@@ -64,7 +64,7 @@ class TorchFidelity(SampleMetric):
         kid_subsets: PositiveInt,
         kid_subset_size: PositiveInt,
         neighbours: PositiveInt,
-        max_images: PositiveInt,
+        max_images: int,
         batch_size: PositiveInt,
     ):
         super().__init__()

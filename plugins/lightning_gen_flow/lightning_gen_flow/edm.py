@@ -28,7 +28,7 @@ class EDM(ProbabilityFlow):
         **flow,
     ):
         super().__init__(image_shape, num_classes, **flow)
-        if not 0 < sigma_min < sigma_max:
+        if not sigma_min < sigma_max:
             raise UserError(f"model.sigma_min={sigma_min}: give more than 0 and less than sigma_max={sigma_max}")
         self.sigma_data, self.sigma_min, self.sigma_max, self.rho = sigma_data, sigma_min, sigma_max, rho
 

@@ -56,9 +56,6 @@ class ProbabilityFlow(ImageGenerator):
         **training,
     ):
         super().__init__(image_shape, num_classes, **training)
-        for key, value in (("steps", steps), ("likelihood_steps", likelihood_steps)):
-            if value < 1:
-                raise UserError(f"model.{key}={value}: give at least 1")
         if not 0 <= label_dropout < 1:
             raise UserError(f"model.label_dropout={label_dropout}: give a share from 0 to below 1")
         if self.num_classes and guidance != 1 and not label_dropout:
