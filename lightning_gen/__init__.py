@@ -6,14 +6,18 @@ From Python: `compose(["model=vae"])` is the config of a run, `load_model("my_ru
 
 from typing import TYPE_CHECKING, Any
 
+from lightning_gen.utilities import renames
+
 if TYPE_CHECKING:
     from lightning_gen.checkpoint import load_model
     from lightning_gen.config import compose
-    from lightning_gen.listing import list_options
+    from lightning_gen.config.options import list_options
 
 __all__ = ["compose", "list_options", "load_model"]
 
-_HOMES = {"compose": "config", "list_options": "listing", "load_model": "checkpoint"}
+renames.install()
+
+_HOMES = {"compose": "config", "list_options": "config.options", "load_model": "checkpoint"}
 
 
 def __getattr__(name: str) -> Any:

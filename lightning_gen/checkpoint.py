@@ -9,20 +9,16 @@ import zipfile
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
-from lightning_gen.build import build_model
-from lightning_gen.config import check
+from lightning_gen.config.composition import check
+from lightning_gen.config.instantiation import build_model
 from lightning_gen.errors import UserError
-from lightning_gen.files import atomic_save
-
-if TYPE_CHECKING:
-    from lightning_gen.image_generator import ImageGenerator
-
-KEY = "lightning_gen"
+from lightning_gen.image_generator import KEY, ImageGenerator
+from lightning_gen.utilities.atomic_files import atomic_save
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -86,7 +82,7 @@ def load_model(
     ema: bool = True,
     device: str | torch.device = "cpu",
     changes: Mapping[str, Any] | None = None,
-) -> "ImageGenerator":
+) -> ImageGenerator:
     """The model in a checkpoint or a run's folder, ready to sample, with averaged weights in place if `ema`.
 
     `changes` are values of its config that say how to use the same weights, such as the steps of a solver.
@@ -112,7 +108,7 @@ def changed(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     return new
 
 
-def load_weights(model: "ImageGenerator", state_dict: dict[str, torch.Tensor], origin: str) -> None:
+def load_weights(model: ImageGenerator, state_dict: dict[str, torch.Tensor], origin: str) -> None:
     """Load all weights; UserError, naming `origin` and the first tensor that differs, unless every one fits."""
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state_dict.items()}

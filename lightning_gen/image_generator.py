@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -11,13 +11,15 @@ from torch.optim import Optimizer
 
 from lightning_gen.batch import Batch
 from lightning_gen.bounds import PositiveFloat, PositiveInt, Share
-from lightning_gen.checkpoint import KEY
-from lightning_gen.ema import WeightAverage
 from lightning_gen.errors import UserError
+from lightning_gen.optim.ema import WeightAverage
+from lightning_gen.optim.schedules import Schedule, cheap
+from lightning_gen.optim.stepper import Stepper
 from lightning_gen.randomness import seed_all
-from lightning_gen.running_means import RunningMeans
-from lightning_gen.schedules import Schedule, cheap
-from lightning_gen.stepping import Stepper
+from lightning_gen.utilities.running_means import RunningMeans
+
+if TYPE_CHECKING:
+    from lightning_gen.image_generator import ImageGenerator
 
 UNBOUNDED = 2**62  # images of a run without an end: schedules then never decay
 
@@ -243,3 +245,6 @@ class ImageGenerator(LightningModule):
         self.latest = {**self.latest, **scalars}  # a new object, so that watchers see that it changed
         for logger in self.loggers:
             logger.log_metrics(scalars, step=self.images_seen)
+
+
+KEY = "lightning_gen"

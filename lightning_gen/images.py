@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lightning_gen.files import atomic_write
+from lightning_gen.utilities.atomic_files import atomic_write
 
 if TYPE_CHECKING:
     from PIL.Image import Image

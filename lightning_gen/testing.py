@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lightning_gen.signatures import signature_of
+from lightning_gen.config.signatures import signature_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -59,8 +59,9 @@ def check_metric(name: str, *overrides: str) -> None:
     Each says which direction is the good one and is a number; too few images may make it NaN, and nothing else. What is
     scored is a small VAE on made-up images, or what `overrides` choose: `model=gan`, `data=gaussians`.
     """
-    from lightning_gen.config import compose
-    from lightning_gen.evaluation import evaluate_command
+    from lightning_gen.cli.commands.evaluate import run
+    from lightning_gen.cli.hydra_app import Job
+    from lightning_gen.config.composition import compose
 
     data = [] if any(each.startswith("data=") for each in overrides) else [*FAKE, "data.image_shape=[1,16,16]"]
     of_metric = [f"metrics=[{name}]", *(each for each in overrides if each.startswith(("metrics", "extractor")))]
@@ -68,10 +69,10 @@ def check_metric(name: str, *overrides: str) -> None:
         chosen = ["model=mlp_vae", *data, "evaluation.batch_size=8", f"metrics=[{name}]", *overrides]
         checkpoint = _train(chosen, Path(folder, "run"), images=16)
         config = compose([*of_metric, f"checkpoint={checkpoint}", "batch_size=8", "device=cpu"], "evaluate")
-        evaluate_command(config)
+        run(Job(config))
         first, second = json.loads(Path(folder, "run", "evaluation.json").read_text())
         config.num_samples = config.num_real = 2
-        evaluate_command(config)
+        run(Job(config))
     reasons = "; ".join(f"{metric}: {reason}" for metric, reason in first["skipped"].items())
     assert not first["skipped"], f"nothing to score ({reasons}); name a model and data that have it: 'model=gan'"
     assert first["scores"], "no score"
@@ -89,8 +90,8 @@ def check_data(name: str, *overrides: str) -> None:
 
     A run that is resumed goes on with the images that it would have seen.
     """
-    from lightning_gen.build import build_data
-    from lightning_gen.config import compose
+    from lightning_gen.config.composition import compose
+    from lightning_gen.config.instantiation import build_data
 
     config = compose([f"data={name}", *overrides, "data.batch_size=8"], "inspect").data
     data, again = build_data(config), build_data(config)
@@ -114,7 +115,8 @@ def check_augment(name: str, *overrides: str) -> None:
 
     The draws are the global generator's, one for all frames of a sequence; what `takes_bytes` does the same to bytes.
     """
-    from lightning_gen.config import compose, instantiate
+    from lightning_gen.config.composition import compose
+    from lightning_gen.config.instantiation import instantiate
     from lightning_gen.data.augment import augmented, normalise
     from lightning_gen.randomness import seed_all
 
@@ -181,7 +183,8 @@ def _role(make: partial) -> str | None:
 
 def _network(name: str) -> partial:
     """`network=name`, to be completed."""
-    from lightning_gen.config import check, instantiate
+    from lightning_gen.config.composition import check
+    from lightning_gen.config.instantiation import instantiate
 
     config = _compose_parts(f"+network@network={name}").network
     check({"network": config})
@@ -190,7 +193,7 @@ def _network(name: str) -> partial:
 
 def _compose_parts(*overrides: str) -> Any:
     """A config of nothing but what `overrides` add, in a fraction of the time of a command's."""
-    from lightning_gen.config import compose_unchecked, prepare_hydra
+    from lightning_gen.config.hydra_setup import compose_unchecked, prepare_hydra
 
     prepare_hydra()
     return compose_unchecked("inspect", ["data=fake", *overrides])
@@ -198,8 +201,8 @@ def _compose_parts(*overrides: str) -> Any:
 
 def model_class(name: str) -> "type[ImageGenerator]":
     """The class behind `model=name`, which says what data it takes."""
-    from lightning_gen.checking import locate
-    from lightning_gen.config import compose
+    from lightning_gen.config.composition import compose
+    from lightning_gen.config.validation import locate
 
     return locate(compose([f"model={name}"]).model["_target_"], "model._target_")
 
@@ -231,8 +234,8 @@ def _train_and_resume(overrides: Sequence[str], folder: Path) -> Path:
 
 
 def _train(overrides: Sequence[str], folder: Path, images: int, resume: bool = False) -> Path:
-    from lightning_gen.config import compose
-    from lightning_gen.training import train
+    from lightning_gen.config.composition import compose
+    from lightning_gen.training.run import train
 
     arguments = [
         *("debug=smoke", "trainer.validate_every_images=16", "metrics=[]", "data.batch_size=8"),

@@ -12,6 +12,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning_gen.bounds import PositiveInt
 from lightning_gen.checkpoint import AtomicCheckpointIO
 from lightning_gen.errors import UserError
+from lightning_gen.utilities.renames import renamed
+
+__getattr__ = renamed(__name__)
 
 MOVED = {
     "gradient_clip_val": "model.gradient_clip",
@@ -31,7 +34,7 @@ class NoProfiler(PassThroughProfiler):
         return self.nothing
 
 
-class Trainer(LightningTrainer):
+class ImageTrainer(LightningTrainer):
     """A Lightning Trainer whose run ends after `max_images`, or `max_epochs` passes over the training images.
 
     - `validate_every_images`: interval of validation.

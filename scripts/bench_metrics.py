@@ -24,10 +24,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_gen.config import compose
+from lightning_gen.config.composition import compose
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.data.source import TensorSource
-from lightning_gen.evaluation import build_metrics, evaluate
+from lightning_gen.evaluation.evaluator import build_metrics, evaluate
 from lightning_gen.extractors.efficientnet_lite0 import EfficientNetLite0
 from lightning_gen.extractors.inception import Inception
 from lightning_gen.metrics.features import Features

@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightning_gen.build import build_model
-from lightning_gen.config import compose
+from lightning_gen.config.composition import compose
+from lightning_gen.config.instantiation import build_model
 from lightning_gen.networks.linear_recurrence import by_doubling, linear_recurrence, step_by_step
 from lightning_gen.networks.pixel_min_rnn import MinLayer
 from lightning_gen.networks.pixel_rnn import DiagonalLSTM, RowLSTM, lstm_cell

@@ -18,11 +18,11 @@ from lightning.pytorch import Callback
 from torch import nn
 
 from lightning_gen.batch import Batch
-from lightning_gen.build import build_data, build_model
-from lightning_gen.config import compose, instantiate
+from lightning_gen.config.composition import compose
+from lightning_gen.config.instantiation import build_data, build_model, instantiate
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.models.gan import GAN
-from lightning_gen.training import build_trainer
+from lightning_gen.training.run import build_trainer
 
 
 class Tiny(ImageGenerator):

@@ -5,7 +5,7 @@ import sys
 
 import lightning_gen
 from lightning_gen.cli import main
-from lightning_gen.plugins import discover
+from lightning_gen.config.plugins import discover
 
 FAKE = ["data=fake", "data.num_images=32", "data.image_shape=[1,16,16]"]
 QUICK = [

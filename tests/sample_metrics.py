@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from lightning_gen.config import compose
-from lightning_gen.evaluation import build_metrics
+from lightning_gen.config.composition import compose
+from lightning_gen.evaluation.evaluator import build_metrics
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.metrics.image_metric import ImageMetric
 

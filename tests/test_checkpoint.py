@@ -11,10 +11,10 @@ import pytest
 import torch
 from tiny_vae import tiny_vae, write_checkpoint
 
-from lightning_gen.checkpoint import KEY, AtomicCheckpointIO, checkpoint_of, load_model, load_weights, read_checkpoint
+from lightning_gen.checkpoint import AtomicCheckpointIO, checkpoint_of, load_model, load_weights, read_checkpoint
 from lightning_gen.errors import UserError
-from lightning_gen.files import atomic_save, atomic_write
-from lightning_gen.image_generator import ImageGenerator
+from lightning_gen.image_generator import KEY, ImageGenerator
+from lightning_gen.utilities.atomic_files import atomic_save, atomic_write
 
 ROOT = Path(__file__).parent.parent
 

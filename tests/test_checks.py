@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 from fake_plugins import ROOT, make_plugin
 
+from lightning_gen.config.options import Option, list_options
 from lightning_gen.errors import UserError
-from lightning_gen.listing import Option, list_options
 from lightning_gen.testing import check_augment, check_data, check_metric, check_model, check_network, network_role
 
 # What metrics are of that a plain VAE on images has not, and fewer of what they draw.

@@ -11,12 +11,13 @@ from test_modes import Given
 from tiny_vae import write_checkpoint
 
 from lightning_gen.batch import Batch
-from lightning_gen.build import build_data, build_model
-from lightning_gen.checkpoint import KEY, provenance
-from lightning_gen.config import compose
+from lightning_gen.checkpoint import provenance
+from lightning_gen.config.composition import compose
+from lightning_gen.config.instantiation import build_data, build_model
 from lightning_gen.data.mnist5k import MNIST5k
 from lightning_gen.errors import UserError
-from lightning_gen.evaluation import evaluate
+from lightning_gen.evaluation.evaluator import evaluate
+from lightning_gen.image_generator import KEY
 from lightning_gen.metrics.accuracy import Accuracy
 from lightning_gen.metrics.class_scores import ClassScores
 from lightning_gen.metrics.frechet import FrechetDistance

@@ -15,7 +15,8 @@ from omegaconf import DictConfig
 
 from lightning_gen import cli
 from lightning_gen.cli import main
-from lightning_gen.config import compose, conf_dir
+from lightning_gen.cli.commands import COMMANDS, has_config
+from lightning_gen.config.composition import compose, conf_dir
 from lightning_gen.errors import UserError
 
 
@@ -33,9 +34,8 @@ def work(monkeypatch):
                 raise self.error
 
     stand_in = Work()
-    real = cli._function
-    apps = {path for path, _ in cli.APPS.values()}
-    monkeypatch.setattr(cli, "_function", lambda path: stand_in if path in apps else real(path))
+    real = cli.load_run
+    monkeypatch.setattr(cli, "load_run", lambda command: stand_in if has_config(command) else real(command))
     return stand_in
 
 
@@ -59,10 +59,10 @@ def test_unknown_command(command, meant, capsys):
 
 def test_unknown_command_like_none(capsys):
     assert main(["xyz"]) == 2
-    assert f"commands: {', '.join([*cli.APPS, *cli.PLAIN])}" in capsys.readouterr().err
+    assert f"commands: {', '.join(COMMANDS)}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", list(cli.APPS))
+@pytest.mark.parametrize("command", [command for command in COMMANDS if has_config(command)])
 def test_help_has_examples_that_compose(command, capsys):
     assert main([command, "--help"]) == 0
     text = capsys.readouterr().out
@@ -75,16 +75,17 @@ def test_help_has_examples_that_compose(command, capsys):
         assert re.search(r"^  data +.*mnist5k", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("command", list(cli.APPS))
+@pytest.mark.parametrize("command", [command for command in COMMANDS if has_config(command)])
 def test_primary_configs_choose_our_hydra_settings(command):
     defaults = yaml.safe_load((conf_dir() / f"{command}.yaml").read_text())["defaults"]
-    assert {"hydra": command} in defaults
+    assert {"hydra": "command"} in defaults
 
 
 def test_train_gets_config_and_overrides(work, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["train", "model=beta_vae", "seed=3"]) == 0
-    ((config, overrides),) = work.calls
+    ((job,),) = work.calls
+    config, overrides, _ = job
     assert isinstance(config, DictConfig)
     assert (config.seed, overrides) == (3, ["model=beta_vae", "seed=3"])
     assert "/beta_vae/" in config.run_dir
@@ -94,8 +95,8 @@ def test_train_gets_config_and_overrides(work, tmp_path, monkeypatch):
 @pytest.mark.parametrize("command", ["evaluate", "sample"])
 def test_other_commands_get_the_config(command, work):
     assert main([command, "checkpoint=a.ckpt"]) == 0
-    ((config,),) = work.calls
-    assert config.checkpoint == "a.ckpt"
+    ((job,),) = work.calls
+    assert job.config.checkpoint == "a.ckpt"
 
 
 def test_config_is_ready_without_hydra(work):
@@ -158,7 +159,7 @@ def test_list_unknown_group(capsys):
 
 
 def test_every_option_says_what_it_is():
-    from lightning_gen.listing import list_groups, list_options
+    from lightning_gen.config.options import list_groups, list_options
 
     missing = [f"{group}={o.name}" for group in list_groups() for o in list_options(group) if not o.description]
     assert not missing
@@ -188,7 +189,7 @@ def test_doctor(tmp_path):
 
 
 def test_doctor_without_a_required_package(monkeypatch, capsys):
-    from lightning_gen import doctor
+    from lightning_gen.cli.commands import doctor
 
     real = doctor._version
     monkeypatch.setattr(doctor, "_version", lambda package: None if package == "lightning" else real(package))
@@ -207,7 +208,7 @@ def test_train_py_is_the_train_command(tmp_path):
 def test_interrupt_of_a_real_process(tmp_path):
     code = (
         "import sys, time; import lightning_gen.cli as cli; "
-        "cli._function = lambda path: lambda *a: (print('working', flush=True), time.sleep(60)); sys.exit(cli.main())"
+        "cli.load_run = lambda command: lambda *a: (print('working', flush=True), time.sleep(60)); sys.exit(cli.main())"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(

@@ -12,7 +12,7 @@ def no_work(monkeypatch, tmp_path):
     def never(path):
         raise AssertionError("work began")
 
-    monkeypatch.setattr(cli, "_function", never)
+    monkeypatch.setattr(cli, "load_run", never)
     monkeypatch.chdir(tmp_path)
     yield
     assert not list(tmp_path.iterdir())
@@ -35,7 +35,7 @@ TRAIN = {
     "++model.latnt_dim=3": "model.latnt_dim=3: VAE has no such key; did you mean model.latent_dim?",
     "latent_dim=3": "latent_dim=3: no such key; did you mean model.latent_dim?",
     "trainer.max_image=3": "trainer.max_image=3: no such key; did you mean trainer.max_images?",
-    "+trainer.max_epoch=3": "trainer.max_epoch=3: Trainer has no such key; did you mean trainer.max_epochs",
+    "+trainer.max_epoch=3": "trainer.max_epoch=3: ImageTrainer has no such key; did you mean trainer.max_epochs",
     "++evaluation.num_sample=3": (
         "evaluation.num_sample=3: evaluation has no such key; did you mean evaluation.num_samples?"
     ),

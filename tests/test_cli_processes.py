@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 import __main__
-from lightning_gen import processes
-from lightning_gen.hydra_app import read_command_line
-from lightning_gen.processes import command_arguments, quoted, relaunchable, speaks
+from lightning_gen.cli import launch
+from lightning_gen.cli.hydra_app import read_command_line
+from lightning_gen.cli.launch import command_arguments, quoted, relaunchable, speaks
 
 SMALL = ["model=mlp_vae", "data=fake", "data.num_images=32", "data.batch_size=16", "data.image_shape=[1,8,8]"]
 SMALL += ["trainer.max_images=32", "metrics=[]", "callbacks=[]", "logger=[]"]
@@ -99,19 +99,19 @@ def test_error_of_all_ranks_is_said_once(strategy, tmp_path):
 
 def test_a_relaunched_rank_speaks_when_rank_0_lives_on(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
-    monkeypatch.setenv(processes.RELAUNCHED, "1")
-    monkeypatch.setattr(processes.time, "sleep", lambda seconds: None)
+    monkeypatch.setenv(launch.RELAUNCHED, "1")
+    monkeypatch.setattr(launch.time, "sleep", lambda seconds: None)
     clock = iter(range(100))
-    monkeypatch.setattr(processes.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(launch.time, "monotonic", lambda: next(clock))
     assert speaks()
     parents = iter([5, 5, 1])
-    monkeypatch.setattr(processes.os, "getppid", lambda: next(parents))
+    monkeypatch.setattr(launch.os, "getppid", lambda: next(parents))
     assert not speaks()
 
 
 def test_objective_of_a_sweep(tmp_path):
     config = OmegaConf.create({"run_dir": str(tmp_path), "objective": "kid"})
-    assert processes._objective(config) is None
+    assert launch._objective(config) is None
     (tmp_path / "evaluation.json").write_text('[{"scores": {"kid": 0.5}}]')
-    assert processes._objective(config) == 0.5
-    assert processes._objective(OmegaConf.create({"run_dir": str(tmp_path)})) is None
+    assert launch._objective(config) == 0.5
+    assert launch._objective(OmegaConf.create({"run_dir": str(tmp_path)})) is None

@@ -9,9 +9,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from lightning_gen.config import compose, conf_dir, instantiate
+from lightning_gen.config.composition import compose, conf_dir
+from lightning_gen.config.instantiation import instantiate
+from lightning_gen.config.run_id import new_run, run_id
 from lightning_gen.errors import UserError
-from lightning_gen.resolvers import new_run, run_id
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,10 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from lightning_gen.bounds import NonNegativeInt, PositiveFloat, PositiveInt, Share
-from lightning_gen.config import check, compose
+from lightning_gen.config.composition import check, compose
+from lightning_gen.config.hydra_errors import _dotted, suggest_key
+from lightning_gen.config.signatures import describe, fits, signature_of
 from lightning_gen.errors import UserError
-from lightning_gen.explaining import _dotted, suggest_key
-from lightning_gen.signatures import describe, fits, signature_of
 
 HERE = __name__
 

@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 
 from lightning_gen.batch import Batch
-from lightning_gen.build import build_model
 from lightning_gen.cli import main
-from lightning_gen.config import compose
-from lightning_gen.continuing import completions, moving_predictions, predictions
+from lightning_gen.config.composition import compose
+from lightning_gen.config.instantiation import build_model
 from lightning_gen.images import beside, film, moving_grid
 from lightning_gen.metrics.prediction import Prediction
-from lightning_gen.training import train
+from lightning_gen.sampling.continuation import completions, moving_predictions, predictions
+from lightning_gen.training.run import train
 
 SEQUENCES = ["data=fake", "data.image_shape=[6,1,16,16]", "data.num_classes=null", "data.num_images=32"]
 IMAGES = ["data=fake", "data.image_shape=[1,8,8]", "data.num_images=32"]

@@ -8,10 +8,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lightning_gen.build import build_data
-from lightning_gen.config import compose
+from lightning_gen.cli.commands import inspect
+from lightning_gen.cli.hydra_app import Job
+from lightning_gen.config.composition import compose
+from lightning_gen.config.instantiation import build_data
 from lightning_gen.data.folder import Folder
-from lightning_gen.data.inspection import inspect_command
 from lightning_gen.data.source import StreamSource, TensorSource
 from lightning_gen.errors import UserError
 
@@ -254,7 +255,7 @@ def test_a_batch_larger_than_the_folder(flat: Path) -> None:
 
 
 def printed(capsys: pytest.CaptureFixture, *overrides: str) -> str:
-    inspect_command(compose([*overrides, "data.num_workers=0"], "inspect"))
+    inspect.run(Job(compose([*overrides, "data.num_workers=0"], "inspect")))
     return capsys.readouterr().out
 
 

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lightning_gen.build import build_data
-from lightning_gen.config import compose
+from lightning_gen.config.composition import compose
+from lightning_gen.config.instantiation import build_data
 from lightning_gen.data import mnist5k
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.data.source import StreamSource

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import distributions as D
 
 from lightning_gen.batch import Batch
-from lightning_gen.build import build_model
-from lightning_gen.config import compose
+from lightning_gen.config.composition import compose
+from lightning_gen.config.instantiation import build_model
 from lightning_gen.models.draw import DRAW
 from lightning_gen.models.latent_variable_model import LatentVariableModel
 from lightning_gen.networks.attention_window import AttentionWindow, filterbank

@@ -10,9 +10,12 @@ from sample_metrics import ClassifyingPixels, Pixels, sample_metrics
 from tiny_vae import tiny_vae, write_checkpoint
 from torch import nn
 
-from lightning_gen.config import compose
+from lightning_gen.cli.commands import evaluate as evaluate_command
+from lightning_gen.cli.hydra_app import Job
+from lightning_gen.config.composition import compose
 from lightning_gen.errors import UserError
-from lightning_gen.evaluation import evaluate, evaluate_command, print_table, save_evaluation
+from lightning_gen.evaluation.evaluator import evaluate
+from lightning_gen.evaluation.report import print_table, save_evaluation
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.images import to_uint8
 from lightning_gen.metrics.frechet import FrechetDistance
@@ -355,7 +358,7 @@ def test_table_shows_scores_and_what_was_skipped(capsys):
 
 
 def command(*overrides):
-    evaluate_command(compose([*overrides, "metrics=[reconstruction,likelihood]", "device=cpu"], "evaluate"))
+    evaluate_command.run(Job(compose([*overrides, "metrics=[reconstruction,likelihood]", "device=cpu"], "evaluate")))
 
 
 def test_command_needs_only_the_checkpoint(tmp_path, capsys):
@@ -378,7 +381,7 @@ def test_command_scores_folders_of_images(tmp_path, capsys):
     small = ["extractor.efficientnet_lite0.size=32", "half_samples=0"]
     settings = ["metrics=[kid,likelihood]", *small, "device=cpu", f"out={tmp_path / 'scores.json'}"]
     folders = [f"{key}={tmp_path / key}" for key in ("samples", "reference")]
-    evaluate_command(compose([*folders, *settings], "evaluate"))
+    evaluate_command.run(Job(compose([*folders, *settings], "evaluate")))
     (result,) = json.loads((tmp_path / "scores.json").read_text())
     assert (result["protocol"]["n_fake"], result["protocol"]["samples"]) == (6, "samples")
     assert math.isfinite(result["scores"]["kid/efficientnet_lite0"])
@@ -391,7 +394,7 @@ def test_command_scores_folders_of_images(tmp_path, capsys):
         ([folders[0], f"reference={tmp_path / 'none'}"], "reference=.*does not exist"),
     ):
         with pytest.raises(UserError, match=message):
-            evaluate_command(compose([*wrong, *settings], "evaluate"))
+            evaluate_command.run(Job(compose([*wrong, *settings], "evaluate")))
 
 
 def test_command_takes_other_data_and_another_file(tmp_path):
@@ -418,4 +421,4 @@ def test_command_explains_mistakes(tmp_path, override, message):
     overrides = [checkpoint, "metrics=[reconstruction]", "extractor=none", override.format(tmp_path)]
     config = compose(overrides, "evaluate")
     with pytest.raises(UserError, match=message):
-        evaluate_command(config)
+        evaluate_command.run(Job(config))

@@ -16,13 +16,13 @@ from tiny_models import write_model
 from tiny_vae import tiny_vae, write_checkpoint
 from torch import nn
 
-from lightning_gen.build import build_data
-from lightning_gen.config import compose
+from lightning_gen.config.composition import compose
+from lightning_gen.config.instantiation import build_data
 from lightning_gen.errors import UserError
-from lightning_gen.evaluation import build_extractors, evaluate
+from lightning_gen.evaluation.evaluator import build_extractors, evaluate
 from lightning_gen.extractors.classifier import ClassifierExtractor
-from lightning_gen.extractors.clips import Clips
 from lightning_gen.extractors.extractor import Extractor, as_channels
+from lightning_gen.extractors.video_clips import Clips
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.metrics.frechet import FrechetDistance
 from lightning_gen.metrics.kid import KernelDistance

@@ -13,22 +13,18 @@ from torch import nn
 from torch.optim import SGD
 
 from lightning_gen.batch import Batch
-from lightning_gen.build import build_model
 from lightning_gen.callbacks.collapse_guard import CollapseGuard
-from lightning_gen.config import compose, conf_dir
+from lightning_gen.config.composition import compose, conf_dir
+from lightning_gen.config.instantiation import build_model
+from lightning_gen.config.options import list_options
 from lightning_gen.errors import UserError
-from lightning_gen.listing import list_options
 from lightning_gen.losses import adversarial, penalties
 from lightning_gen.losses.penalties import Players, Round
 from lightning_gen.models.acgan import ACGAN
 from lightning_gen.models.gan import GAN
 from lightning_gen.models.infogan import InfoGAN
-from lightning_gen.networks.conditioning import (
-    ConcatenatingDiscriminator,
-    PlainDiscriminator,
-    ProjectionDiscriminator,
-)
-from lightning_gen.truncation import truncated
+from lightning_gen.models.truncation import truncated
+from lightning_gen.networks.players import ConcatenatingDiscriminator, PlainDiscriminator, ProjectionDiscriminator
 
 REAL, FAKE = torch.tensor([2.0, -0.5]), torch.tensor([0.3, -1.7])
 

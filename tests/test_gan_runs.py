@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from lightning_gen.checkpoint import load_model
-from lightning_gen.config import compose
+from lightning_gen.config.composition import compose
 from lightning_gen.models import infogan
 from lightning_gen.testing import check_model
-from lightning_gen.training import train
+from lightning_gen.training.run import train
 
 ROOT = Path(__file__).parent.parent
 TINY = [

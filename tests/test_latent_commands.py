@@ -1,4 +1,4 @@
-"""`interpolate`, `project` and `neighbours`: what they find, what they write, and what they refuse in one line."""
+"""`interpolate`, `project` and `neighbors`: what they find, what they write, and what they refuse in one line."""
 
 import numpy as np
 import pytest
@@ -7,18 +7,20 @@ from PIL import Image
 from tiny_models import DCGAN, FAKE, write_model
 from tiny_vae import tiny_vae, write_checkpoint
 
-from lightning_gen import latent_space
-from lightning_gen.checking import primary_keys
 from lightning_gen.cli import main
-from lightning_gen.config import compose, conf_dir
+from lightning_gen.cli.commands import neighbors
+from lightning_gen.cli.commands.interpolate import strip_stride
+from lightning_gen.cli.commands.neighbors import report, search
+from lightning_gen.cli.hydra_app import Job
+from lightning_gen.config.composition import compose, conf_dir
+from lightning_gen.config.options import list_groups
+from lightning_gen.config.validation import primary_keys
 from lightning_gen.errors import UserError
 from lightning_gen.images import to_uint8
-from lightning_gen.interpolating import strip_stride
-from lightning_gen.latent_space import LatentSpace, StyleSpace, slerp, space_of, walk
-from lightning_gen.listing import list_groups
-from lightning_gen.metrics.neighbours import Nearest
-from lightning_gen.neighbours import neighbours_command, report, search
-from lightning_gen.projection import Descent, Prior, distance, project
+from lightning_gen.metrics.neighbors import Nearest
+from lightning_gen.sampling import latent_space
+from lightning_gen.sampling.latent_space import LatentSpace, StyleSpace, slerp, space_of, walk
+from lightning_gen.sampling.projection import Descent, Prior, distance, project
 
 STYLEGAN = ["model=stylegan2", "model.latent_dim=8", "model.generator.width=8", "model.discriminator.width=8", *FAKE]
 STYLEGAN += ["data.image_shape=[1,16,16]"]
@@ -216,7 +218,7 @@ class TestProject:
         assert [picture[4, 4 + 18 * number] for number in range(3)] == [0, 90, 180]
 
 
-class TestNeighbours:
+class TestNeighbors:
     def test_nearest_is_that_of_all_at_once(self):
         torch.manual_seed(0)
         queries, others = torch.randn(5, 3), torch.randn(40, 3)
@@ -241,10 +243,10 @@ class TestNeighbours:
         write_checkpoint(tmp_path / "a.ckpt", "model.conditional=true")
         given = [f"checkpoint={tmp_path / 'a.ckpt'}", "extractor=none", "n=4", "k=3"]
         for out in ("first", "second"):
-            assert run("neighbours", *given, f"out={tmp_path / out}") == 0
-        picture = read(tmp_path / "first" / "neighbours.png")
+            assert run("neighbors", *given, f"out={tmp_path / out}") == 0
+        picture = read(tmp_path / "first" / "neighbors.png")
         assert picture.shape == (4 * 10 + 2, 4 * 10 + 2)
-        assert np.array_equal(picture, read(tmp_path / "second" / "neighbours.png"))
+        assert np.array_equal(picture, read(tmp_path / "second" / "neighbors.png"))
         out = capsys.readouterr().out
         sample, first = (picture[2:10, 2 + 10 * column :][:, :8] / 255.0 for column in (0, 1))
         assert float(out.splitlines()[1].split()[1]) == pytest.approx(
@@ -258,14 +260,14 @@ class TestNeighbours:
             def forward(self, images):
                 return images.float().mean((2, 3))
 
-        monkeypatch.setattr("lightning_gen.neighbours.build_extractors", lambda config: {"means": Means()})
+        monkeypatch.setattr("lightning_gen.cli.commands.neighbors.build_extractors", lambda config: {"means": Means()})
         write_checkpoint(tmp_path / "a.ckpt")
-        config = compose([f"checkpoint={tmp_path / 'a.ckpt'}", "device=cpu", f"out={tmp_path / 'out'}"], "neighbours")
-        neighbours_command(config)
-        assert (tmp_path / "out" / "neighbours.png").is_file()
+        config = compose([f"checkpoint={tmp_path / 'a.ckpt'}", "device=cpu", f"out={tmp_path / 'out'}"], "neighbors")
+        neighbors.run(Job(config))
+        assert (tmp_path / "out" / "neighbors.png").is_file()
 
 
-COMMANDS = ("interpolate", "project", "neighbours")
+COMMANDS = ("interpolate", "project", "neighbors")
 MISTAKES = {
     "n=0": (COMMANDS, "n=0: give at least 1"),
     "stops=1": (COMMANDS[:1], "stops=1: give at least 2"),
@@ -314,7 +316,7 @@ def one_line(capsys, command, *overrides):
 def test_mistakes_end_in_one_line(mistake, command, folder, tmp_path, capsys):
     given = [] if mistake.startswith("checkpoint") else [f"checkpoint={folder / 'a.ckpt'}"]
     given += [] if mistake.startswith("out") else [f"out={tmp_path / 'out'}"]
-    given += ["extractor=none"] if command == "neighbours" else []
+    given += ["extractor=none"] if command == "neighbors" else []
     if mistake == "label=1" and command == "project":
         given.append(f"images={folder}/photos/bad.png")
     message = one_line(capsys, command, *given, *mistake.format(folder).split())
@@ -368,6 +370,7 @@ def test_help_is_of_this_command(command, capsys):
 
 
 def test_the_walk_is_shared():
-    from lightning_gen import interpolating, sampling
+    from lightning_gen.cli.commands import interpolate as interpolating
+    from lightning_gen.cli.commands import sample as sampling
 
     assert sampling.walk is interpolating.walk is latent_space.walk

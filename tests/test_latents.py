@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import distributions as D
 
-from lightning_gen.build import build_model
-from lightning_gen.config import compose
+from lightning_gen.config.composition import compose
+from lightning_gen.config.instantiation import build_model
 from lightning_gen.losses.divergences import kl_from_standard_normal
 from lightning_gen.networks.diagonal_normal import DiagonalNormal
 from lightning_gen.networks.latent_prior import AutoregressivePrior

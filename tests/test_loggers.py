@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from lightning_gen.errors import UserError
-from lightning_gen.loggers import CSV, TensorBoard, Wandb
+from lightning_gen.training.loggers import CSV, TensorBoard, Wandb
 
 COLOUR = (10, 200, 30)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lightning_gen.listing import list_options
+from lightning_gen.config.options import list_options
 from lightning_gen.testing import DATA, check_model, model_class
 
 SMALL = [f"model.{side}.{key}=8" for side in ("encoder", "decoder") for key in ("width", "hidden")]

@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_gen.build import build_data
-from lightning_gen.config import compose
-from lightning_gen.evaluation import evaluate
+from lightning_gen.config.composition import compose
+from lightning_gen.config.instantiation import build_data
+from lightning_gen.evaluation.evaluator import evaluate
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.metrics.density_coverage import DensityCoverage
 from lightning_gen.metrics.frechet import FrechetDistance
 from lightning_gen.metrics.modes import GaussianModes, kl_of_counts
-from lightning_gen.metrics.neighbours import radii
+from lightning_gen.metrics.neighbors import radii
 from lightning_gen.metrics.precision_recall import PrecisionRecall
 from lightning_gen.randomness import generator
 
@@ -208,7 +208,7 @@ def filled(metric, real, fake):
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize("block", [2**23, 100])
 def test_neighbour_scores_are_those_of_plain_loops(k, block, monkeypatch):
-    monkeypatch.setattr("lightning_gen.metrics.neighbours.BLOCK", block)
+    monkeypatch.setattr("lightning_gen.metrics.neighbors.BLOCK", block)
     real, fake = normal(60, 4, key="real"), 0.7 * normal(45, 4, key="fake") + 0.4
     expected = naive(real.double(), fake.double(), k)
     found = filled(PrecisionRecall(k), real, fake) | filled(DensityCoverage(k), real, fake)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from lightning_gen.cli import main
-from lightning_gen.new_plugin import KINDS
-from lightning_gen.plugins import core_version
+from lightning_gen.cli.commands.new_plugin import KINDS
+from lightning_gen.config.plugins import core_version
 
 
 @pytest.fixture(autouse=True)

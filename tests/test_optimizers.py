@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.optim import AdamW, Muon
 
-from lightning_gen.optimizers import MuonWithAdamW
+from lightning_gen.optim.muon import MuonWithAdamW
 
 SHAPES = ((4, 6), (4,), (2, 3, 3, 3), (8, 3), ())
 OPTIONS = {"lr": 0.01, "weight_decay": 0.1}

@@ -4,9 +4,9 @@ import pytest
 import torch
 from test_training import TINY, run
 
-from lightning_gen.config import compose
-from lightning_gen.listing import list_groups, list_options
-from lightning_gen.training import train
+from lightning_gen.config.composition import compose
+from lightning_gen.config.options import list_groups, list_options
+from lightning_gen.training.run import train
 
 # Groups that are used under another name, and what else an option needs to be chosen.
 PLACES = {

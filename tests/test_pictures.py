@@ -8,7 +8,7 @@ import torch
 from lightning_gen.batch import Batch
 from lightning_gen.callbacks.pictures import SampleGrid, drawable
 from lightning_gen.images import grid, pairs
-from lightning_gen.scatter import are_points, scatter
+from lightning_gen.sampling.scatter_plot import are_points, scatter
 
 
 class Flat:

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_gen.build import build_model
-from lightning_gen.config import compose
-from lightning_gen.listing import list_options
-from lightning_gen.metrics.progress import drawing
+from lightning_gen.config.composition import compose
+from lightning_gen.config.instantiation import build_model
+from lightning_gen.config.options import list_options
 from lightning_gen.models.pixel_model import PixelModel
 from lightning_gen.networks.linear_recurrence import by_doubling, linear_recurrence, step_by_step
 from lightning_gen.networks.pixel_rnn import DiagonalLSTM, RowLSTM, diagonals
+from lightning_gen.utilities.progress import drawing
 
 MODELS = [option.name for option in list_options("model") if option.name.startswith("pixel_")]
 

@@ -9,14 +9,14 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from test_training import run
 
-from lightning_gen import doctor
-from lightning_gen.build import build_model
 from lightning_gen.checkpoint import load_model
 from lightning_gen.cli import main
-from lightning_gen.config import compose, conf_dir
+from lightning_gen.cli.commands import doctor
+from lightning_gen.config.composition import compose, conf_dir
+from lightning_gen.config.instantiation import build_model
+from lightning_gen.config.options import list_options
+from lightning_gen.config.plugins import clashes, discover
 from lightning_gen.errors import UserError
-from lightning_gen.listing import list_options
-from lightning_gen.plugins import clashes, discover
 
 FLOW = {"model/flow_vae.yaml": "# A VAE with a flow.\ndefaults: [vae]\nbeta: 2.0\n"}
 

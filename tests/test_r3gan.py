@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lightning_gen.config import compose, instantiate
+from lightning_gen.config.composition import compose
+from lightning_gen.config.instantiation import instantiate
 from lightning_gen.errors import UserError
 from lightning_gen.losses.adversarial import Relativistic
 from lightning_gen.losses.penalties import R1, Players, Round

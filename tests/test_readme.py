@@ -20,7 +20,7 @@ BUDGET = {
     "sample": ["interpolation=false"],
     "interpolate": ["steps=2"],
     "project": ["steps=3", "n=2"],
-    "neighbours": ["n=2"],
+    "neighbors": ["n=2"],
     "predict": ["n=2"],
 }
 

@@ -15,7 +15,7 @@ from torchmetrics.image.inception import InceptionScore as TheirInceptionScore
 from torchmetrics.image.mifid import MemorizationInformedFrechetInceptionDistance
 
 from lightning_gen.errors import UserError
-from lightning_gen.evaluation import evaluate
+from lightning_gen.evaluation.evaluator import evaluate
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.metrics.active_units import ActiveUnits
@@ -113,7 +113,7 @@ def test_copies_are_penalised_by_mifid_and_seen_by_memorization():
 
 @pytest.mark.parametrize("block", [2048, 2])
 def test_memorization_by_hand(block, monkeypatch):
-    monkeypatch.setattr("lightning_gen.metrics.neighbours.BLOCK", block)
+    monkeypatch.setattr("lightning_gen.metrics.neighbors.BLOCK", block)
     training = torch.tensor([[0.0], [10.0]])
     real = torch.tensor([[1.0], [12.0], [5.5]])
     fake = torch.tensor([[0.5], [9.0], [13.0], [30.0]])

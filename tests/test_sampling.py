@@ -9,14 +9,16 @@ from PIL import Image
 from tiny_models import GAN, write_model
 from tiny_vae import write_checkpoint
 
-from lightning_gen.checkpoint_commands import chosen_labels, spread
-from lightning_gen.config import compose
+from lightning_gen.cli.checkpoint_options import chosen_labels, spread
+from lightning_gen.cli.commands import sample
+from lightning_gen.cli.hydra_app import Job
+from lightning_gen.config.composition import compose
 from lightning_gen.errors import UserError
-from lightning_gen.sampling import rows_of, sample_command, samples
+from lightning_gen.sampling.samples import rows_of, samples
 
 
 def command(*overrides):
-    sample_command(compose([*overrides, "device=cpu"], "sample"))
+    sample.run(Job(compose([*overrides, "device=cpu"], "sample")))
 
 
 def read(path: Path) -> np.ndarray:

@@ -9,12 +9,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lightning_gen.build import build_data
-from lightning_gen.config import compose
+from lightning_gen.cli.commands import inspect
+from lightning_gen.cli.hydra_app import Job
+from lightning_gen.config.composition import compose
+from lightning_gen.config.instantiation import build_data
 from lightning_gen.data.augment import Affine, Binarize, Crop, Flip, Jitter, augmented, normalise
 from lightning_gen.data.frames import Frames
 from lightning_gen.data.image_data import ImageData
-from lightning_gen.data.inspection import inspect_command
 from lightning_gen.data.loader import TrainBatches
 from lightning_gen.data.moving_digits import BouncingDigits, Motion
 from lightning_gen.data.source import StreamSource
@@ -227,7 +228,7 @@ def test_mistakes_with_moving_digits(override: str, message: str) -> None:
 
 
 def test_inspect_tells_of_sequences(capsys: pytest.CaptureFixture) -> None:
-    inspect_command(compose(["data=moving_digits"], "inspect"))
+    inspect.run(Job(compose(["data=moving_digits"], "inspect")))
     said = capsys.readouterr().out
     assert "sequences:   train without end, val 1,000, test 1,000\n" in said
     assert "shape:       20 x 1 x 64 x 64 (20 frames, grey, 8 bits), 3.7 MiB in memory\n" in said
@@ -397,7 +398,7 @@ def test_short_and_damaged_clips(tmp_path: Path, capsys: pytest.CaptureFixture) 
     (tmp_path / "c.gif").write_text("no image")
     with pytest.raises(UserError, match=r"b\.gif has 2 frames.*\(and so on for 1 more\)$"):
         frames(tmp_path)
-    inspect_command(compose(["data=frames", f"data.path={tmp_path}", "data.frames=3"], "inspect"))
+    inspect.run(Job(compose(["data=frames", f"data.path={tmp_path}", "data.frames=3"], "inspect")))
     said = capsys.readouterr().out
     assert "clips:       animation (1)\nframes:      6\n" in said
     assert "problem:     data.frames=3" in said

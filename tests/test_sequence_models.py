@@ -10,11 +10,11 @@ from omegaconf import OmegaConf
 from torch import distributions as D
 
 from lightning_gen.batch import Batch
-from lightning_gen.build import build_model
 from lightning_gen.capabilities import HasLatent, HasLikelihood, Predicts
-from lightning_gen.config import compose
+from lightning_gen.config.composition import compose
+from lightning_gen.config.instantiation import build_model
+from lightning_gen.config.options import list_options
 from lightning_gen.errors import UserError
-from lightning_gen.listing import list_options
 from lightning_gen.losses.penalties import Consistency
 from lightning_gen.networks.conv_lstm import ConvLSTMCell
 from lightning_gen.networks.moving_content import MovingContent

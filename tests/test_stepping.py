@@ -13,13 +13,13 @@ from torch import nn
 from torch.optim import SGD
 
 from lightning_gen.batch import Batch
-from lightning_gen.ema import WeightAverage
 from lightning_gen.image_generator import UNBOUNDED, ImageGenerator
-from lightning_gen.optimizers import MuonWithAdamW
+from lightning_gen.optim.ema import WeightAverage
+from lightning_gen.optim.muon import MuonWithAdamW
+from lightning_gen.optim.schedules import constant, cosine, linear
+from lightning_gen.optim.stepper import Stepper
 from lightning_gen.randomness import generator, preserved_rng, seed_all
-from lightning_gen.running_means import RunningMeans
-from lightning_gen.schedules import constant, cosine, linear
-from lightning_gen.stepping import Stepper
+from lightning_gen.utilities.running_means import RunningMeans
 
 
 def scaler() -> torch.amp.GradScaler:

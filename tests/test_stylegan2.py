@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from lightning_gen.batch import Batch
-from lightning_gen.build import build_model
-from lightning_gen.config import compose
+from lightning_gen.config.composition import compose
+from lightning_gen.config.instantiation import build_model
 from lightning_gen.errors import UserError
 from lightning_gen.losses.path_length import PathLength
 from lightning_gen.losses.penalties import R1, Players, Round

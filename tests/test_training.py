@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from lightning_gen.cli import main
-from lightning_gen.config import compose
-from lightning_gen.training import train
+from lightning_gen.config.composition import compose
+from lightning_gen.training.run import train
 
 ROOT = Path(__file__).parent.parent
 TINY = [
@@ -310,7 +310,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path, capsys):
 
 
 def test_a_folder_in_use(tmp_path, capsys):
-    from lightning_gen.runs import Run
+    from lightning_gen.training.run_folder import Run
 
     other = Run(tmp_path / "run")
     other.claim()
@@ -328,7 +328,7 @@ def test_files_that_were_there_stay(tmp_path, capsys):
 
 def test_a_forked_child_does_not_keep_the_folder(tmp_path):
     script = (
-        "import os, signal, sys, time; from lightning_gen.runs import Run; Run(sys.argv[1]).claim()\n"
+        "import os, signal, sys, time; from lightning_gen.training.run_folder import Run; Run(sys.argv[1]).claim()\n"
         "if os.fork() == 0: time.sleep(60)\n"
         "print('claimed', flush=True); time.sleep(60)"
     )

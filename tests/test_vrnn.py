@@ -7,9 +7,9 @@ from torch import distributions as D
 from torch.nn.functional import silu
 
 from lightning_gen.batch import Batch
-from lightning_gen.build import build_model
 from lightning_gen.capabilities import Completes, Predicts
-from lightning_gen.config import compose
+from lightning_gen.config.composition import compose
+from lightning_gen.config.instantiation import build_model
 from lightning_gen.models.vrnn import VRNN
 from lightning_gen.testing import check_model
 

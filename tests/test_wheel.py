@@ -13,8 +13,8 @@ from pathlib import Path
 from hatchling.builders.wheel import WheelBuilder
 
 from lightning_gen.cli import main
-from lightning_gen.new_plugin import KINDS
-from lightning_gen.plugins import CORE, GROUP, core_version
+from lightning_gen.cli.commands.new_plugin import KINDS
+from lightning_gen.config.plugins import CORE, GROUP, core_version
 
 ROOT = Path(__file__).parent.parent
 # What a plugin's `[tool.lightning-gen] smoke` in pyproject.toml says of those in plugins/: overrides that use it.

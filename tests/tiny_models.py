@@ -5,10 +5,10 @@ from pathlib import Path
 import torch
 from omegaconf import OmegaConf
 
-from lightning_gen.build import build_data, build_model
-from lightning_gen.checkpoint import KEY, provenance
-from lightning_gen.config import compose
-from lightning_gen.image_generator import ImageGenerator
+from lightning_gen.checkpoint import provenance
+from lightning_gen.config.composition import compose
+from lightning_gen.config.instantiation import build_data, build_model
+from lightning_gen.image_generator import KEY, ImageGenerator
 
 FAKE = ["data=fake", "data.num_images=64", "data.num_classes=4", "data.batch_size=7"]
 GAN = ["model=gan", "data.image_shape=[1,8,8]", *FAKE]

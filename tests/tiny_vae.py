@@ -5,11 +5,11 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from lightning_gen.build import build_data, build_model
-from lightning_gen.checkpoint import KEY, provenance
-from lightning_gen.config import compose
+from lightning_gen.checkpoint import provenance
+from lightning_gen.config.composition import compose
+from lightning_gen.config.instantiation import build_data, build_model
 from lightning_gen.data.image_data import ImageData
-from lightning_gen.image_generator import ImageGenerator
+from lightning_gen.image_generator import KEY, ImageGenerator
 
 
 def tiny_config(*overrides: str) -> DictConfig:

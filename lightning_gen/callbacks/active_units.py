@@ -7,7 +7,7 @@ from lightning_gen.capabilities import Encodes, Reconstructs
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.metrics.active_units import ActiveUnits as Metric
 from lightning_gen.randomness import seed_all
-from lightning_gen.undisturbed import undisturbed
+from lightning_gen.sampling.inference_mode import undisturbed
 
 
 class ActiveUnits(Callback):

@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import ImageGenerator
-from lightning_gen.suggestions import did_you_mean
+from lightning_gen.utilities.suggestions import did_you_mean
 
 
 class BestCheckpoint(ModelCheckpoint):

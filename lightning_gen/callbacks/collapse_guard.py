@@ -10,7 +10,7 @@ from lightning_gen.bounds import PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.randomness import seed_all
-from lightning_gen.undisturbed import undisturbed
+from lightning_gen.sampling.inference_mode import undisturbed
 
 log = logging.getLogger("lightning_gen")
 

@@ -12,12 +12,12 @@ from lightning_gen.batch import Batch
 from lightning_gen.bounds import PositiveInt
 from lightning_gen.callbacks.interval import crossed
 from lightning_gen.capabilities import Completes, Predicts, Reconstructs
-from lightning_gen.continuing import completions, moving_predictions, predictions
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.images import MODES, film, grid, moving_grid, pairs, save_gif, save_png
 from lightning_gen.randomness import seed_all
-from lightning_gen.scatter import are_points, scatter
-from lightning_gen.undisturbed import undisturbed
+from lightning_gen.sampling.continuation import completions, moving_predictions, predictions
+from lightning_gen.sampling.inference_mode import undisturbed
+from lightning_gen.sampling.scatter_plot import are_points, scatter
 
 log = logging.getLogger("lightning_gen")
 

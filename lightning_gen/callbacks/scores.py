@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from lightning.pytorch import Callback, Trainer
 
 from lightning_gen.bounds import PositiveInt
-from lightning_gen.evaluation import build_extractors, build_metrics, evaluate
+from lightning_gen.evaluation.evaluator import build_extractors, build_metrics, evaluate
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.metrics.image_metric import ImageMetric

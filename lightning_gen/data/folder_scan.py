@@ -11,7 +11,7 @@ from PIL import Image
 
 from lightning_gen.data.decode import UNREADABLE, bit_depth, header, reason
 from lightning_gen.errors import UserError
-from lightning_gen.suggestions import closest
+from lightning_gen.utilities.suggestions import closest
 
 SUFFIXES = {
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"),

@@ -12,7 +12,7 @@ from lightning_gen.data.image_data import SPLITS, ImageData
 from lightning_gen.data.source import StreamSource
 from lightning_gen.data.splitting import carve, check_shares, missing
 from lightning_gen.errors import UserError
-from lightning_gen.suggestions import did_you_mean
+from lightning_gen.utilities.suggestions import did_you_mean
 
 _SPLIT_NAMES = {"train": ("train",), "val": ("validation", "valid", "val"), "test": ("test",)}
 

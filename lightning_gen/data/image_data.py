@@ -13,9 +13,9 @@ from lightning_gen.bounds import NonNegativeInt, PositiveInt
 from lightning_gen.data.augment import Augmentation, Binarize
 from lightning_gen.data.inspection import Rows, facts
 from lightning_gen.data.loader import EvaluationBatches, TrainBatches
-from lightning_gen.data.machine import free_memory, num_processors
 from lightning_gen.data.source import Source, StreamSource, TensorSource, num_bytes
 from lightning_gen.errors import UserError
+from lightning_gen.utilities.hardware import free_memory, num_processors
 
 SPLITS = ("train", "val", "test")
 # A data set may take this share of the free memory; the rest is the model's.
@@ -93,7 +93,7 @@ class ImageData(LightningDataModule):
     def inspect(self) -> Rows:
         """What the `inspect` command prints."""
         self.setup()
-        return facts(self)
+        return facts(self.name, self.image_shape, self.sources, self.class_names)
 
     def _evaluation_batches(
         self, split: str, device: torch.device, limit: int | None = None, batch_size: int | None = None

@@ -16,8 +16,8 @@ from lightning_gen.data.cache import cache_dir
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.data.source import TensorSource
 from lightning_gen.errors import UserError
-from lightning_gen.files import atomic_write
 from lightning_gen.randomness import generator
+from lightning_gen.utilities.atomic_files import atomic_write
 
 # Of each digit's 500 images.
 PER_CLASS = {"train": 400, "val": 50, "test": 50}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_gen.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, Share
-from lightning_gen.schedules import Schedule, cheap
+from lightning_gen.optim.schedules import Schedule, cheap
 
 
 class Round(NamedTuple):

@@ -16,9 +16,9 @@ from lightning_gen.images import to_uint8
 from lightning_gen.metrics.accuracy import Accuracy
 from lightning_gen.metrics.image_metric import SampleMetric, why_no_labels
 from lightning_gen.metrics.kept_features import together
-from lightning_gen.metrics.progress import Advance, progress
-from lightning_gen.process_group import Group
 from lightning_gen.randomness import generator, preserved_rng, seed_all
+from lightning_gen.utilities.progress import Advance, progress
+from lightning_gen.utilities.ranks import Group
 
 if TYPE_CHECKING:
     from lightning_gen.models.classifier import Classifier

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lightning_gen.metrics.features import Features
 from lightning_gen.metrics.kept_features import KeptFeatures, all_finite, together
-from lightning_gen.metrics.neighbours import Nearest
+from lightning_gen.metrics.neighbors import Nearest
 
 NEAR = 0.05  # the share of real images that count as near to a training image
 SAME = 1e-4  # of a feature's length: up to this distance a real image is taken for the training image itself

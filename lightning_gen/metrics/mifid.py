@@ -10,7 +10,7 @@ from lightning_gen.bounds import NonNegativeFloat
 from lightning_gen.metrics.features import Features
 from lightning_gen.metrics.frechet import FrechetDistance
 from lightning_gen.metrics.kept_features import together
-from lightning_gen.metrics.neighbours import BLOCK
+from lightning_gen.metrics.neighbors import BLOCK
 
 TINY = 1e-14  # keeps copies of the whole training set from a division by zero
 

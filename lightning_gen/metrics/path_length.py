@@ -10,10 +10,10 @@ from torch import Tensor
 from lightning_gen.bounds import PositiveFloat, PositiveInt
 from lightning_gen.capabilities import HasLatent, HasStyle
 from lightning_gen.extractors.extractor import Extractor
-from lightning_gen.latent_space import SPACES, LatentSpace
 from lightning_gen.metrics.image_metric import ModelMetric
-from lightning_gen.metrics.progress import progress
 from lightning_gen.randomness import seed_all
+from lightning_gen.sampling.latent_space import SPACES, LatentSpace
+from lightning_gen.utilities.progress import progress
 
 DISCARDED = 0.01  # the share of pairs on either side that does not count
 

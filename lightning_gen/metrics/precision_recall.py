@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from lightning_gen.bounds import PositiveInt
-from lightning_gen.metrics.neighbours import NeighbourMetric, distances, radii
+from lightning_gen.metrics.neighbors import NeighbourMetric, distances, radii
 
 
 class PrecisionRecall(NeighbourMetric):

@@ -16,10 +16,10 @@ from lightning_gen.bounds import NonNegativeInt, PositiveFloat, PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.losses.penalties import Penalty, Players, Round, logits_of
-from lightning_gen.networks.conditioning import Generator
-from lightning_gen.schedules import Schedule, cheap
-from lightning_gen.suggestions import did_you_mean
-from lightning_gen.truncation import truncated
+from lightning_gen.models.truncation import truncated
+from lightning_gen.networks.players import Generator
+from lightning_gen.optim.schedules import Schedule, cheap
+from lightning_gen.utilities.suggestions import did_you_mean
 
 PLAYERS = ("generator", "discriminator")
 WEIGHTED = (nn.Linear, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Embedding)

@@ -10,8 +10,8 @@ from lightning_gen.bounds import PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.losses.penalties import Round
 from lightning_gen.models.gan import GAN
-from lightning_gen.networks.conditioning import OUTPUTS, Generator
 from lightning_gen.networks.moving_content import MovingContent
+from lightning_gen.networks.players import OUTPUTS, Generator
 
 
 class MoCoGAN(GAN):

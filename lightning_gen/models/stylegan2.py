@@ -10,7 +10,7 @@ from lightning_gen.bounds import Share
 from lightning_gen.errors import UserError
 from lightning_gen.losses.penalties import Round
 from lightning_gen.models.gan import GAN
-from lightning_gen.networks.conditioning import Generator
+from lightning_gen.networks.players import Generator
 
 
 class StyleGenerator(Generator):

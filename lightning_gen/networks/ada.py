@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lightning_gen.bounds import PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.networks.warp import warp
-from lightning_gen.schedules import Schedule, cheap
+from lightning_gen.optim.schedules import Schedule, cheap
 
 SHIFT = 0.125  # share of each side: the bound of whole-pixel, the standard deviation of fractional translations
 SCALE = 0.2  # standard deviations of logarithms to the base 2

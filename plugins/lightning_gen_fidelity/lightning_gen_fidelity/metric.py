@@ -16,7 +16,7 @@ from lightning_gen.errors import UserError
 from lightning_gen.extractors.extractor import as_channels
 from lightning_gen.images import to_uint8
 from lightning_gen.metrics.image_metric import SampleMetric
-from lightning_gen.process_group import Group
+from lightning_gen.utilities.ranks import Group
 from lightning_gen_fidelity.weights import Weights
 
 Measure = Literal["isc", "fid", "kid", "prc"]
@@ -63,7 +63,7 @@ class TorchFidelity(SampleMetric):
         isc_splits: PositiveInt,
         kid_subsets: PositiveInt,
         kid_subset_size: PositiveInt,
-        neighbours: PositiveInt,
+        neighbors: PositiveInt,
         max_images: int,
         batch_size: PositiveInt,
     ):
@@ -76,7 +76,7 @@ class TorchFidelity(SampleMetric):
         self.isc_splits = isc_splits
         self.kid_subsets = kid_subsets
         self.kid_subset_size = kid_subset_size
-        self.neighbours = neighbours
+        self.neighbors = neighbors
         self.max_images = max_images
         self.batch_size = batch_size
         self.names = {key: self._name(name) for m in self.measures for key, name in SCORES[m].items()}
@@ -134,7 +134,7 @@ class TorchFidelity(SampleMetric):
             "isc": len(samples) >= self.isc_splits,
             "fid": fewest > 1,
             "kid": fewest > 1,
-            "prc": fewest > self.neighbours,
+            "prc": fewest > self.neighbors,
         }
         wanted = {measure: True for measure in self.measures if enough[measure]}
         found = {}
@@ -160,7 +160,7 @@ class TorchFidelity(SampleMetric):
                     isc_splits=self.isc_splits,
                     kid_subsets=self.kid_subsets,
                     kid_subset_size=subset,
-                    prc_neighborhood=self.neighbours,
+                    prc_neighborhood=self.neighbors,
                     save_cpu_ram=True,  # no worker processes
                     cache=False,  # which goes by names and not by contents
                     verbose=False,
@@ -189,6 +189,6 @@ class TorchFidelity(SampleMetric):
             "weights_sha256": self.weights.sha256,
             "isc_splits": self.isc_splits,
             "kid_subsets": self.kid_subsets,
-            "neighbours": self.neighbours,
+            "neighbors": self.neighbors,
             **self._settings,
         }

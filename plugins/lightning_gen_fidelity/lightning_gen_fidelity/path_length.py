@@ -14,7 +14,7 @@ from lightning_gen.batch import Batch
 from lightning_gen.bounds import PositiveFloat, PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.metrics.image_metric import PairedMetric
-from lightning_gen.process_group import Group
+from lightning_gen.utilities.ranks import Group
 from lightning_gen_fidelity.weights import checked_in_cache
 from lightning_gen_fidelity.wrapping import Wrapped
 

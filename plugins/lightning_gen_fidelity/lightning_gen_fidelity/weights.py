@@ -14,7 +14,7 @@ from torchvision.models import VGG16_Weights
 from lightning_gen.errors import UserError
 from lightning_gen.extractors.efficientnet_lite0 import EfficientNetLite0
 from lightning_gen.extractors.weights import check_hash, read_state_dict, weights_file
-from lightning_gen.suggestions import did_you_mean
+from lightning_gen.utilities.suggestions import did_you_mean
 from lightning_gen_fidelity.offline import NAME
 
 OTHERS = {"inception": "inception-v3-compat", "efficientnet_lite0": NAME}  # than ours with hyphens

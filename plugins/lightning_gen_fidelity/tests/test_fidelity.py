@@ -13,11 +13,12 @@ from omegaconf import OmegaConf
 from torch import nn
 from torch_fidelity import calculate_metrics
 
-from lightning_gen.build import build_data, build_model
-from lightning_gen.checkpoint import KEY, provenance
-from lightning_gen.config import compose, instantiate
+from lightning_gen.checkpoint import provenance
+from lightning_gen.config.composition import compose
+from lightning_gen.config.instantiation import build_data, build_model, instantiate
 from lightning_gen.errors import UserError
-from lightning_gen.evaluation import build_extractors, build_metrics, evaluate
+from lightning_gen.evaluation.evaluator import build_extractors, build_metrics, evaluate
+from lightning_gen.image_generator import KEY
 from lightning_gen.testing import check_metric
 
 DATA = ["data=fake", "data.image_shape=[1,12,12]", "data.num_images=64", "data.num_classes=3"]
@@ -81,7 +82,7 @@ def scores(extractor, path, measures, ours, **settings):
     """By torch-fidelity and by lightning-gen, in one evaluation."""
     weights = [f"extractor.{extractor}.weights={path}", f"extractor.{extractor}.sha256={sha256(path)}"]
     theirs = [f"metrics.torch_fidelity.{key}" for key in (f"extractor={extractor}", f"weights={path}")]
-    theirs += ["metrics.torch_fidelity.neighbours=2"]
+    theirs += ["metrics.torch_fidelity.neighbors=2"]
     theirs += [f"metrics.torch_fidelity.sha256={sha256(path)}", f"metrics.torch_fidelity.measures={measures}"]
     metrics = f"metrics=[torch_fidelity,{ours}]"
     chosen = config(f"extractor={extractor}", metrics, "metrics.precision_recall.k=2", *weights, *theirs)
@@ -149,7 +150,7 @@ def metric(path, **changed):
         "isc_splits": 10,
         "kid_subsets": 2,
         "kid_subset_size": 1000,
-        "neighbours": 3,
+        "neighbors": 3,
         "max_images": 9,
         "batch_size": 4,
     }
@@ -182,8 +183,8 @@ def test_samples_of_several_processes_come_in_the_order_of_one(clip, monkeypatch
     for batch in (*batches[::2], *batches[1::2]):  # as they are gathered of two
         together.update(batch)
     expected = alone._in_order()
-    monkeypatch.setattr("lightning_gen.process_group.Group.size", 2, raising=False)
-    monkeypatch.setattr("lightning_gen.process_group.Group.__init__", lambda self: None)
+    monkeypatch.setattr("lightning_gen.utilities.ranks.Group.size", 2, raising=False)
+    monkeypatch.setattr("lightning_gen.utilities.ranks.Group.__init__", lambda self: None)
     assert torch.equal(together._in_order(), expected)
 
 

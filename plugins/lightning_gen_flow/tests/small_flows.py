@@ -3,8 +3,8 @@
 import torch
 from omegaconf import OmegaConf
 
-from lightning_gen.build import build_model
-from lightning_gen.config import compose
+from lightning_gen.config.composition import compose
+from lightning_gen.config.instantiation import build_model
 
 NARROW = ["model.network.width=8"]
 

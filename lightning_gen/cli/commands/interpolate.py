@@ -1,0 +1,48 @@
+"""Walk through the latent space of a checkpoint: interpolation.gif and strip.png.
+
+Examples:
+
+  lightning-gen interpolate checkpoint=outputs/my_run
+  lightning-gen interpolate checkpoint=PATH n=4 stops=8 steps=24 seed=1
+"""
+
+import torch
+
+from lightning_gen.cli.checkpoint_options import (
+    check_at_least,
+    check_pictures,
+    chosen_labels,
+    load,
+    output_folder,
+    print_written,
+    spread,
+)
+from lightning_gen.cli.hydra_app import Job
+from lightning_gen.images import grid, save_gif, save_png
+from lightning_gen.randomness import preserved_rng
+from lightning_gen.sampling.latent_space import space_of, walk
+
+LONGEST_STRIP = 16  # pictures beside each other, if there are no more stops
+
+
+def run(job: Job) -> None:
+    """Write interpolation.gif, all paths side by side, and strip.png, one row for each."""
+    cfg = job.config
+    check_at_least(cfg, n=1, steps=1, stops=2)
+    path, model = load(cfg)
+    check_pictures(model, path)
+    space = space_of(model, cfg.space, path)
+    labels = spread(chosen_labels(cfg.label, model.num_classes), cfg.n)
+    out = output_folder(cfg.out, path)
+    with torch.no_grad(), preserved_rng():
+        frames = list(walk(space, cfg.n, labels, stops=cfg.stops, steps=cfg.steps, seed=cfg.seed))
+    save_gif(map(grid, frames), out / "interpolation.gif")
+    shown = frames[:: strip_stride(cfg.stops, cfg.steps)]
+    save_png(grid(torch.stack(shown, dim=1).flatten(0, 1), columns=len(shown)), out / "strip.png")
+    print_written(f"{cfg.n} paths in {space.name} of {type(model).__name__}", out)
+
+
+def strip_stride(stops: int, steps: int) -> int:
+    """Every how many frames the strip shows one: a divisor of `steps`, so that each stop is among them."""
+    wanted = max(1, LONGEST_STRIP // stops)  # from one stop to the next
+    return next(stride for stride in range(1, steps + 1) if steps % stride == 0 and steps // stride <= wanted)

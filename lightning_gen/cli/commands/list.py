@@ -1,0 +1,40 @@
+"""List the config groups and their options.
+
+usage: lightning-gen list [GROUP]
+
+With GROUP, such as `model`, the options of that group with their descriptions and the plugins that they come from.
+"""
+
+import sys
+
+from lightning_gen.config.options import describe_all, list_groups, list_options
+from lightning_gen.config.plugins import clashes, discover
+from lightning_gen.errors import UserError
+from lightning_gen.utilities.suggestions import closest, did_you_mean
+
+
+def run(arguments: list[str]) -> int:
+    """`list` prints every group with its options, `list GROUP` what each option is and where it is from."""
+    if len(arguments) > 1:
+        raise UserError(f"list {' '.join(arguments)}: list takes one group")
+    lines = _describe_group(arguments[0].strip("/")) if arguments else describe_all()
+    print("\n".join(lines))
+    plugins = discover()
+    for plugin in plugins:
+        if plugin.error:
+            print(f"plugin {plugin.source} is left out: {plugin.error}", file=sys.stderr)
+    for clash in clashes(plugins):
+        print(clash, file=sys.stderr)
+    return 0
+
+
+def _describe_group(group: str) -> list[str]:
+    options = list_options(group)
+    if not options:
+        groups = list_groups()
+        mend = did_you_mean(group, groups) if closest(group, groups) else f"; groups: {', '.join(groups)}"
+        raise UserError(f"list {group}: no such group{mend}")
+    name_width = max(len(option.name) for option in options)
+    text_width = max(len(option.description) for option in options)
+    rows = [f"{o.name:<{name_width}}  {o.description:<{text_width}}  {o.source}" for o in options]
+    return [row.rstrip() for row in rows]

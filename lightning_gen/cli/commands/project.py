@@ -1,0 +1,154 @@
+"""Find the latents of given images by gradient descent: projection.png and latents.pt.
+
+Examples:
+
+  lightning-gen project checkpoint=outputs/my_run
+  lightning-gen project checkpoint=PATH images=my_photo.png steps=1000
+  lightning-gen project checkpoint=PATH images=my_folder n=100
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from lightning_gen.cli.checkpoint_options import (
+    check_at_least,
+    check_pictures,
+    data_of,
+    labels_in,
+    load,
+    output_folder,
+    print_written,
+)
+from lightning_gen.cli.hydra_app import Job
+from lightning_gen.errors import UserError
+from lightning_gen.images import pairs, save_png
+from lightning_gen.randomness import preserved_rng, seed_all
+from lightning_gen.sampling.latent_space import LatentSpace, space_of
+from lightning_gen.sampling.projection import Descent, project
+from lightning_gen.utilities.atomic_files import atomic_save
+from lightning_gen.utilities.suggestions import closest, did_you_mean
+
+if TYPE_CHECKING:
+    from lightning_gen.image_generator import ImageGenerator
+
+Targets = tuple[list[str], Tensor, Tensor | None]  # names, images (n, C, H, W) in [-1, 1], labels (n,) or None
+
+
+def run(job: Job) -> None:
+    """Write projection.png, targets above what the model makes of their latents, and latents.pt; print the errors."""
+    cfg = job.config
+    check_at_least(cfg, n=1, steps=1, starts=1, batch_size=1, noise=0, prior_weight=0)
+    if cfg.step_size <= 0:
+        raise UserError(f"step_size={cfg.step_size}: give more than 0")
+    path, model = load(cfg)
+    check_pictures(model, path)
+    space = space_of(model, cfg.space, path)
+    names, targets, labels = _from_files(cfg, model, space) if cfg.images else _from_data(cfg, path, model)
+    out = output_folder(cfg.out, path)
+    descent = Descent(
+        starts=cfg.starts,
+        steps=cfg.steps,
+        step_size=cfg.step_size,
+        noise=cfg.noise,
+        prior_weight=cfg.prior_weight,
+        batch_size=cfg.batch_size,
+        seed=cfg.seed,
+    )
+    with preserved_rng():
+        points, images = project(space, targets, labels, descent)
+    save_png(pairs(targets, images, columns=8), out / "projection.png")
+    # Squared errors on a range of [0, 1], as the metric `reconstruction` has them.
+    mse = (images.clamp(-1, 1) - targets).div(2).square().flatten(1).mean(1).cpu()
+    contents = {space.name: points.cpu(), "mse": mse} | ({} if labels is None else {"labels": labels.cpu()})
+    atomic_save(contents, out / "latents.pt")
+    _print_errors(names, mse)
+    print_written(f"{len(names)} projections to {space.name} of {type(model).__name__}", out)
+
+
+def _print_errors(names: list[str], mse: Tensor) -> None:
+    psnr = -10 * mse.log10()
+    rows = [*zip(names, mse.tolist(), psnr.tolist(), strict=True), ("mean", mse.mean().item(), psnr.mean().item())]
+    width = max(len(name) for name, _, _ in rows)
+    print(f"{'image':<{width}}       MSE  PSNR in dB")
+    for name, error, decibels in rows:
+        print(f"{name:<{width}}  {error:8.5f}  {decibels:10.2f}")
+
+
+def _from_data(cfg: DictConfig, checkpoint: Path, model: "ImageGenerator") -> Targets:
+    if cfg.label is not None:
+        raise UserError(f"label={cfg.label}: images of the data bring their labels, leave out label")
+    data = data_of(cfg, checkpoint, model)
+    if cfg.split not in data.num_images:
+        mend = did_you_mean(cfg.split, data.num_images) or f", give one of {', '.join(data.num_images)}"
+        raise UserError(f"split={cfg.split}: no such split{mend}")
+    seed_all("project", cfg.seed, "data")  # binarised data are drawn
+    batches = list(data.batches(cfg.split, model.device, limit=cfg.n))
+    images = torch.cat([batch.images for batch in batches])
+    labels = None
+    if model.num_classes is not None:
+        if data.num_classes != model.num_classes:
+            raise UserError(
+                f"data={data.name}: has {data.num_classes or 'no'} classes, the model {model.num_classes}; "
+                "give data of that many"
+            )
+        labels = torch.cat([batch.labels for batch in batches])
+    return [f"{cfg.split} {number}" for number in range(len(images))], images, labels
+
+
+def _from_files(cfg: DictConfig, model: "ImageGenerator", space: LatentSpace) -> Targets:
+    from lightning_gen.data.decode import ImageFiles, Resize
+    from lightning_gen.data.loader import normalise
+
+    if cfg.resize not in get_args(Resize):
+        mend = did_you_mean(cfg.resize, get_args(Resize)) or f", choose one of {', '.join(get_args(Resize))}"
+        raise UserError(f"resize={cfg.resize}: no such way{mend}")
+    root = Path(cfg.images).expanduser()
+    paths = _image_files(root, cfg.images)[: cfg.n]
+    channels, *size = model.image_shape
+    files = ImageFiles(paths, channels, tuple(size), cfg.resize)
+    try:
+        pixels = torch.stack([files[number] for number in range(len(paths))])
+    except UserError as error:  # it speaks of data.skip_unreadable
+        raise UserError(f"images={cfg.images}: {_reason(error)}; leave it out") from None
+    names = [path.relative_to(root).as_posix() if root.is_dir() else path.name for path in paths]
+    return names, normalise(pixels).to(model.device), _labels_of_files(cfg, model, space, len(paths))
+
+
+def _reason(error: UserError) -> str:
+    cause = error.__cause__
+    return f"{str(error).split(': ', 1)[-1].split(' cannot be read')[0]} cannot be read ({cause or 'damaged'})"
+
+
+def _image_files(root: Path, given: str) -> list[Path]:
+    from lightning_gen.data.folder_scan import find_images
+
+    if root.is_file():
+        return [root]
+    if not root.is_dir():
+        siblings = [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else []
+        near = closest(root.name, siblings, limit=1)
+        mend = f"did you mean {root.parent / near[0]}?" if near else "give an image file, or a folder of them"
+        raise UserError(f"images={given}: no such file or folder; {mend}")
+    found = [root / path for path in find_images(root, root)]
+    if not found:
+        raise UserError(f"images={given}: there are no images (png, jpg, webp, tiff, ...) in this folder")
+    return found
+
+
+def _labels_of_files(cfg: DictConfig, model: "ImageGenerator", space: LatentSpace, n: int) -> Tensor | None:
+    if model.num_classes is None:
+        if cfg.label is not None:
+            raise UserError(f"label={cfg.label}: this model is unconditional, leave out label")
+        return None
+    if cfg.label is None:
+        if space.name == "w":
+            return None  # styles carry the label, so it is found too
+        raise UserError(f"label=null: this model is conditional, give the images' class (0 to {model.num_classes - 1})")
+    labels = labels_in(cfg.label, model.num_classes)
+    if len(labels) not in (1, n):
+        raise UserError(f"label={cfg.label}: {len(labels)} labels for {n} images; give one for all, or one for each")
+    return torch.tensor(labels, device=model.device).expand(n)

@@ -1,0 +1,18 @@
+"""Train a model, then score it.
+
+Examples:
+
+  python train.py                                         a VAE on 5,000 digits, on the CPU, in minutes
+  python train.py model=rgb_vae data=cifar10 trainer=gpu  another model, data set and machine
+  python train.py model.latent_dim=64 seed=1              any value of the config
+  python train.py -m model=vae,beta_vae seed=1,2,3        six runs
+  python train.py run_dir=outputs/my_run resume=true      continue a run that was stopped
+"""
+
+from lightning_gen.cli.hydra_app import Job
+from lightning_gen.training.run import train
+
+
+def run(job: Job) -> None:
+    """Train by the job's config; its overrides apply again on top of the saved config of a resumed run."""
+    train(job.config, job.overrides)

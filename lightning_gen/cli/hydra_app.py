@@ -1,0 +1,113 @@
+"""A command as a Hydra app: Hydra reads the command line, composes and sweeps, and is done before the work begins.
+
+So the work runs in the user's folder, with a plain resolved config, and Lightning's launchers see no Hydra.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+from lightning_gen.config.composition import conf_dir, finish, task_overrides
+from lightning_gen.config.hydra_setup import prepare_hydra
+from lightning_gen.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+class Job(NamedTuple):
+    """What is to be done: a checked config, the overrides that made it, and the flags another process needs too."""
+
+    config: "DictConfig"
+    overrides: Sequence[str] = ()
+    flags: Sequence[str] = ()
+
+
+def read_command_line(command: str, arguments: list[str]) -> Job | int:
+    """The job that `arguments` describe, or the exit status where Hydra did all (help, --cfg, multirun).
+
+    Raises UserError for anything wrong in composing.
+    """
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from lightning_gen.cli.launch import run_job
+    from lightning_gen.config.hydra_errors import explained
+
+    flags, overrides = _parse(command, arguments)
+    prepare_hydra()
+    composed: list[tuple[DictConfig, DictConfig]] = []
+    failed: list[int] = []
+
+    def task(config: "DictConfig") -> float | None:
+        node = HydraConfig.get()
+        if node.mode == RunMode.RUN:
+            composed.append((config, node))
+            return None
+        status, score = run_job(command, config, node, flags)
+        if status:
+            failed.append(status)
+        return score
+
+    with explained(command, overrides), _arguments(arguments), _full_errors():
+        try:
+            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=command)(task)()
+        except SystemExit as stop:  # after help, --cfg and the like
+            return int(stop.code or 0)
+    if not composed:
+        if failed:
+            raise UserError(f"{len(failed)} of the jobs failed; their messages are above")
+        return 0
+    config, node = composed[0]
+    return Job(finish(config, node, command), task_overrides(node), flags + _search_path(node))
+
+
+def _parse(command: str, arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The flags that say where configs are, and the overrides; UserError for a flag that there is not."""
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+
+    def error(message: str) -> NoReturn:
+        raise UserError(f"{message}; see lightning-gen {command} --help")
+
+    parser.error = error
+    parsed = parser.parse_args(arguments)
+    flags = {
+        "--config-dir": parsed.config_dir,
+        "--config-name": parsed.config_name,
+        "--config-path": parsed.config_path,
+    }
+    return [f"{flag}={value}" for flag, value in flags.items() if value is not None], list(parsed.overrides)
+
+
+def _search_path(node: "DictConfig") -> list[str]:
+    from omegaconf import OmegaConf
+
+    overrides = OmegaConf.to_container(node.overrides.hydra, resolve=False)
+    return [override for override in overrides if override.startswith("hydra.searchpath=")]
+
+
+@contextmanager
+def _arguments(arguments: list[str]) -> Iterator[None]:
+    before, sys.argv = sys.argv, [sys.argv[0], *arguments]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+@contextmanager
+def _full_errors() -> Iterator[None]:
+    """Have Hydra raise its errors; by itself it prints them, with their traceback, and exits."""
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop("HYDRA_FULL_ERROR")
+        if before is not None:
+            os.environ["HYDRA_FULL_ERROR"] = before

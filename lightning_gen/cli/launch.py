@@ -1,0 +1,114 @@
+"""Other processes of this command: the jobs of a multirun, and the ranks that Lightning launches."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightning_gen.config.composition import task_overrides
+from lightning_gen.config.plugins import PACKAGE, is_checkout
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+RELAUNCHED = "LIGHTNING_GEN_RELAUNCHED"
+
+
+def command_arguments(
+    command: str, config: "DictConfig", overrides: Sequence[str], flags: Sequence[str] = ()
+) -> list[str]:
+    """The arguments after `python -m lightning_gen` that do the same job in the same run folder."""
+    arguments = [command, *flags, *overrides]
+    if config.get("run_dir") is not None:  # its name may hold the time
+        arguments = [a for a in arguments if not a.lstrip("+").startswith("run_dir=")]
+        arguments.append(f"run_dir={quoted(config.run_dir)}")
+    return arguments
+
+
+def quoted(text: str) -> str:
+    """`text` as a string of Hydra's override grammar, whatever characters it has."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    return QuotedString(text=text, quote=Quote.single).with_quotes()
+
+
+def run_job(command: str, config: "DictConfig", node: "DictConfig", flags: Sequence[str]) -> tuple[int, float | None]:
+    """Run one job of a multirun in a process of its own; its exit status and its objective, if it has one.
+
+    Memory, CUDA, wandb and process groups are never shared between jobs, and one that fails leaves the others alone.
+    """
+    arguments = command_arguments(command, config, task_overrides(node), flags)
+    print(f"job {node.job.num}: lightning-gen {' '.join(arguments)}", flush=True)
+    # Hydra's errors are shown by us.
+    environment = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
+    status = subprocess.run([sys.executable, "-m", "lightning_gen", *arguments], env=_findable(environment)).returncode
+    if status:
+        print(f"job {node.job.num} failed with exit status {status}", file=sys.stderr, flush=True)
+        return status, None
+    return 0, _objective(config)
+
+
+def _objective(config: "DictConfig") -> float | None:
+    """The score a sweeper optimises: `objective` names one of evaluation.json's."""
+    if not config.get("objective") or not config.get("run_dir"):
+        return None
+    path = Path(config.run_dir, "evaluation.json")
+    return json.loads(path.read_text())[-1]["scores"].get(config.objective) if path.is_file() else None
+
+
+@contextmanager
+def relaunchable(arguments: Sequence[str]) -> Iterator[None]:
+    """Have Lightning's launcher start the other ranks as `python -m lightning_gen <arguments>`.
+
+    It runs `__main__.__spec__` with `sys.argv` again, whatever way this process was started.
+    """
+    import importlib.util
+
+    import __main__
+
+    before = sys.argv, __main__.__spec__, dict(os.environ)
+    sys.argv = [str(PACKAGE / "__main__.py"), *arguments]
+    __main__.__spec__ = importlib.util.find_spec("lightning_gen.__main__")
+    os.environ[RELAUNCHED] = "1"
+    _findable(os.environ)
+    try:
+        yield
+    finally:
+        sys.argv, __main__.__spec__, environment = before
+        for name in (RELAUNCHED, "PYTHONPATH"):
+            os.environ.pop(name, None)
+            if name in environment:
+                os.environ[name] = environment[name]
+
+
+def _findable(environment: MutableMapping[str, str]) -> MutableMapping[str, str]:
+    """Add the source tree to PYTHONPATH when the package is not installed."""
+    root = str(PACKAGE.parent)
+    paths = environment.get("PYTHONPATH", "").split(os.pathsep)
+    if is_checkout() and root not in paths:
+        environment["PYTHONPATH"] = os.pathsep.join([root, *filter(None, paths)])
+    return environment
+
+
+def should_print_error() -> bool:
+    """Whether this process should print an error: rank 0 prints it for all, another rank only its own.
+
+    A rank that Lightning launched gives rank 0 a moment to end with the same error.
+    """
+    ranks = [os.environ[name] for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if name in os.environ]
+    if not ranks or ranks[0] == "0":
+        return True
+    if RELAUNCHED not in os.environ:  # torchrun, srun: all ranks read the same command line
+        return False
+    parent = os.getppid()
+    deadline = time.monotonic() + 15  # on a busy machine it takes as long
+    while time.monotonic() < deadline:
+        if os.getppid() != parent:
+            return False
+        time.sleep(0.1)
+    return True

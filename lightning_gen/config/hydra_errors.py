@@ -1,0 +1,202 @@
+"""Hydra's and OmegaConf's errors, each as one line that names the key, the value and the mend."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lightning_gen.config.hydra_setup import compose_unchecked
+from lightning_gen.config.options import list_options
+from lightning_gen.config.plugins import CORE, discover, usable
+from lightning_gen.errors import UserError
+from lightning_gen.utilities.suggestions import closest, did_you_mean
+
+
+@contextmanager
+def explained(command: str, overrides: Sequence[str]) -> Iterator[None]:
+    """Turn whatever goes wrong in composing `command` with `overrides` into a UserError."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(" ".join(explain(error, command, list(overrides)).split())) from error
+
+
+def explain(error: Exception, command: str, overrides: list[str]) -> str:
+    from hydra.errors import MissingConfigException, OverrideParseException
+    from yaml import MarkedYAMLError
+
+    text = str(error)
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override}: cannot be read; write key=value, and quote text with special characters: key='\"a b\"'"
+        )
+    if isinstance(error, MissingConfigException):
+        return _missing_option(error, overrides)
+    if isinstance(error, MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return f"{mark.name} line {mark.line + 1}: {error.problem}{_mend_of_file(mark.name)}"
+    if found := re.match(r"(?:Could not override|Could not delete from config\.) '(.+?)'", text):
+        return _unknown_key(_full_key(error.__cause__) or found[1], found[1], command, overrides)
+    if found := re.match(r"Could not delete '(.+?)'", text):
+        return f"~{found[1]}: not chosen; for a group of several write {found[1]}=[]"
+    if found := re.match(r"Could not append to config\. An item is already at '(.+?)'", text):
+        return f"{_typed(found[1], overrides)}: {found[1]} is there already; leave out the +"
+    if found := re.match(r"Ambiguous value for argument '(.+?)'", text):
+        return f"{found[1]}: several values; add -m to run each, or write [a,b] for a list"
+    if "appears more than once in the final defaults list" in text:
+        group = re.split(r" appears", text)[0].strip("'\"")
+        return f"{group} is chosen twice; leave out the + before a group that is chosen already"
+    if found := re.match(r"You must specify '(.+?)'", text):
+        return f"{command} needs {found[1]}=OPTION; options: {', '.join(_options(found[1]))}"
+    if text.startswith("Config group override must be"):
+        return _not_an_option(overrides)
+    return _other(error) + _chosen_of_plugins(overrides)
+
+
+def _mend_of_file(path: str) -> str:
+    """`; mend the file`, or for one of a plugin which it is and how to mend that."""
+    for plugin in usable()[1:]:
+        if Path(path).is_relative_to(plugin.conf_dir):
+            return f" (plugin {plugin.source}); {plugin.mend}"
+    return "; mend the file"
+
+
+def _chosen_of_plugins(overrides: list[str]) -> str:
+    """Which of the chosen options are plugins', to end a message with that doesn't say what file is wrong."""
+    core, *plugins = usable()
+    found = []
+    for typed in overrides:
+        key, _, value = typed.lstrip("+").partition("=")
+        for option in re.split(r"[\[\], ]+", value):
+            file = f"{key.split('@')[0]}/{option}"
+            owner = next((plugin for plugin in plugins if option and plugin.file(file)), None)
+            if owner and not core.file(file):
+                found.append(f"{typed} is of plugin {owner.source}: {owner.mend}")
+    return f" ({'; '.join(found)})" if found else ""
+
+
+def _other(error: Exception) -> str:
+    key = getattr(error, "full_key", None) or _full_key(error)
+    first = (str(error).splitlines() or [""])[0] or type(error).__name__
+    first = re.sub(r"^\w+ raised while resolving interpolation: ", "", first).strip('"')
+    return f"{key}: {first}" if key else first
+
+
+def _full_key(error: BaseException | None) -> str | None:
+    found = re.search(r"full_key: (\S+)", str(error))
+    return found[1] if found else None
+
+
+def _typed(key: str, overrides: list[str]) -> str:
+    """The override for `key` as it was typed."""
+    return next((typed for typed in overrides if typed.lstrip("+~").split("=")[0] == key), key)
+
+
+def _unknown_key(key: str, override_key: str, command: str, overrides: list[str]) -> str:
+    typed = _typed(override_key, overrides)
+    known = _known_keys(command, [other for other in overrides if other != typed])
+    return f"{typed}: no such key{suggest_key(key, known)}"
+
+
+def suggest_key(key: str, known: Iterable[str]) -> str:
+    """Did-you-mean for a dotted key: its siblings first, then any key."""
+    known = set(known)
+    parent, dot, name = key.rpartition(".")
+    siblings = [other[len(parent + dot) :] for other in known if other.rpartition(".")[0] == parent]
+    return did_you_mean(name, siblings, f"{parent}{dot}{{}}") or did_you_mean(key, known)
+
+
+def _known_keys(command: str, overrides: list[str]) -> set[str]:
+    """All dotted keys and chosen groups of the config; without the overrides if they have other mistakes."""
+    from omegaconf import OmegaConf
+
+    for attempt in (overrides, []):
+        try:
+            config = compose_unchecked(command, attempt)
+            choices = {group for group in config.hydra.runtime.choices if not group.startswith("hydra")}
+            return choices | set(_dotted(OmegaConf.to_container(config, resolve=False)))
+        except Exception:
+            continue
+    return set()
+
+
+def _dotted(node: Any, parent: str = "") -> Iterator[str]:
+    for key, value in node.items() if isinstance(node, dict) else ():
+        yield f"{parent}{key}"
+        yield from _dotted(value, f"{parent}{key}.")
+
+
+def _missing_option(error: Any, overrides: list[str]) -> str:
+    missing = error.missing_cfg_file or (re.findall(r"Could not (?:load|find) '(.+?)'", str(error)) or [""])[0]
+    if "/" not in missing:
+        return f"{_other(error)} Is the conf/ folder complete?"
+    group, _, option = missing.rpartition("/")
+    for typed in overrides:
+        key, _, value = typed.lstrip("+").partition("=")
+        if key.split("@")[0] == group and option in re.split(r"[\[\], ]+", value):
+            return f"{typed}: {_left_out(missing) or f'no such option{_suggest_option(group, option, key)}{_lost()}'}"
+    found = re.match(r"In '(.+?)'", str(error))
+    if not found:
+        return f"defaults: there is no {missing}.yaml{_suggest_option(group, option, group)}"
+    parent = next((plugin for plugin in usable() if plugin.file(found[1])), None)
+    of = f" (plugin {parent.source}: {parent.mend})" if parent and parent.package != CORE else ""
+    why = _left_out(missing) or f"there is no {missing}.yaml{_suggest_option(group, option, group)}"
+    return f"{found[1]}.yaml, defaults: {why}{of}"
+
+
+def _left_out(option: str) -> str:
+    """Why an option that a plugin has cannot be chosen; nothing if none has it."""
+    owners = [plugin for plugin in discover() if plugin.error and plugin.file(option)]
+    return "; ".join(f"of plugin {plugin.source}: {plugin.error}" for plugin in owners)
+
+
+def _lost() -> str:
+    """Plugins of which not even the options are known: what was chosen may be one of theirs."""
+    lost = [plugin for plugin in discover() if plugin.error and plugin.conf_dir is None]
+    return "".join(f"; plugin {plugin.source} is left out: {plugin.error}" for plugin in lost)
+
+
+def _suggest_option(group: str, option: str, key: str) -> str:
+    options = _options(group)
+    if closest(option, options):
+        return did_you_mean(option, options, f"{key}={{}}")
+    return f"; options: {', '.join(options)}"
+
+
+def _options(group: str) -> list[str]:
+    return [option.name for option in list_options(group)]
+
+
+def _not_an_option(overrides: list[str]) -> str:
+    """A group was given null or a number, which Hydra does not name."""
+    for typed in overrides:
+        key, _, value = typed.lstrip("+").partition("=")
+        options = _options(key.split("@")[0]) if key else []
+        if options and value not in options:
+            return f"{typed}: choose one of {', '.join(options)}"
+    return f"{' '.join(overrides)}: a group needs the name of an option"
+
+
+def explain_instantiation(error: Exception) -> UserError | None:
+    """The UserError for a target that refused its arguments; None when its own code failed, which is a bug."""
+    key = _full_key(error)
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError):
+            return cause
+        if _refuses_arguments(cause):
+            text = (str(cause).splitlines() or [type(cause).__name__])[0]
+            return UserError(f"{key}: {text}" if key else text)
+        cause = cause.__cause__
+    return None
+
+
+def _refuses_arguments(cause: BaseException) -> bool:
+    if cause.__cause__ is None and type(cause).__name__ == "InstantiationException":
+        return True  # Hydra itself: a target it does not run, or cannot find
+    if isinstance(cause, TypeError):
+        return bool(re.search(r"\(\) (missing|got|takes) ", str(cause)))
+    return isinstance(cause, ValueError | ImportError) or type(cause).__name__ == "MisconfigurationException"

@@ -1,0 +1,60 @@
+"""From config to objects: the one way a model or a data set is made, in training and from a checkpoint alike."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lightning_gen.config.hydra_errors import explain_instantiation
+from lightning_gen.config.plugins import discover
+from lightning_gen.errors import UserError
+
+if TYPE_CHECKING:
+    from lightning_gen.data.image_data import ImageData
+    from lightning_gen.image_generator import ImageGenerator
+
+# Hydra 1.4 runs only targets of packages that are named.
+TRUSTED = ["lightning_gen", "torch", "lightning", "torchmetrics", "torchvision", "timm", "wandb", "pathlib", "hydra"]
+
+
+def instantiate(config: Any, *args: Any, **kwargs: Any) -> Any:
+    """Make the object `config` describes, lists and mappings in it as plain Python.
+
+    Raises UserError with the config key when the target refuses its arguments.
+    """
+    import inspect
+
+    import hydra
+    from hydra.errors import InstantiationException
+
+    if "_execution_whitelist_" in inspect.signature(hydra.utils.instantiate).parameters:
+        packages = TRUSTED + [plugin.package for plugin in discover()]
+        kwargs["_execution_whitelist_"] = [f"{package}.*" for package in packages]
+    try:
+        return hydra.utils.instantiate(config, *args, _convert_="all", **kwargs)
+    except InstantiationException as error:
+        mended = explain_instantiation(error)
+        if mended is None:
+            raise
+        raise mended from None
+
+
+def build_model(config: Mapping[str, Any], image_shape: tuple[int, ...], num_classes: int | None) -> "ImageGenerator":
+    """The model of `config`, for data with images of `image_shape` and `num_classes` (None without labels)."""
+    model = instantiate(_with_target(config, "model"), image_shape=tuple(image_shape), num_classes=num_classes)
+    if not hasattr(model, "finish"):
+        raise UserError(f"model._target_={config['_target_']}: makes no ImageGenerator; name a class of models")
+    model.finish()
+    return model
+
+
+def build_data(config: Mapping[str, Any]) -> "ImageData":
+    """The data set of `config`, downloaded where needed and ready to use."""
+    data = instantiate(_with_target(config, "data"))
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+def _with_target(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    if not config or "_target_" not in config:
+        raise UserError(f"{key}: its config names no _target_; choose another {key}, or mend its YAML file")
+    return config

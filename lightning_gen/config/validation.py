@@ -1,0 +1,215 @@
+"""The check of a composed config: every key against what will receive it, before anything is made.
+
+Hydra accepts any key behind `+`, and any value for any key; this is where they become one-line errors.
+"""
+
+import importlib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning_gen.config.plugins import owner
+from lightning_gen.config.signatures import describe, fits, signature_of
+from lightning_gen.errors import UserError
+from lightning_gen.utilities.suggestions import did_you_mean
+
+HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
+
+
+def check_targets(node: Any, path: str = "") -> None:
+    """Check each mapping with a `_target_` in `node` (plain, resolved) against the signature of its target."""
+    if isinstance(node, Mapping):
+        if isinstance(node.get("_target_"), str):
+            _check_call(node, path)
+        elif path and any(isinstance(value, Mapping) and "_target_" in value for value in node.values()):
+            _check_members(path, {name: value for name, value in node.items() if value is not None})
+        for key, value in node.items():
+            check_targets(value, _join(path, key))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            check_targets(value, f"{path}[{index}]")
+
+
+def _check_call(node: Mapping[str, Any], path: str) -> None:
+    target = locate(node["_target_"], _join(path, "_target_"))
+    if not callable(target):
+        raise UserError(f"{_join(path, '_target_')}={node['_target_']}: is not something that can be called")
+    signature = signature_of(target)
+    for key, value in node.items():
+        if key in HYDRA_KEYS:
+            continue
+        if key in signature.parameters:
+            _check_value(_join(path, key), value, signature.parameters[key])
+        elif not signature.open:
+            raise unknown_key(_join(path, key), value, getattr(target, "__name__", "it"), signature.parameters)
+
+
+def _check_value(path: str, value: Any, annotation: Any) -> None:
+    if isinstance(value, Mapping) and "_target_" in value:
+        return  # becomes an object
+    if not fits(value, annotation):
+        raise UserError(f"{shown(path, value)}: expected {describe(annotation)}{_mend(value, annotation)}")
+
+
+def _mend(value: Any, annotation: Any) -> str:
+    if isinstance(value, float) and value.is_integer() and fits(int(value), annotation):
+        return f"; write {int(value)}"
+    choices = getattr(annotation, "__args__", ())
+    if isinstance(value, str):
+        return did_you_mean(value, [choice for choice in choices if isinstance(choice, str)])
+    return ""
+
+
+def unknown_key(path: str, value: Any, owner: str, known: Iterable[str]) -> UserError:
+    parent, _, key = path.rpartition(".")
+    known = sorted(set(known) - {"self"})
+    mend = did_you_mean(key, known, _join(parent, "{}"))
+    if not mend and known:
+        mend = f"; its keys are {', '.join(known)}"
+    return UserError(f"{shown(path, value)}: {owner} has no such key{mend}")
+
+
+def shown(path: str, value: Any) -> str:
+    """`key=value` as a user would type it; a mapping only by its key."""
+    if isinstance(value, Mapping):
+        return path
+    if value is None or isinstance(value, bool):
+        value = {None: "null", True: "true", False: "false"}[value]
+    return f"{path}={value!r}" if isinstance(value, str) and value != value.strip() else f"{path}={value}"
+
+
+def _join(path: str, key: Any) -> str:
+    return f"{path}.{key}" if path else str(key)
+
+
+def locate(target: str, path: str) -> Any:
+    """The object with the dotted name `target`; UserError names the config key `path`, and the plugin it is from."""
+    parts = target.split(".")
+    for end in range(len(parts), 0, -1):
+        found = _import(".".join(parts[:end]), f"{path}={target}")
+        if found is not None:
+            return _attribute(found, parts[end:], f"{path}={target}")
+    raise UserError(f"{path}={target}: there is no package {parts[0]}; install it or mend the name")
+
+
+def _import(module: str, where: str) -> Any:
+    """The module, or None when there is none of that name; UserError when it exists and fails.
+
+    Of a plugin anything may fail; what core's own code raises, and means no user, stays as it is.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and (module == error.name or module.startswith(f"{error.name}.")):
+            return None
+        raise UserError(f"{where}: needs the package {error.name}; install it{_of_plugin(module)}") from error
+    except (Exception, SystemExit) as error:
+        plugin = _of_plugin(module)
+        if not plugin and not isinstance(error, ImportError | ValueError):
+            raise
+        text = f"{type(error).__name__}: {_first_line(error)}" if plugin else _first_line(error)
+        raise UserError(f"{where}: {module} cannot be imported: {text}{plugin}") from error
+
+
+def _of_plugin(module: str) -> str:
+    """Which plugin a mistake is to be mended in, to end a line with; nothing for what is of none."""
+    plugin = owner(module)
+    return f" (plugin {plugin.source}: {plugin.mend})" if plugin else ""
+
+
+def _attribute(found: Any, names: list[str], where: str) -> Any:
+    for name in names:
+        if not hasattr(found, name):
+            known = [known for known in _names_in(found) if not known.startswith("_")]
+            plugin = _of_plugin(getattr(found, "__module__", None) or found.__name__)
+            raise UserError(f"{where}: {found.__name__} has no {name}{did_you_mean(name, known)}{plugin}")
+        found = getattr(found, name)
+    return found
+
+
+def _names_in(found: Any) -> list[str]:
+    import pkgutil
+
+    return dir(found) + [module.name for module in pkgutil.iter_modules(getattr(found, "__path__", []))]
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def check_top_level(config: Mapping[str, Any], primary: Path) -> None:
+    """Check that the command reads each key at the top, that none it needs is gone, and the types of their values.
+
+    `primary` is the command's own file: its keys, and the groups in its defaults list, are all the command reads.
+    """
+    defaults, groups = primary_keys(primary)
+    known = {*defaults, *groups}
+    for key, value in config.items():
+        if key not in known:
+            mend = did_you_mean(key, known) or f"; its keys are {', '.join(sorted(known))}"
+            raise UserError(f"{shown(key, value)}: {primary.stem} has no such key{mend}")
+        if key in defaults:
+            _check_default(key, value, defaults[key])
+        elif isinstance(groups[key], list):
+            _check_members(key, value)
+    for key in known - config.keys():
+        if isinstance(groups.get(key), str) or key in defaults:
+            hint = f"choose one with {key}=OPTION" if key in groups else f"give {key}=VALUE"
+            raise UserError(f"~{key}: {primary.stem} needs {key}; {hint}")
+
+
+def _check_members(group: str, members: Mapping[str, Any]) -> None:
+    """Each member of a group of several is an object: anything else is a misspelt name."""
+    for name, member in members.items():
+        if not isinstance(member, Mapping) or "_target_" not in member:
+            others = [other for other, value in members.items() if isinstance(value, Mapping) and "_target_" in value]
+            hint = did_you_mean(name, others, f"{group}.{{}}") or f"; leave one out with ~{group}.NAME"
+            raise UserError(f"{shown(f'{group}.{name}', member)}: expected an object with a _target_{hint}")
+
+
+def _check_default(path: str, value: Any, default: Any) -> None:
+    if isinstance(default, Mapping) and isinstance(value, Mapping) and default and "_target_" not in default:
+        for key, inner in value.items():
+            if key not in default:
+                raise unknown_key(_join(path, key), inner, path, default)
+            _check_default(_join(path, key), inner, default[key])
+    elif isinstance(default, bool | int | float | str) and value is not None and not _is_open(default):
+        _check_value(path, value, type(default))
+
+
+def _is_open(default: Any) -> bool:
+    """True for a default that says nothing of the type: missing, or another key's value."""
+    return isinstance(default, str) and (default == "???" or bool(re.fullmatch(r"\$\{.*\}", default)))
+
+
+def primary_keys(primary: Path) -> tuple[dict[str, Any], dict[str, str | list | None]]:
+    """The primary file's own keys with their defaults, and the top-level keys its defaults list brings.
+
+    The latter map to what is chosen by default: an option, a list of them, or None.
+    """
+    content = dict(yaml_content(primary) or {})
+    groups: dict[str, str | list | None] = {}
+    for entry in content.pop("defaults", []):
+        if entry == "_self_":
+            continue
+        if isinstance(entry, str):
+            inner, inner_groups = primary_keys(primary.parent / f"{entry.lstrip('/')}.yaml")
+            content, groups = inner | content, inner_groups | groups
+            continue
+        ((group, option),) = entry.items()
+        if not group.startswith("override "):
+            name, _, package = group.removeprefix("optional ").strip().lstrip("/").partition("@")
+            top, _, rest = (package or name.replace("/", ".")).partition(".")
+            groups[top] = groups.get(top) if rest else option
+    content.pop("hydra", None)
+    groups.pop("hydra", None)
+    return content, groups
+
+
+def yaml_content(path: Path) -> Any:
+    """A YAML file as Hydra reads it."""
+    import yaml
+    from omegaconf._utils import get_yaml_loader
+
+    return yaml.load(path.read_text(), Loader=get_yaml_loader())

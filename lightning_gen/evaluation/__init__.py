@@ -1,0 +1,5 @@
+"""Scores with their protocol, and their comparison."""
+
+from lightning_gen.utilities.renames import renamed
+
+__getattr__ = renamed(__name__)

@@ -1,0 +1,1 @@
+"""All of one optimizer step: averaging over ranks, clipping, schedules, weight averages."""

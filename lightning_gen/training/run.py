@@ -1,0 +1,200 @@
+"""`lightning-gen train`: from a composed config to a trained, scored and sampled model in one run folder."""
+
+import errno
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from lightning_gen.callbacks.last_checkpoint import LastCheckpoint
+from lightning_gen.callbacks.stopping import Interrupted, Stopping
+from lightning_gen.checkpoint import load_weights, provenance, read_checkpoint
+from lightning_gen.config.composition import check
+from lightning_gen.config.instantiation import build_data, build_model, instantiate
+from lightning_gen.data.image_data import ImageData
+from lightning_gen.errors import UserError
+from lightning_gen.evaluation.evaluator import build_extractors, build_metrics, evaluate
+from lightning_gen.evaluation.report import print_table, save_evaluation
+from lightning_gen.image_generator import ImageGenerator
+from lightning_gen.trainer import ImageTrainer, check_accelerator
+from lightning_gen.training.resume import Start, start_of
+from lightning_gen.training.run_folder import Run
+
+log = logging.getLogger("lightning_gen")
+
+
+def train(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Run `config` and return its evaluation; `overrides` are those of the command line.
+
+    Raises UserError for what a user can mend, before anything is made where that can be known.
+    """
+    if not config.run_dir:
+        raise UserError(f"run_dir={config.run_dir or ''}: empty; name a folder, or leave run_dir out")
+    start = start_of(config, overrides)
+    config = start.config
+    check(config)
+    check_accelerator(config.trainer.accelerator)
+    run = Run(config.run_dir, start.in_place) if _is_main() else None
+    torch.manual_seed(config.seed)  # initial weights
+    data = build_data(config.data)
+    model = build_model(config.model, data.image_shape, data.num_classes)
+    model.build_optimizers()  # what they refuse is told before anything is written
+    seen = _load(model, start)
+    plain = OmegaConf.to_container(config, resolve=True)
+    model.provenance = provenance(plain, data)
+    model.seed = data.run_seed = config.seed
+    metrics = build_metrics(config.metrics)
+    extractors = build_extractors(config.extractor, metrics)
+    with _claimed(run), _open_trainer(config, data) as trainer:
+        if run:
+            run.save_config(config)
+        for logger in trainer.loggers:
+            if start.in_place and hasattr(logger, "rewind"):
+                logger.rewind(seen)
+        for logger in trainer.loggers:
+            logger.log_hyperparams(plain)
+        _describe(model, data, trainer, config)
+        if start.state and trainer.max_images is not None and seen >= trainer.max_images:
+            of = f"{seen:,} of {trainer.max_images:,}"
+            log.info("nothing to train: %s images seen; raise trainer.max_images", of)
+        else:
+            _fit(trainer, model, data, start.state, config.run_dir)
+        return _score(model, data, metrics, extractors, trainer, config)
+
+
+def _load(model: ImageGenerator, start: Start) -> int:
+    """Load the weights a run starts from, and return the images they have seen: what doesn't fit is told at once."""
+    path, key = (start.weights, "init_from") if start.weights else (start.state, "resume")
+    if path is None:
+        return 0
+    content = read_checkpoint(path, key)
+    load_weights(model, content["state_dict"], f"{key}={path}")
+    if start.weights:
+        return 0
+    model.on_load_checkpoint(content)
+    return model.images_seen
+
+
+@contextmanager
+def _claimed(run: Run | None) -> Iterator[None]:
+    if run is None:
+        _set_up_logging(None)
+        yield
+        return
+    run.claim()
+    try:
+        _set_up_logging(run.folder)
+        yield
+    finally:
+        run.release()
+
+
+@contextmanager
+def _open_trainer(config: DictConfig, data: ImageData) -> Iterator[ImageTrainer]:
+    """The trainer of a config, its loggers open as long as it is."""
+    loggers = [instantiate(logger) for logger in (config.logger or {}).values()]
+    try:
+        for logger in loggers:
+            if hasattr(logger, "open") and _is_main():
+                logger.open()
+        yield build_trainer(config, data, loggers)
+    finally:
+        for logger in loggers:
+            if hasattr(logger, "close"):
+                logger.close()
+
+
+def build_trainer(config: DictConfig, data: ImageData, loggers: Sequence[Any]) -> ImageTrainer:
+    """The trainer that `config` describes, for `data`."""
+    callbacks = [instantiate(callback) for callback in (config.callbacks or {}).values()]
+    trainer = instantiate(
+        config.trainer,
+        batch_size=data.batch_size,
+        images_per_epoch=data.num_images["train"],
+        logger=list(loggers) or False,
+        callbacks=[*callbacks, Stopping()],
+        default_root_dir=config.run_dir,
+    )
+    data.check_batch_size(trainer.world_size)
+    data.steps_per_call = trainer.steps_per_call
+    return trainer
+
+
+def _fit(trainer: ImageTrainer, model: ImageGenerator, data: ImageData, state: Path | None, run_dir: str) -> None:
+    if trainer.channels_last:
+        for parameter in model.parameters():
+            if parameter.ndim == 4:  # nn.Module.to would refuse the weights of convolutions over time
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    try:
+        trainer.fit(model, datamodule=data, ckpt_path=state)
+    except Interrupted as stop:
+        kept = any(isinstance(callback, LastCheckpoint) for callback in trainer.checkpoint_callbacks)
+        how = f"go on: lightning-gen train run_dir={run_dir} resume=true" if kept else "no last.ckpt was asked for"
+        log.info("stopped by %s at %s images; %s", stop, f"{model.images_seen:,}", how)
+        sys.exit(128 + stop.signal_number)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise UserError(
+            f"run_dir={run_dir}: {error.strerror}; what was saved before is kept: "
+            "make room, then go on with resume=true"
+        ) from error
+
+
+def _score(
+    model: ImageGenerator,
+    data: ImageData,
+    metrics: Mapping[str, Any],
+    extractors: Mapping[str, Any],
+    trainer: ImageTrainer,
+    config: DictConfig,
+) -> dict[str, Any]:
+    if not metrics:
+        return {}
+    device = trainer.strategy.root_device
+    result = evaluate(model.to(device), data, metrics, extractors, device=device, **config.evaluation)
+    for logger in trainer.loggers:
+        logger.log_metrics({f"test/{name}": value for name, value in result["scores"].items()}, model.images_seen)
+    if trainer.is_global_zero:
+        save_evaluation({"checkpoint": "last.ckpt", **result}, Path(config.run_dir) / "evaluation.json")
+        print_table(result)
+        log.info("run folder: %s", config.run_dir)
+    return result
+
+
+def _is_main() -> bool:
+    # Before Lightning has made the process group the launchers' variables tell; rank 0 is the first in each of them.
+    ranks = ("RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID")
+    return all(os.environ.get(name, "0") in ("0", "") for name in ranks)
+
+
+def _describe(model: ImageGenerator, data: ImageData, trainer: ImageTrainer, config: DictConfig) -> None:
+    if not trainer.is_global_zero:
+        return
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    splits = " / ".join(f"{count:,}" for count in data.num_images.values())
+    shape = "x".join(map(str, data.image_shape))
+    log.info("%s: %s parameters; %s: %s images of %s", type(model).__name__, f"{trained:,}", data.name, splits, shape)
+    where = f"{config.trainer.accelerator} x {trainer.world_size}, {trainer.precision}"
+    log.info("%s; run folder: %s", where, config.run_dir)
+
+
+def _set_up_logging(folder: Path | None) -> None:
+    """Our lines to the terminal and to `log.txt`; Lightning's advertisements and false alarms to nowhere."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning.*")
+    log.setLevel(logging.INFO if folder else logging.WARNING)
+    log.propagate = False
+    for handler in list(log.handlers):
+        log.removeHandler(handler)
+    log.addHandler(logging.StreamHandler(sys.stdout))
+    if folder:
+        log.addHandler(logging.FileHandler(folder / "log.txt"))
