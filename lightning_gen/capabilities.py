@@ -54,7 +54,7 @@ class HasLikelihood(Protocol):
     """Gives a likelihood, or a lower bound of one."""
 
     def observe(self, images: Tensor) -> Tensor:
-        """Images as the likelihood's support holds them (binarised, for instance); may draw."""
+        """Images as the likelihood's support holds them (binarized, for instance); may draw."""
         ...
 
     def log_likelihood(self, images: Tensor, labels: Tensor | None = None, samples: int = 1) -> Tensor:

@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """Something a user can mend: one line that names the key, the value and the mend.
+    """Something a user can fix: one line that names the key, the value and the fix.
 
     The command line prints it without a traceback and exits with status 2.
     """

@@ -1,4 +1,4 @@
-"""What every model is: losses to minimise and images to sample, trained in steps counted in images."""
+"""What every model is: losses to minimize and images to sample, trained in steps counted in images."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_gen.batch import Batch
-from lightning_gen.bounds import PositiveFloat, PositiveInt, Share
+from lightning_gen.bounds import PositiveFloat, PositiveInt, UnitInterval
 from lightning_gen.errors import UserError
 from lightning_gen.optim.ema import WeightAverage
 from lightning_gen.optim.schedules import Schedule, cheap
@@ -52,7 +52,7 @@ class ImageGenerator(LightningModule):
         conditional: bool = False,
         optimizer: Callable[..., Optimizer],
         schedule: Schedule | None = None,
-        ema_decay: Share | None = None,
+        ema_decay: UnitInterval | None = None,
         gradient_clip: PositiveFloat | None = None,
         accumulate: PositiveInt = 1,
         compile: bool | list[str] = False,
@@ -61,7 +61,7 @@ class ImageGenerator(LightningModule):
         self._check_kind(image_shape)
         if conditional and not num_classes:
             raise UserError(
-                "model.conditional=true: the data has no labels; use model.conditional=false or labelled data"
+                "model.conditional=true: the data has no labels; use model.conditional=false or labeled data"
             )
         self.automatic_optimization = False
         self.image_shape = tuple(image_shape)
@@ -80,23 +80,23 @@ class ImageGenerator(LightningModule):
         self.terms = RunningMeans()
         self.latest: dict[str, float] = {}  # what was last flushed from `terms`, for whoever watches
         # A `sample` that takes long calls it as it goes with the number of images' worth of work done, if it is set.
-        self.tell_drawn: Callable[[float], None] | None = None
+        self.on_progress: Callable[[float], None] | None = None
 
     def _check_kind(self, image_shape: tuple[int, ...]) -> None:
         sequences = len(image_shape) == 4
         if self.takes_sequences if sequences else self.takes_images:
             return
-        kind, mend = ("sequences", "images") if sequences else ("single images", "sequences")
+        kind, fix = ("sequences", "images") if sequences else ("single images", "sequences")
         shape = "x".join(map(str, image_shape))
         raise UserError(
             f"model: {type(self).__name__} takes no {kind}, which the data has ({shape}); "
-            f"choose data of {mend}, or a model of {kind}"
+            f"choose data of {fix}, or a model of {kind}"
         )
 
     # What a model implements.
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Named scalars: `loss` is minimised, all are logged."""
+        """Named scalars: `loss` is minimized, all are logged."""
         raise NotImplementedError
 
     def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
@@ -178,7 +178,7 @@ class ImageGenerator(LightningModule):
         self._count_step()
 
     def step(self, batch: Batch) -> None:
-        """Minimise `losses` on one batch."""
+        """Minimize `losses` on one batch."""
         stepper = self.steppers[0]
         for part in self.parts_of(batch):
             terms = self.losses(part)

@@ -85,7 +85,7 @@ def save_png(image: Tensor, path: str | os.PathLike) -> None:
 def save_gif(frames: Iterable[Tensor], path: str | os.PathLike, fps: float = 12) -> None:
     """Write frames `(C, H, W)`, uint8 or in [-1, 1], as an endlessly looping GIF; raises ValueError without frames.
 
-    GIF has 256 colours a frame and times in hundredths of a second; transparency is dropped.
+    GIF has 256 colors a frame and times in hundredths of a second; transparency is dropped.
     """
     first, *others = [to_pillow(frame[:3]) for frame in frames] or [None]
     if first is None:

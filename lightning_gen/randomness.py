@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def _hash(key: tuple[int | str, ...]) -> int:
-    # Neighbouring seeds give correlated streams in some generators: a hash puts them far apart.
+    # Neighboring seeds give correlated streams in some generators: a hash puts them far apart.
     return int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=8).digest(), "little") >> 1
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lightning_gen.image_generator import ImageGenerator
 
 DATA = {
-    "grey": ["data.image_shape=[1,28,28]"],
+    "gray": ["data.image_shape=[1,28,28]"],
     "rgb": ["data.image_shape=[3,32,32]"],
     "non_square": ["data.image_shape=[3,20,36]"],
     "conditional": ["data.image_shape=[1,32,32]", "model.conditional=true"],
@@ -111,13 +111,13 @@ def check_data(name: str, *overrides: str) -> None:
 
 
 def check_augment(name: str, *overrides: str) -> None:
-    """`data/augment=[name]` takes grey, colour and sequences, and keeps shape and range.
+    """`data/augment=[name]` takes gray, color and sequences, and keeps shape and range.
 
     The draws are the global generator's, one for all frames of a sequence; what `takes_bytes` does the same to bytes.
     """
     from lightning_gen.config.composition import compose
     from lightning_gen.config.instantiation import instantiate
-    from lightning_gen.data.augment import augmented, normalise
+    from lightning_gen.data.augment import augmented, normalize
     from lightning_gen.randomness import seed_all
 
     chosen = instantiate(compose(["data=fake", f"data/augment=[{name}]", *overrides], "inspect").data).augment
@@ -137,7 +137,7 @@ def check_augment(name: str, *overrides: str) -> None:
         assert changed.isfinite().all(), "NaN or infinity"
         assert changed.abs().max() <= 1 + 1e-6, "images leave [-1, 1]"
         assert torch.equal(run(images), changed), "the same seed gives other images"
-        torch.testing.assert_close(run(normalise(images)), changed, msg="bytes and floats are treated differently")
+        torch.testing.assert_close(run(normalize(images)), changed, msg="bytes and floats are treated differently")
         still = run(images[:, None].repeat(1, 3, 1, 1, 1))
         assert torch.equal(still[:, 0], still[:, 2]), "frames of a sequence are treated differently"
 

@@ -94,7 +94,7 @@ def compare(a: Tensor, b: Tensor, rounds: int) -> dict[str, Any]:
 
 
 def extraction(rounds: int, n: int = 64) -> dict[str, Any]:
-    """Milliseconds an image, 28x28 grey, by the input size of the extractor."""
+    """Milliseconds an image, 28x28 gray, by the input size of the extractor."""
     images = torch.randint(256, (n, 1, 28, 28), dtype=torch.uint8, generator=generator("bench", "images"))
     extractors = {size: EfficientNetLite0(size=size) for size in (64, 96, 224)}
     seconds: dict[int, list[float]] = {size: [] for size in extractors}

@@ -85,7 +85,7 @@ def test_the_loss_in_the_docs(tmp_path, monkeypatch):
     make_plugin(tmp_path, "my_losses", files, entry_point=None, code=code)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("LIGHTNING_GEN_PLUGINS", "my_losses")
-    check_model("gan", "model/loss=boundary_seeking", data="grey")
+    check_model("gan", "model/loss=boundary_seeking", data="gray")
 
 
 BROKEN = """

@@ -27,7 +27,7 @@ TINY = ["model=classifier", "model.encoder.width=4", "model.encoder.hidden=8", "
 
 
 class Brightness(torch.nn.Module):
-    """Logits of three classes: dark, grey, bright."""
+    """Logits of three classes: dark, gray, bright."""
 
     def forward(self, images):
         mean = images.mean((1, 2, 3))

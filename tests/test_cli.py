@@ -184,7 +184,7 @@ def test_doctor(tmp_path):
     assert done.returncode == 0, done.stderr
     assert re.search(r"^  torch \d", done.stdout, re.MULTILINE)
     assert "  core " in done.stdout
-    assert "! gone is left out: package gone is not installed; mend LIGHTNING_GEN_PLUGINS" in done.stdout
+    assert "! gone is left out: package gone is not installed; fix LIGHTNING_GEN_PLUGINS" in done.stdout
     assert f"{tmp_path / 'cache'}, empty" in done.stdout
 
 

@@ -1,4 +1,4 @@
-"""Whatever is wrong on the command line ends in one line that names key, value and mend, before anything is made."""
+"""Whatever is wrong on the command line ends in one line that names key, value and fix, before anything is made."""
 
 import pytest
 from fake_plugins import run_command

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from lightning_gen.bounds import NonNegativeInt, PositiveFloat, PositiveInt, Share
+from lightning_gen.bounds import NonNegativeInt, PositiveFloat, PositiveInt, UnitInterval
 from lightning_gen.config.composition import check, compose
 from lightning_gen.config.hydra_errors import _dotted, suggest_key
 from lightning_gen.config.signatures import describe, fits, signature_of
@@ -118,9 +118,9 @@ def test_optimizers_of_torch():
         (0.1, PositiveFloat, True),
         (0, PositiveFloat, False),
         (0, NonNegativeInt, True),
-        (1, Share, True),
-        (1.5, Share, False),
-        (-0.5, Share, False),
+        (1, UnitInterval, True),
+        (1.5, UnitInterval, False),
+        (-0.5, UnitInterval, False),
     ],
 )
 def test_fits(value, annotation, expected):
@@ -134,7 +134,7 @@ def test_annotations_as_a_user_reads_them():
     assert describe(tuple[int, float]) == "[int, float]"
     assert describe(PositiveInt | None) == "int of at least 1 or null"
     assert describe(PositiveFloat) == "float above 0"
-    assert describe(Share) == "float of at least 0 and at most 1"
+    assert describe(UnitInterval) == "float of at least 0 and at most 1"
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_numbers_of_other_models_too(options, override, expected):
         ),
         (
             {"name": {"_target_": "no_such_package.X"}},
-            "part.name._target_=no_such_package.X: there is no package no_such_package; install it or mend the name",
+            "part.name._target_=no_such_package.X: there is no package no_such_package; install it or fix the name",
         ),
         (
             {"name": {"_target_": f"{HERE}.HERE"}},

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightning_gen.data.augment import Affine, Binarize, Crop, Flip, Jitter, augmented, normalise
+from lightning_gen.data.augment import Affine, Binarize, Crop, Flip, Jitter, augmented, normalize
 from lightning_gen.randomness import seed_all
 
 
@@ -31,7 +31,7 @@ def test_flip_mirrors_about_a_share_p_of_the_images() -> None:
 @pytest.mark.parametrize("as_bytes", [True, False])
 def test_crop_equals_pad_and_cut(mode: str, as_bytes: bool) -> None:
     images = random_bytes(60, 2, 5, 7)
-    images = images if as_bytes else normalise(images)
+    images = images if as_bytes else normalize(images)
     padding = 2
     seed_all("crop")
     cropped = Crop(padding, mode)(images)
@@ -49,21 +49,21 @@ def test_crop_equals_pad_and_cut(mode: str, as_bytes: bool) -> None:
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_jitter_equals_the_formula_per_image(channels: int) -> None:
-    images = normalise(random_bytes(10, channels, 6, 4))
+    images = normalize(random_bytes(10, channels, 6, 4))
     seed_all("jitter")
     changed = Jitter(0.5, 0.4, 0.3)(images)
     seed_all("jitter")
     factors = [torch.empty(10, 1, 1, 1).uniform_(1 - x, 1 + x).view(-1) for x in (0.5, 0.4, 0.3)[: 3 - (channels == 1)]]
     luma = torch.tensor([0.299, 0.587, 0.114])
     for number, image in enumerate(images):
-        colours = (image[:3] + 1) / 2
-        grey = (lambda x: (x * luma[:, None, None]).sum(0)) if channels > 1 else lambda x: x[0]
-        colours = (colours * factors[0][number]).clamp(0, 1)
-        mean = grey(colours).mean()
-        colours = (mean + (colours - mean) * factors[1][number]).clamp(0, 1)
+        colors = (image[:3] + 1) / 2
+        gray = (lambda x: (x * luma[:, None, None]).sum(0)) if channels > 1 else lambda x: x[0]
+        colors = (colors * factors[0][number]).clamp(0, 1)
+        mean = gray(colors).mean()
+        colors = (mean + (colors - mean) * factors[1][number]).clamp(0, 1)
         if channels > 1:
-            colours = (grey(colours) + (colours - grey(colours)) * factors[2][number]).clamp(0, 1)
-        torch.testing.assert_close(changed[number, :3], colours * 2 - 1, atol=1e-5, rtol=0)
+            colors = (gray(colors) + (colors - gray(colors)) * factors[2][number]).clamp(0, 1)
+        torch.testing.assert_close(changed[number, :3], colors * 2 - 1, atol=1e-5, rtol=0)
         if channels == 4:
             torch.testing.assert_close(changed[number, 3], image[3])
     torch.testing.assert_close(Jitter(0, 0, 0)(images), images, atol=1e-5, rtol=0)
@@ -83,7 +83,7 @@ def sampled(image: Tensor, row: float, column: float, fill: float) -> Tensor:
 @pytest.mark.parametrize("fill", [-1.0, 0.5])
 def test_affine_equals_a_pixel_by_pixel_warp(fill: float) -> None:
     height, width = 6, 9
-    images = normalise(random_bytes(4, 2, height, width))
+    images = normalize(random_bytes(4, 2, height, width))
     affine = Affine(degrees=30, scale=[0.7, 1.4], shear=20, translate=0.2, fill=fill)
     seed_all("affine")
     warped = affine(images)
@@ -96,7 +96,7 @@ def test_affine_equals_a_pixel_by_pixel_warp(fill: float) -> None:
         cosine, sine, skew = math.cos(angle[number]), math.sin(angle[number]), math.tan(shear[number])
         for row in range(height):
             for column in range(width):
-                y, x = row - (height - 1) / 2, column - (width - 1) / 2  # pixels from the centre
+                y, x = row - (height - 1) / 2, column - (width - 1) / 2  # pixels from the center
                 x_skewed = x + skew * y
                 source_x = (cosine * x_skewed - sine * y) / scale[number] + move_x[number] * width / 2
                 source_y = (sine * x_skewed + cosine * y) / scale[number] + move_y[number] * height / 2
@@ -106,12 +106,12 @@ def test_affine_equals_a_pixel_by_pixel_warp(fill: float) -> None:
 
 
 def test_affine_without_change_is_the_identity() -> None:
-    images = normalise(random_bytes(3, 1, 8, 5))
+    images = normalize(random_bytes(3, 1, 8, 5))
     torch.testing.assert_close(Affine(0, [1, 1], 0, 0)(images), images, atol=1e-5, rtol=0)
 
 
 def test_binarize_is_white_with_the_intensity_as_probability() -> None:
-    images = normalise(torch.tensor([0, 64, 191, 255], dtype=torch.uint8).view(1, 1, 2, 2).repeat(4000, 1, 1, 1))
+    images = normalize(torch.tensor([0, 64, 191, 255], dtype=torch.uint8).view(1, 1, 2, 2).repeat(4000, 1, 1, 1))
     seed_all("binarize")
     for binary in (Binarize()(images), Binarize().fixed(images, torch.arange(4000))):
         assert set(binary.unique().tolist()) == {-1.0, 1.0}
@@ -137,7 +137,7 @@ def test_bytes_and_floats_go_through_augmentations_alike() -> None:
     seed_all("chain")
     from_bytes = augmented(images, chain)
     seed_all("chain")
-    torch.testing.assert_close(from_bytes, augmented(normalise(images), chain))
+    torch.testing.assert_close(from_bytes, augmented(normalize(images), chain))
     assert from_bytes.dtype == torch.float32
     assert from_bytes.abs().max() <= 1
 

@@ -115,8 +115,8 @@ def test_transparency_is_laid_on_white(tmp_path: Path) -> None:
     save(tmp_path / "clear.png", pixels)
     assert only_image(tmp_path).permute(1, 2, 0).tolist() == [[[200, 0, 0], [255, 255, 255], [127, 127, 127]]]
     assert torch.equal(only_image(tmp_path, "data.channels=4").permute(1, 2, 0), torch.from_numpy(pixels))
-    grey = np.array([[[100, 255], [100, 0]]], np.uint8)
-    save(tmp_path / "clear.png", grey)
+    gray = np.array([[[100, 255], [100, 0]]], np.uint8)
+    save(tmp_path / "clear.png", gray)
     assert only_image(tmp_path).tolist() == [[[100, 255]]]
 
 
@@ -131,9 +131,9 @@ def test_palettes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "RGB"])
-def test_grey_and_colour_files_mix(tmp_path: Path, mode: str) -> None:
-    save(tmp_path / "grey.tif", 255)
-    save(tmp_path / "colour.tif", 255, mode=mode)
+def test_gray_and_color_files_mix(tmp_path: Path, mode: str) -> None:
+    save(tmp_path / "gray.tif", 255)
+    save(tmp_path / "color.tif", 255, mode=mode)
     images = folder(tmp_path, "data.split=[1,0,0]").sources["train"].images
     assert images.shape == (2, 3, 6, 8)
     assert (images == 255).all()
@@ -205,7 +205,7 @@ def test_damaged_files_are_named_and_can_be_left_out(flat: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["data.channels=2"], r"data.channels=2: choose 1 \(grey\), 3 \(RGB\), 4 \(RGBA\) or null"),
+        (["data.channels=2"], r"data.channels=2: choose 1 \(gray\), 3 \(RGB\), 4 \(RGBA\) or null"),
         (["data.size=0"], r"data.size=0: give a number, \[height,width\] or null"),
         (["data.size=[1,2,3]"], r"data.size=\[1, 2, 3\]: give a number, \[height,width\] or null"),
         (["data.resize=zoom"], r"data.resize.*crop"),
@@ -280,6 +280,6 @@ def test_inspect_counts_classes(tmp_path: Path, capsys: pytest.CaptureFixture) -
     assert "unreadable:  none" in text
     text = printed(capsys, "data=mnist5k")
     assert "images:      train 4,000, val 500, test 500" in text
-    assert "1 x 28 x 28 (grey, 8 bits)" in text
+    assert "1 x 28 x 28 (gray, 8 bits)" in text
     assert "7 500" in text
     assert "classes:     none" in printed(capsys, "data=fake", "data.num_classes=null")

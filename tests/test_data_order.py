@@ -107,7 +107,7 @@ def test_ranks_share_an_evaluation_pass(limit: int | None, world_size: int) -> N
         assert torch.equal(labels, whole[rank::world_size])
 
 
-def test_binarised_evaluation_depends_on_the_image_alone() -> None:
+def test_binarized_evaluation_depends_on_the_image_alone() -> None:
     source = random_source()
     reference = {}
     for batch in EvaluationBatches(source, batch_size=23, binarize=True):
@@ -136,7 +136,7 @@ def test_training_draws_do_not_depend_on_the_global_generator() -> None:
     assert_equal(first_batches(3, **options), expected)
 
 
-def test_the_train_stream_has_no_length_and_images_are_normalised() -> None:
+def test_the_train_stream_has_no_length_and_images_are_normalized() -> None:
     assert not hasattr(TrainBatches, "__len__")
     images = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
     batch = next(iter(EvaluationBatches(TensorSource(images), batch_size=1)))
@@ -255,7 +255,7 @@ def test_facts_and_where_images_are_kept() -> None:
     assert not isinstance(data.train_dataloader(), DataLoader)
 
 
-def test_augmentation_ends_where_told_and_binarisation_goes_on() -> None:
+def test_augmentation_ends_where_told_and_binarization_goes_on() -> None:
     images = torch.arange(64, dtype=torch.uint8).view(16, 1, 2, 2)
     options = {"batch_size": 4, "augmentations": [Flip(p=1.0), Binarize()], "augment_until": 4}
     (first,), (second,) = islice(TrainBatches(TensorSource(images), **options), 2)

@@ -195,7 +195,7 @@ def test_no_files_and_no_network(name: str, tmp_path: Path, monkeypatch: pytest.
 
         monkeypatch.setattr(celeba, "download_file_from_google_drive", refuse)
     with pytest.raises(
-        UserError, match=f"^data={name}: not in .*put .* into {tmp_path}.* or mend the network$"
+        UserError, match=f"^data={name}: not in .*put .* into {tmp_path}.* or fix the network$"
     ) as caught:
         load(f"data={name}", f"data.path={tmp_path}")
     assert "\n" not in str(caught.value)

@@ -36,10 +36,10 @@ def slow_filters(place: list[float], size: int, height: int, width: int) -> tupl
     x, y = (width + 1) / 2 * (x + 1), (height + 1) / 2 * (y + 1)
     stride = (max(height, width) - 1) / (size - 1) * math.exp(log_stride)
     banks = []
-    for centre, length in ((y, height), (x, width)):
+    for center, length in ((y, height), (x, width)):
         bank = []
         for i in range(1, size + 1):
-            mean = centre + (i - size / 2 - 0.5) * stride
+            mean = center + (i - size / 2 - 0.5) * stride
             row = [math.exp(-((a - mean) ** 2) / (2 * math.exp(log_var))) for a in range(1, length + 1)]
             bank.append([value / sum(row) for value in row])
         banks.append(bank)

@@ -225,8 +225,8 @@ def test_what_a_model_lacks_is_skipped_with_the_reason():
 
 def test_conditional_models_without_labels_are_scored_on_samples_alone():
     model, _, _ = tiny_vae("model.conditional=true")
-    _, unlabelled, _ = tiny_vae("data.num_classes=null")
-    result = evaluate(model, unlabelled, all_metrics(), pixels())
+    _, unlabeled, _ = tiny_vae("data.num_classes=null")
+    result = evaluate(model, unlabeled, all_metrics(), pixels())
     assert set(result["skipped"]) == {"likelihood", "reconstruction"}
     assert "labels" in result["skipped"]["likelihood"]
     assert math.isfinite(result["scores"]["frechet/pixels"])
@@ -374,7 +374,7 @@ def test_command_needs_only_the_checkpoint(tmp_path, capsys):
 def test_command_scores_folders_of_images(tmp_path, capsys):
     from PIL import Image
 
-    for folder, mode in (("samples", "L"), ("reference", "RGB")):  # grey files are made RGB, as the others are
+    for folder, mode in (("samples", "L"), ("reference", "RGB")):  # gray files are made RGB, as the others are
         (tmp_path / folder).mkdir()
         for n in range(6):
             Image.new(mode, (8, 8), n * 40 if mode == "L" else (n * 40, 0, 0)).save(tmp_path / folder / f"{n}.png")

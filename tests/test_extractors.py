@@ -131,8 +131,8 @@ def test_features_are_torch_fidelitys(name, weights, monkeypatch):
     assert ours.protocol()["weights_sha256"] == sha256(weights[name])
     assert ours.protocol()["resize"].startswith("bilinear of TensorFlow")
     assert ours.name == name
-    grey = images(1, 30, 50, n=1)  # and not square
-    torch.testing.assert_close(ours(grey), ours(grey.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-4)
+    gray = images(1, 30, 50, n=1)  # and not square
+    torch.testing.assert_close(ours(gray), ours(gray.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-4)
     assert not any(parameter.requires_grad for parameter in ours.parameters())
     if name == "vgg16":
         ours.network.classifier = ours.network.classifier[:-1]
@@ -205,7 +205,7 @@ def test_channels(given, wanted):
     if wanted == 1 and given > 1:
         luma = (batch[0, :3, 5, 5].float() * torch.tensor([0.299, 0.587, 0.114])).sum()
         assert found[0, 0, 5, 5] == round(luma.item())
-        assert torch.equal(as_channels(as_channels(found, given), 1), found)  # of grey colours is that grey
+        assert torch.equal(as_channels(as_channels(found, given), 1), found)  # of gray colors is that gray
     elif given < 4:
         assert torch.equal(found[:, :3], batch.expand(-1, 3, -1, -1)[:, :wanted])
         assert (found[:, 3:] == 255).all()
@@ -237,7 +237,7 @@ def test_classifier_gives_its_last_hidden_features_and_its_logits(shape, tmp_pat
         "resize": "bilinear of PyTorch, antialiased",
         "input_size": list(shape[1:]),
         "channels": shape[0],
-        "normalisation": "x / 127.5 - 1",
+        "normalization": "x / 127.5 - 1",
     }
 
 
@@ -299,11 +299,11 @@ def test_any_module_is_an_extractor(tmp_path):
     torch.testing.assert_close(module(*given, kind="rows")(batch), net(x)[:, :, 0].mean(2).detach())
     protocol = ours.protocol()
     assert protocol["network"] == f"{__name__}.Net"
-    assert protocol["normalisation"] == "(x / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]"
+    assert protocol["normalization"] == "(x / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]"
     assert module(*given).protocol() == protocol
     assert module().protocol()["weights_sha256"] != protocol["weights_sha256"]
-    grey = module("extractor.module.mean=[0.5]", "extractor.module.std=[0.5]", channels=1)
-    assert grey(images(4)).shape == (2, 5)
+    gray = module("extractor.module.mean=[0.5]", "extractor.module.std=[0.5]", channels=1)
+    assert gray(images(4)).shape == (2, 5)
 
 
 def test_wrong_modules_end_in_one_line(tmp_path):

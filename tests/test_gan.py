@@ -38,7 +38,7 @@ def mean(*values: float) -> float:
 
 
 DISCRIMINATION = -mean(log_sigmoid(2), log_sigmoid(-0.5)) - mean(log_sigmoid(-0.3), log_sigmoid(1.7))
-# What the discriminator and the generator minimise, for those logits.
+# What the discriminator and the generator minimize, for those logits.
 CLOSED_FORMS = {
     "non_saturating": (DISCRIMINATION, -mean(log_sigmoid(0.3), log_sigmoid(-1.7))),
     "saturating": (DISCRIMINATION, mean(log_sigmoid(-0.3), log_sigmoid(1.7))),
@@ -107,7 +107,7 @@ class TestPenalties:
         expected = 0.5 * (Quadratic.a + getattr(round, side)).square().flatten(1).sum(1).mean()
         torch.testing.assert_close(penalty(1.0)(players, round), expected)
 
-    def test_one_centred_between_the_sides(self):
+    def test_one_centered_between_the_sides(self):
         players, round = game()
         torch.manual_seed(1)
         share = torch.rand(3, 1, 1, 1)
@@ -117,7 +117,7 @@ class TestPenalties:
         value = penalties.GradientPenalty(10.0)(players, round)
         torch.testing.assert_close(value, (norms - 1).square().mean())
 
-    def test_one_centred_around_real_images(self):
+    def test_one_centered_around_real_images(self):
         players, round = game()
         torch.manual_seed(1)
         around = round.real + 0.5 * round.real.std(correction=0) * torch.rand_like(round.real)

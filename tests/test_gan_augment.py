@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch.autograd import gradcheck, gradgradcheck
 
 from lightning_gen.errors import UserError
-from lightning_gen.networks.ada import AdaptiveAugment, colour_maps
-from lightning_gen.networks.diff_augment import DiffAugment, coloured
+from lightning_gen.networks.ada import AdaptiveAugment, color_maps
+from lightning_gen.networks.diff_augment import DiffAugment, colored
 from lightning_gen.networks.warp import sampling_grid, warp
 from lightning_gen.testing import check_model
 
@@ -174,11 +174,11 @@ def test_each_transformation_comes_with_the_probability():
 
 def maps(channels: int = 3, brightness=0.0, contrast=1.0, luma_flip=0.0, hue=0.0, saturation=1.0):
     values = (torch.tensor([x]) for x in (brightness, contrast, luma_flip, hue, saturation))
-    linear, shift = colour_maps(channels, *values)
-    return lambda colour: (linear[0] @ torch.tensor(colour) + shift[0, :, 0]).tolist()
+    linear, shift = color_maps(channels, *values)
+    return lambda color: (linear[0] @ torch.tensor(color) + shift[0, :, 0]).tolist()
 
 
-def test_colours_against_numbers():
+def test_colors_against_numbers():
     red = [0.9, -0.3, 0.0]  # mean 0.2
     cases = [
         ({}, red),
@@ -202,12 +202,12 @@ def test_only_three_channels_have_hue_and_saturation(channels):
     torch.manual_seed(0)
     images = images_of((channels, 4, 4), n=64)
     out = ada(pipeline=["color"])(images)
-    grey, out_grey = images.mean(1), out.mean(1)
-    across, out_across = images - grey[:, None], out - out_grey[:, None]
+    gray, out_gray = images.mean(1), out.mean(1)
+    across, out_across = images - gray[:, None], out - out_gray[:, None]
     if channels > 1:
         contrast = (out_across * across).sum((1, 2, 3)) / across.square().sum((1, 2, 3))
         assert torch.allclose(out_across, contrast[:, None, None, None] * across, atol=1e-5)
-    spread = (out_grey.std((1, 2)) / grey.std((1, 2))).log2()
+    spread = (out_gray.std((1, 2)) / gray.std((1, 2))).log2()
     assert spread.std().item() == pytest.approx(0.5, rel=0.3)
 
 
@@ -266,23 +266,23 @@ def test_impossible_settings_are_refused(wrong):
 # DiffAugment's transformations.
 
 
-def test_colours_of_diffaugment_against_numbers():
+def test_colors_of_diffaugment_against_numbers():
     image = torch.tensor([[0.6, -0.2], [0.0, 0.4], [0.3, 0.1]])[None, :, None]  # pixels' means 0.3, 0.1
 
     def outcome(images=image, brightness=0.0, saturation=1.0, contrast=1.0):
-        return coloured(images, *map(torch.tensor, (brightness, saturation, contrast)))[0].flatten().tolist()
+        return colored(images, *map(torch.tensor, (brightness, saturation, contrast)))[0].flatten().tolist()
 
     assert outcome() == pytest.approx([0.6, -0.2, 0.0, 0.4, 0.3, 0.1])
     assert outcome(brightness=-0.5) == pytest.approx([0.1, -0.7, -0.5, -0.1, -0.2, -0.4])
     assert outcome(saturation=0.0) == pytest.approx([0.3, 0.1] * 3, abs=1e-6)
     assert outcome(saturation=2.0) == pytest.approx([0.9, -0.5, -0.3, 0.7, 0.3, 0.1])
     assert outcome(contrast=0.5) == pytest.approx([0.4, 0.0, 0.1, 0.3, 0.25, 0.15])
-    grey = image[:, :1]  # mean 0.2
-    assert outcome(grey, saturation=0.0) == pytest.approx([0.6, -0.2])
-    assert outcome(grey, brightness=0.1, contrast=1.5) == pytest.approx([0.9, -0.3])
+    gray = image[:, :1]  # mean 0.2
+    assert outcome(gray, saturation=0.0) == pytest.approx([0.6, -0.2])
+    assert outcome(gray, brightness=0.1, contrast=1.5) == pytest.approx([0.9, -0.3])
 
 
-def test_translation_moves_by_whole_pixels_and_fills_with_mid_grey():
+def test_translation_moves_by_whole_pixels_and_fills_with_mid_gray():
     images = images_of((2, 16, 24), n=200)
     torch.manual_seed(0)
     out = diffaugment("translation")(images)
@@ -325,9 +325,9 @@ FAST = ("model/augment=ada", "model.augment.target=-2", "model.augment.interval=
     ],
 )
 def test_a_gan_trains_and_resumes(overrides):
-    check_model("dcgan", *overrides, *SMALL, data="grey")
+    check_model("dcgan", *overrides, *SMALL, data="gray")
 
 
 @pytest.mark.parametrize("overrides", [(*FAST, "model.accumulate=2"), ("model/augment=diffaugment",)])
-def test_a_conditional_gan_of_colour_images(overrides):
+def test_a_conditional_gan_of_color_images(overrides):
     check_model("dcgan", "model.conditional=true", *overrides, *SMALL, data="rgb")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_gen.models.gan import normalise_spectrally
+from lightning_gen.models.gan import normalize_spectrally
 from lightning_gen.networks.attention import SelfAttention
 from lightning_gen.networks.conditional_norm import ConditionalNorm
 from lightning_gen.networks.gan_resnet import GANResNetDiscriminator, GANResNetGenerator
@@ -138,7 +138,7 @@ def test_spectral_norm_bounds_every_weight(init):
     generator = GANResNetGenerator(12, (3, 32, 32), 3, **{**GENERATOR, **shared, "hierarchical": True})
     discriminator = GANResNetDiscriminator((3, 32, 32), 1, **{**DISCRIMINATOR, **shared})
     for network in (generator, discriminator):
-        normalise_spectrally(network)
+        normalize_spectrally(network)
     for _ in range(40):
         discriminator(generator(torch.randn(2, 12), torch.randn(2, 3)))
     for network in (generator.eval(), discriminator.eval()):

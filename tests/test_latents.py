@@ -89,7 +89,7 @@ class TestVAEWithALearnedPrior:
         assert latent.std(0).tolist() == pytest.approx([1.0, 1.0], abs=0.05)
         expected = model.decoder_output(model.prior.draw(latent), None)
         torch.testing.assert_close(model.decode(latent), model.likelihood.mean(expected))
-        torch.manual_seed(1)  # to binarise alike
+        torch.manual_seed(1)  # to binarize alike
         encoded = model.encode(images)
         torch.manual_seed(1)
         mean = model.posterior(model.observe(images)).mean

@@ -23,8 +23,8 @@ LAYERS = [
     "networks data images",
     "losses",
     "optim",
-    "utilities",
     "batch bounds capabilities errors randomness",
+    "utilities",
 ]
 FLOOR = {name: len(LAYERS) - index for index, names in enumerate(LAYERS) for name in names.split()}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "templates" not in path.parts)

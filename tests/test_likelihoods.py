@@ -156,8 +156,8 @@ def test_cross_entropy_is_that_of_each_channel(levels):
     nats = [F.cross_entropy(parameters[:, c::3], classes[:, c], reduction="none").sum((1, 2)) for c in range(3)]
     likelihood = CrossEntropy(levels=levels)
     torch.testing.assert_close(likelihood.log_prob(parameters, images), -sum(nats))
-    grey = torch.linspace(-1, 1, levels, dtype=torch.float64)
-    expected = [(parameters[:, c::3].softmax(1) * grey.view(-1, 1, 1)).sum(1) for c in range(3)]
+    gray = torch.linspace(-1, 1, levels, dtype=torch.float64)
+    expected = [(parameters[:, c::3].softmax(1) * gray.view(-1, 1, 1)).sum(1) for c in range(3)]
     torch.testing.assert_close(likelihood.mean(parameters), torch.stack(expected, dim=1))
 
 
@@ -209,13 +209,13 @@ def test_observing_binary_images_changes_nothing(name):
     assert torch.equal(ALL[name].observe(images), images)
 
 
-def test_observed_grey_images_are_binary_with_the_right_mean():
+def test_observed_gray_images_are_binary_with_the_right_mean():
     torch.manual_seed(0)
-    grey = torch.tensor([-1, -0.8, 0, 0.3, 1])
-    drawn = Bernoulli().observe(grey.expand(100_000, 1, 1, 5))
+    gray = torch.tensor([-1, -0.8, 0, 0.3, 1])
+    drawn = Bernoulli().observe(gray.expand(100_000, 1, 1, 5))
     assert drawn.unique().tolist() == [-1, 1]
-    deviation = ((1 - grey**2) / 100_000).sqrt()
-    assert ((drawn.mean(dim=(0, 1, 2)) - grey).abs() <= 5 * deviation).all()
+    deviation = ((1 - gray**2) / 100_000).sqrt()
+    assert ((drawn.mean(dim=(0, 1, 2)) - gray).abs() <= 5 * deviation).all()
 
 
 def test_kl_is_that_of_torch():

@@ -69,14 +69,14 @@ def test_frechet_of_features_that_never_vary_is_that_of_their_means():
 
 
 @pytest.mark.parametrize(("n_real", "n_fake"), [(300, 300), (300, 10), (10, 300), (10, 12)])
-def test_trace_of_root_agrees_with_the_nuclear_norm_of_the_centred_features(n_real, n_fake):
+def test_trace_of_root_agrees_with_the_nuclear_norm_of_the_centered_features(n_real, n_fake):
     # S = X^T X / (n - 1), so the eigenvalues' roots of S1 S2 are the singular values of X1 X2^T: no covariance needed.
-    centred = []
+    centered = []
     for n, key in ((n_real, "real"), (n_fake, "fake")):
         x = (normal(n, 40, key=key) @ normal(40, 40, key="mix")).double()
-        centred.append((x - x.mean(0)) / math.sqrt(n - 1))
-    expected = torch.linalg.svdvals(centred[0] @ centred[1].T).sum()
-    a, b = (x.T @ x for x in centred)
+        centered.append((x - x.mean(0)) / math.sqrt(n - 1))
+    expected = torch.linalg.svdvals(centered[0] @ centered[1].T).sum()
+    a, b = (x.T @ x for x in centered)
     actual = trace_of_root(root_of(a), b)
     assert actual.item() == pytest.approx(expected.item(), rel=1e-7)
 

@@ -31,9 +31,9 @@ def test_any_images_give_finite_features(extractor, channels, size):
     assert not torch.equal(features[0], features[1])
 
 
-def test_grey_is_repeated_and_alpha_dropped(extractor):
-    grey = images(1)
-    torch.testing.assert_close(extractor(grey), extractor(grey.repeat(1, 3, 1, 1)))
+def test_gray_is_repeated_and_alpha_dropped(extractor):
+    gray = images(1)
+    torch.testing.assert_close(extractor(gray), extractor(gray.repeat(1, 3, 1, 1)))
     rgba = images(4)
     torch.testing.assert_close(extractor(rgba), extractor(rgba[:, :3]))
     assert as_channels(rgba, 3).shape[1] == 3
@@ -46,7 +46,7 @@ def test_features_are_those_of_the_stated_protocol(extractor):
         "num_features": 1280,
         "resize": "bilinear of PyTorch, antialiased",
         "input_size": 64,
-        "normalisation": "(x - 127) / 128",
+        "normalization": "(x - 127) / 128",
     }
     assert extractor.protocol()["weights_sha256"].startswith("57934424")  # the file is named after its hash
     x = F.interpolate(images().float(), size=(64, 64), mode="bilinear", antialias=True)

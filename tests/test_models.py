@@ -17,7 +17,7 @@ SEQUENCES = {"conditional": "sequence", "non_square": "non_square_sequence"}
 FEW_PIXELS = {"conditional": ["data.image_shape=[1,12,12]"], "non_square": ["data.image_shape=[3,8,14]"]}
 
 
-# Between them grey and colour, square and not; images with and without labels.
+# Between them gray and color, square and not; images with and without labels.
 @pytest.mark.parametrize("data", ["conditional", "non_square"])
 @pytest.mark.parametrize("name", names("model"))
 def test_model(name: str, data: str):
@@ -39,12 +39,12 @@ def test_likelihood(name: str):
 @pytest.mark.parametrize("name", names("optimizer"))
 def test_optimizer(name: str):
     # A rate that no optimizer diverges at in four steps.
-    check_model("vae", f"optimizer@model.optimizer={name}", "model.optimizer.lr=1e-4", *SMALL, data="grey")
+    check_model("vae", f"optimizer@model.optimizer={name}", "model.optimizer.lr=1e-4", *SMALL, data="gray")
 
 
 @pytest.mark.parametrize("name", names("schedule"))
 def test_schedule(name: str):
-    check_model("vae", f"schedule@model.schedule={name}", "model.schedule.warmup_images=16", *SMALL, data="grey")
+    check_model("vae", f"schedule@model.schedule={name}", "model.schedule.warmup_images=16", *SMALL, data="gray")
 
 
 @pytest.mark.parametrize(("kind", "normalization"), [("conv", "batch"), ("resnet", "instance")])

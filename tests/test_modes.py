@@ -56,16 +56,16 @@ class Nothing(Extractor):
 
 
 @pytest.mark.parametrize(("layout", "modes", "reach", "std"), [("ring", 8, 2.0, 0.02), ("grid", 25, 4.0, 0.05)])
-def test_points_lie_around_their_centres(layout, modes, reach, std):
+def test_points_lie_around_their_centers(layout, modes, reach, std):
     data = gaussians(f"data.layout={layout}", "data.num_images=20000")
-    assert (data.image_shape, data.num_classes, data.centres.shape) == ((1, 1, 2), modes, (modes, 2))
-    assert data.std / data.centres.abs().max().item() == pytest.approx(std / reach, rel=1e-6)
+    assert (data.image_shape, data.num_classes, data.centers.shape) == ((1, 1, 2), modes, (modes, 2))
+    assert data.std / data.centers.abs().max().item() == pytest.approx(std / reach, rel=1e-6)
     source = data.sources["train"]
     points = source.images.view(-1, 2)
     assert points.dtype == torch.float32
     assert points.abs().max() < 1
     assert torch.allclose(source.labels.bincount(), torch.tensor(20000.0 / modes).long(), atol=1)
-    noise = (points - data.centres[source.labels]) / data.std
+    noise = (points - data.centers[source.labels]) / data.std
     assert noise.mean().item() == pytest.approx(0, abs=0.02)
     assert noise.std().item() == pytest.approx(1, abs=0.02)
 
@@ -95,10 +95,10 @@ def test_modes_by_hand():
     away = torch.tensor([data.std, 0.0])
     points = torch.stack(
         [
-            data.centres[0],
-            data.centres[0] + 2.9 * away,
-            data.centres[1] + 3.1 * away,  # nearest to mode 1, and not good
-            data.centres[2] + 2.9 * away,
+            data.centers[0],
+            data.centers[0] + 2.9 * away,
+            data.centers[1] + 3.1 * away,  # nearest to mode 1, and not good
+            data.centers[2] + 2.9 * away,
         ]
     )
     # two at mode 0, one each at 1 and 2, of eight
@@ -111,7 +111,7 @@ def test_modes_by_hand():
 
 def test_broken_points_are_at_no_mode():
     data = gaussians()
-    points = torch.stack([data.centres[3], torch.tensor([math.nan, 0.0])])
+    points = torch.stack([data.centers[3], torch.tensor([math.nan, 0.0])])
     found = scores_of(points, data)
     assert (found["modes"], found["high_quality"]) == (1, 0.5)
     assert found["reverse_kl"] == pytest.approx(math.log(8))
@@ -149,12 +149,12 @@ def test_a_second_evaluation_starts_anew_and_other_data_are_skipped():
     data = gaussians()
     metric = {"modes": GaussianModes()}
     first = evaluate(Given(data.sources["val"].images), data, metric, None)["scores"]
-    one_mode = evaluate(Given(data.centres[:1].view(1, 1, 1, 2)), data, metric, None)["scores"]
+    one_mode = evaluate(Given(data.centers[:1].view(1, 1, 1, 2)), data, metric, None)["scores"]
     assert (first["modes"], one_mode["modes"], one_mode["high_quality"]) == (8, 1, 1)
     assert one_mode["reverse_kl"] == pytest.approx(math.log(8))
     fake = build_data(compose(["data=fake"]).data)
     skipped = evaluate(Given(torch.zeros(1, 3, 32, 32)), fake, metric, None)["skipped"]
-    assert "no known centres" in skipped["modes"]
+    assert "no known centers" in skipped["modes"]
 
 
 def _process(rank, folder, world_size):
@@ -162,7 +162,7 @@ def _process(rank, folder, world_size):
     torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=world_size)
     data = gaussians()
     data._rank, data._world_size = lambda: rank, lambda: world_size
-    model = Given(data.centres[:3].view(3, 1, 1, 2))
+    model = Given(data.centers[:3].view(3, 1, 1, 2))
     # one batch of samples: the second process has none, and must not hang
     result = evaluate(model, data, {"modes": GaussianModes()}, None, num_samples=13, batch_size=13)
     (folder / f"{rank}.json").write_text(json.dumps(result["scores"]))
@@ -207,7 +207,7 @@ def filled(metric, real, fake):
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize("block", [2**23, 100])
-def test_neighbour_scores_are_those_of_plain_loops(k, block, monkeypatch):
+def test_neighbor_scores_are_those_of_plain_loops(k, block, monkeypatch):
     monkeypatch.setattr("lightning_gen.metrics.neighbors.BLOCK", block)
     real, fake = normal(60, 4, key="real"), 0.7 * normal(45, 4, key="fake") + 0.4
     expected = naive(real.double(), fake.double(), k)

@@ -45,7 +45,7 @@ def check_shapes(kind: str, image_shape: tuple[int, int, int], **options) -> Non
 
 
 def check_gradients(kind: str, image_shape: tuple[int, int, int], **options) -> None:
-    """Every parameter gets a finite gradient, and one that isn't zero where no normalisation cancels it."""
+    """Every parameter gets a finite gradient, and one that isn't zero where no normalization cancels it."""
     encoder, decoder = make(kind, image_shape, **options)
     for network, values in ((encoder, torch.randn(3, *image_shape)), (decoder, torch.randn(3, 3))):
         for parameter in network.parameters():
@@ -161,13 +161,13 @@ def test_groups_are_of_eight_channels(channels, groups):
 
 
 @pytest.mark.parametrize("name", NORMALIZATIONS)
-def test_normalization_layers_normalise(name):
+def test_normalization_layers_normalize(name):
     maps = torch.randn(16, 8, 9, 9) * 5 + 3
-    normalised = normalization_layer(name, 8)(maps)
-    assert normalised.shape == maps.shape
+    normalized = normalization_layer(name, 8)(maps)
+    assert normalized.shape == maps.shape
     if name != "none":
-        assert normalised.mean().item() == pytest.approx(0, abs=1e-3)
-        assert normalised.std().item() == pytest.approx(1, abs=1e-2)
+        assert normalized.mean().item() == pytest.approx(0, abs=1e-3)
+        assert normalized.std().item() == pytest.approx(1, abs=1e-2)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

@@ -12,7 +12,7 @@ from lightning_gen.sampling.scatter_plot import are_points, scatter
 
 
 class Flat:
-    """Its samples are the colour of their label."""
+    """Its samples are the color of their label."""
 
     device = torch.device("cpu")
 
@@ -20,8 +20,8 @@ class Flat:
         self.num_classes, self.image_shape = num_classes, image_shape
 
     def sample(self, n, labels=None):
-        colours = torch.zeros(n) if labels is None else labels / self.num_classes
-        return colours.view(-1, 1, 1, 1).expand(n, *self.image_shape)
+        colors = torch.zeros(n) if labels is None else labels / self.num_classes
+        return colors.view(-1, 1, 1, 1).expand(n, *self.image_shape)
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,8 @@ class Flat:
 def test_a_column_for_each_class(num_classes, n, columns, rows):
     picture = SampleGrid("x", 1, n).pictures(None, Flat(num_classes))["samples"]
     assert picture.shape == (1, rows * 10 + 2, columns * 10 + 2)
-    colours = picture[0, 5::10, 5::10][:rows, :columns]
-    torch.testing.assert_close(colours, (torch.arange(columns) / num_classes).expand(rows, -1))
+    colors = picture[0, 5::10, 5::10][:rows, :columns]
+    torch.testing.assert_close(colors, (torch.arange(columns) / num_classes).expand(rows, -1))
 
 
 def test_other_grids_are_square():

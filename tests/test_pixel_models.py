@@ -12,7 +12,7 @@ from lightning_gen.config.options import list_options
 from lightning_gen.models.pixel_model import PixelModel
 from lightning_gen.networks.linear_recurrence import by_doubling, linear_recurrence, step_by_step
 from lightning_gen.networks.pixel_rnn import DiagonalLSTM, RowLSTM, diagonals
-from lightning_gen.utilities.progress import drawing
+from lightning_gen.utilities.progress import sampling_progress
 
 MODELS = [option.name for option in list_options("model") if option.name.startswith("pixel_")]
 
@@ -127,13 +127,13 @@ def test_completion_keeps_what_is_given(name):
 @pytest.mark.parametrize("name", ["pixel_rnn_row", "pixel_rnn_multi_scale"])
 def test_sampling_tells_how_far_it_is(name):
     model, told = made(name, (1, 5, 4)), []
-    with drawing(model, 3, told.append):
+    with sampling_progress(model, 3, told.append):
         model.sample(3)
     assert len(told) > 5
     assert sum(told) == pytest.approx(3)
     assert max(told) < 1
     assert told[-1] == pytest.approx(0)  # what is left at the end
-    assert model.tell_drawn is None
+    assert model.on_progress is None
 
 
 def test_row_lstm_is_that_of_a_loop_over_pixels():

@@ -244,7 +244,7 @@ def test_environment_adds_and_leaves_out(site, monkeypatch):
     monkeypatch.setenv("LIGHTNING_GEN_DISABLE", "lg_other")
     assert compose(["model=flow_vae"]).model.beta == 2.0
     assert [plugin.package for plugin in discover()] == ["lightning_gen", "lg_local", "lg_nowhere"]
-    assert found("lg_nowhere").error.startswith("package lg_nowhere is not installed; mend LIGHTNING_GEN_PLUGINS")
+    assert found("lg_nowhere").error.startswith("package lg_nowhere is not installed; fix LIGHTNING_GEN_PLUGINS")
 
 
 def test_the_commands_show_plugins(tmp_path):

@@ -87,7 +87,7 @@ def test_splits_of_the_inception_score_are_fewer_with_few_samples_and_not_of_one
 
 def test_mifid_is_that_of_torchmetrics_with_sides_as_the_paper_has_them(monkeypatch):
     monkeypatch.setattr("lightning_gen.metrics.mifid.BLOCK", 7)
-    for spread in (0.02, 2.0):  # penalised, and not
+    for spread in (0.02, 2.0):  # penalized, and not
         real = 3 + normal(40, 6, key="r")
         fake = real[:30] * 0.9 + spread * normal(30, 6, key="f")
         ours = scores_of(MemorizationInformedFrechet(), real, fake, training=real)["mifid"]
@@ -98,7 +98,7 @@ def test_mifid_is_that_of_torchmetrics_with_sides_as_the_paper_has_them(monkeypa
         assert ours == pytest.approx(theirs.compute().item(), rel=1e-4)
 
 
-def test_copies_are_penalised_by_mifid_and_seen_by_memorization():
+def test_copies_are_penalized_by_mifid_and_seen_by_memorization():
     real, training, novel = (normal(200, 5, key=key) for key in ("real", "training", "novel"))
     for name, metric in (("mifid", MemorizationInformedFrechet), ("memorization", Memorization)):
         copied, fresh = (scores_of(metric(), real, fake, training) for fake in (training[:150].clone(), novel))
@@ -179,7 +179,7 @@ class Flat(Extractor):
 
 
 class Linear(ImageGenerator):
-    """Images that are linear in latents of length 1 around grey, so that features have almost one length."""
+    """Images that are linear in latents of length 1 around gray, so that features have almost one length."""
 
     def __init__(self):
         super().__init__((1, 8, 8), None, optimizer=torch.optim.Adam)
@@ -242,7 +242,7 @@ def test_path_length_is_that_of_torchmetrics():
 # Classification accuracy
 
 
-class Labelled(ImageGenerator):
+class Labeled(ImageGenerator):
     """Images as bright as their class says, or the other way round."""
 
     def __init__(self, backwards=False):
@@ -258,7 +258,7 @@ class Labelled(ImageGenerator):
 def test_classification_accuracy_tells_right_labels_from_wrong_ones():
     _, data, _ = tiny_vae("data.num_images=160")
     source = data.sources["test"]
-    right = Labelled()
+    right = Labeled()
     source.images = ((right.sample(len(source), source.labels) + 1) * 127.5).round().to(torch.uint8)
     name = "classification_accuracy"
     quick = ("images=2000", "classifier.schedule.warmup_images=0", "classifier.optimizer.lr=0.02")
@@ -270,7 +270,7 @@ def test_classification_accuracy_tells_right_labels_from_wrong_ones():
     settings = json.loads(json.dumps(result["protocol"]["metrics"][name]))
     assert (settings["n_real"], settings["images"]) == (40, 2000)
     assert settings["classifier"]["encoder"]["width"] == 4
-    wrong = evaluate(Labelled(backwards=True), data, metrics, {}, **options)["scores"]
+    wrong = evaluate(Labeled(backwards=True), data, metrics, {}, **options)["scores"]
     assert max(wrong.values()) == 0
 
 
@@ -293,7 +293,7 @@ CLASSES = {"class_frechet/pixels", "diversity_within_class/pixels", "classificat
 
 
 @pytest.mark.parametrize(("conditional", "shape"), [(False, "[1,8,8]"), (True, "[3,8,12]")])
-def test_few_images_grey_or_not_with_labels_or_without(conditional, shape):
+def test_few_images_gray_or_not_with_labels_or_without(conditional, shape):
     model, data, _ = tiny_vae(f"model.conditional={str(conditional).lower()}", f"data.image_shape={shape}")
     result = evaluate(
         model, data, sample_metrics(), {"pixels": ClassifyingPixels()}, num_samples=5, num_real=5, half_samples=2
@@ -317,21 +317,21 @@ def test_broken_samples_have_no_score():
 
 def test_what_has_no_latents_or_classes_is_skipped():
     _, data, _ = tiny_vae()
-    skipped = evaluate(Labelled(), data, sample_metrics("metrics.path_length.space=w"), {"pixels": Pixels()})["skipped"]
-    assert skipped["path_length"] == "Labelled has no latents that it decodes"
+    skipped = evaluate(Labeled(), data, sample_metrics("metrics.path_length.space=w"), {"pixels": Pixels()})["skipped"]
+    assert skipped["path_length"] == "Labeled has no latents that it decodes"
     assert skipped["inception_score/pixels"] == "pixels tells no classes"
-    assert skipped["active_units"] == "Labelled has no encode"
+    assert skipped["active_units"] == "Labeled has no encode"
     model, _, _ = tiny_vae()
     assert PathLength(space="w").why_not(model, data) == "VAE has no w; give space=z"
 
 
 def test_files_are_compared_within_their_folders():
     _, data, _ = tiny_vae()
-    _, unlabelled, _ = tiny_vae("data.num_classes=null")
+    _, unlabeled, _ = tiny_vae("data.num_classes=null")
     chosen = ("class_frechet", "memorization", "path_length", "active_units")
     metrics = {name: metric for name, metric in sample_metrics().items() if name in chosen}
     same, other = (
-        evaluate(None, data, metrics, {"pixels": Pixels()}, split="train", files=files) for files in (data, unlabelled)
+        evaluate(None, data, metrics, {"pixels": Pixels()}, split="train", files=files) for files in (data, unlabeled)
     )
     assert same["scores"]["class_frechet/pixels"] == pytest.approx(0, abs=1e-6)
     assert (same["scores"]["memorization/pixels"], same["scores"]["training_distance/pixels"]) == (1, 0)
@@ -345,7 +345,7 @@ def test_halves_of_the_samples_leave_settings_and_curves_as_they_were():
     metrics = sample_metrics()
     options = {"num_samples": 24, "show_progress": False}
     plain, halved = (
-        evaluate(Labelled(), data, {"class_frechet": metrics["class_frechet"]}, {"pixels": Pixels()}, **options, **more)
+        evaluate(Labeled(), data, {"class_frechet": metrics["class_frechet"]}, {"pixels": Pixels()}, **options, **more)
         for more in ({}, {"half_samples": 3})
     )
     assert halved["protocol"]["metrics"] == plain["protocol"]["metrics"]

@@ -13,7 +13,7 @@ from lightning_gen.cli.commands import inspect
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.config.composition import compose
 from lightning_gen.config.instantiation import build_data
-from lightning_gen.data.augment import Affine, Binarize, Crop, Flip, Jitter, augmented, normalise
+from lightning_gen.data.augment import Affine, Binarize, Crop, Flip, Jitter, augmented, normalize
 from lightning_gen.data.frames import Frames
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.data.loader import TrainBatches
@@ -231,7 +231,7 @@ def test_inspect_tells_of_sequences(capsys: pytest.CaptureFixture) -> None:
     inspect.run(Job(compose(["data=moving_digits"], "inspect")))
     said = capsys.readouterr().out
     assert "sequences:   train without end, val 1,000, test 1,000\n" in said
-    assert "shape:       20 x 1 x 64 x 64 (20 frames, grey, 8 bits), 3.7 MiB in memory\n" in said
+    assert "shape:       20 x 1 x 64 x 64 (20 frames, gray, 8 bits), 3.7 MiB in memory\n" in said
 
 
 # The published file
@@ -281,7 +281,7 @@ def test_mistakes_with_the_published_file(tmp_path: Path) -> None:
     assert "cannot be read" in said(tmp_path)
 
 
-# Folders of clips: frame n of clip c is grey 10 c + n everywhere
+# Folders of clips: frame n of clip c is gray 10 c + n everywhere
 
 
 def pictures(clip: int, count: int, size: tuple[int, int] = (6, 8)) -> list[Image.Image]:
@@ -448,8 +448,8 @@ def test_all_frames_are_augmented_alike(augmentation: object, channels: int) -> 
     torch.testing.assert_close(sequences[:, 2], augmented(image[:, 0], [augmentation]))
 
 
-def test_sequences_are_binarised() -> None:
-    half = normalise(torch.full((50, 4, 1, 8, 8), 127, dtype=torch.uint8))
+def test_sequences_are_binarized() -> None:
+    half = normalize(torch.full((50, 4, 1, 8, 8), 127, dtype=torch.uint8))
     fixed = Binarize().fixed(half, torch.arange(50))
     for binary in (Binarize()(half), fixed):
         assert set(binary.unique().tolist()) == {-1.0, 1.0}

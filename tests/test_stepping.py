@@ -160,7 +160,7 @@ class TestModelStep:
         torch.testing.assert_close(model.averages["network"].module[1].weight, expected)
         assert not torch.equal(first, model.network[1].weight)
 
-    def test_only_trained_weights_are_optimised(self):
+    def test_only_trained_weights_are_optimized(self):
         model = regression(ema_decay=0.9)
         assert sum(p.numel() for p in model.steppers[0].parameters) == 7
 
@@ -281,7 +281,7 @@ class TestRandomness:
         draws = {tuple(torch.randn(4, generator=generator(*key)).tolist()) for key in keys}
         assert len(draws) == len(keys)
 
-    def test_neighbouring_seeds_are_uncorrelated(self):
+    def test_neighboring_seeds_are_uncorrelated(self):
         draws = torch.stack([torch.randn(1000, generator=generator(seed)) for seed in range(20)])
         assert (torch.corrcoef(draws) - torch.eye(20)).abs().max() < 0.2
 

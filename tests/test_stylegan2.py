@@ -163,9 +163,9 @@ def test_truncation_draws_styles_to_their_mean():
     assert mean.any()
     full = sampled(gan, None)
     torch.testing.assert_close(sampled(gan, 1.0), full)
-    centre = gan.decode_style(mean[None]).expand_as(full)
-    torch.testing.assert_close(sampled(gan, 0.0), centre)
-    assert (sampled(gan, 0.5) - centre).abs().mean() < (full - centre).abs().mean()
+    center = gan.decode_style(mean[None]).expand_as(full)
+    torch.testing.assert_close(sampled(gan, 0.0), center)
+    assert (sampled(gan, 0.5) - center).abs().mean() < (full - center).abs().mean()
 
 
 def sampled(gan, truncation):
@@ -285,4 +285,4 @@ def test_what_cannot_be_is_said(override, message):
 
 
 def test_lazy_penalties_train_and_resume():
-    check_model("stylegan2", *SMALL, "model.penalty.r1.every=2", "model.penalty.path_length.every=2", data="grey")
+    check_model("stylegan2", *SMALL, "model.penalty.r1.every=2", "model.penalty.path_length.every=2", data="gray")

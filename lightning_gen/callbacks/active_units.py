@@ -7,7 +7,7 @@ from lightning_gen.capabilities import Encodes, Reconstructs
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.metrics.active_units import ActiveUnits as Metric
 from lightning_gen.randomness import seed_all
-from lightning_gen.sampling.inference_mode import undisturbed
+from lightning_gen.sampling.evaluation_mode import evaluation_mode
 
 
 class ActiveUnits(Callback):
@@ -22,7 +22,7 @@ class ActiveUnits(Callback):
         if not (isinstance(model, Encodes) and isinstance(model, Reconstructs)):
             return
         self.metric.reset()
-        with undisturbed(model):
+        with evaluation_mode(model):
             seed_all("active units", model.seed)
             for batch in trainer.datamodule.batches("val", model.device, limit=1000):
                 self.metric.observe(model, batch)

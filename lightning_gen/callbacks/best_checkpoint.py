@@ -45,8 +45,8 @@ class BestCheckpoint(ModelCheckpoint):
         if self.monitor is None:
             return
         if self.monitor not in trainer.callback_metrics:
-            mend = did_you_mean(self.monitor, known) or f"; there are {', '.join(known)}"
-            raise UserError(f"callbacks.best.monitor={self.monitor}: no such score{mend}")
+            fix = did_you_mean(self.monitor, known) or f"; there are {', '.join(known)}"
+            raise UserError(f"callbacks.best.monitor={self.monitor}: no such score{fix}")
         super().on_validation_end(trainer, model)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

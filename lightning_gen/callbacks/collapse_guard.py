@@ -10,7 +10,7 @@ from lightning_gen.bounds import PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.randomness import seed_all
-from lightning_gen.sampling.inference_mode import undisturbed
+from lightning_gen.sampling.evaluation_mode import evaluation_mode
 
 log = logging.getLogger("lightning_gen")
 
@@ -54,7 +54,7 @@ class CollapseGuard(Callback):
         """Compare how much samples and real images vary."""
         if model.validation_loss:
             return
-        with undisturbed(model):
+        with evaluation_mode(model):
             seed_all("diversity", model.seed)
             samples = model.sample(self.n)
         if self._real is None:

@@ -16,7 +16,7 @@ from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.images import MODES, film, grid, moving_grid, pairs, save_gif, save_png
 from lightning_gen.randomness import seed_all
 from lightning_gen.sampling.continuation import completions, moving_predictions, predictions
-from lightning_gen.sampling.inference_mode import undisturbed
+from lightning_gen.sampling.evaluation_mode import evaluation_mode
 from lightning_gen.sampling.scatter_plot import are_points, scatter
 
 log = logging.getLogger("lightning_gen")
@@ -59,7 +59,7 @@ class Pictures(Callback):
     def _draw(self, trainer: Trainer, model: ImageGenerator) -> None:
         if not drawable(model):
             return
-        with undisturbed(model):
+        with evaluation_mode(model):
             seed_all("pictures", model.seed)
             pictures = self.pictures(trainer, model)
         for name, picture in pictures.items():

@@ -53,8 +53,8 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        mend = did_you_mean(name, ["auto", "cpu", "cuda", "mps"]) or ", give auto, cpu or cuda"
-        raise UserError(f"device={name}: no such device{mend}") from None
+        fix = did_you_mean(name, ["auto", "cpu", "cuda", "mps"]) or ", give auto, cpu or cuda"
+        raise UserError(f"device={name}: no such device{fix}") from None
     there = accelerator is not None and device.type == accelerator.type
     if device.type != "cpu" and not (there and (device.index or 0) < torch.accelerator.device_count()):
         raise UserError(f"device={name}: not on this machine, give device={accelerator or 'cpu'} or device=auto")

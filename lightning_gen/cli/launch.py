@@ -54,7 +54,7 @@ def run_job(command: str, config: "DictConfig", node: "DictConfig", flags: Seque
 
 
 def _objective(config: "DictConfig") -> float | None:
-    """The score a sweeper optimises: `objective` names one of evaluation.json's."""
+    """The score a sweeper optimizes: `objective` names one of evaluation.json's."""
     if not config.get("objective") or not config.get("run_dir"):
         return None
     path = Path(config.run_dir, "evaluation.json")

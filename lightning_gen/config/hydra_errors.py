@@ -1,4 +1,4 @@
-"""Hydra's and OmegaConf's errors, each as one line that names the key, the value and the mend."""
+"""Hydra's and OmegaConf's errors, each as one line that names the key, the value and the fix."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,7 +37,7 @@ def explain(error: Exception, command: str, overrides: list[str]) -> str:
         return _missing_option(error, overrides)
     if isinstance(error, MarkedYAMLError) and error.problem_mark:
         mark = error.problem_mark
-        return f"{mark.name} line {mark.line + 1}: {error.problem}{_mend_of_file(mark.name)}"
+        return f"{mark.name} line {mark.line + 1}: {error.problem}{_fix_of_file(mark.name)}"
     if found := re.match(r"(?:Could not override|Could not delete from config\.) '(.+?)'", text):
         return _unknown_key(_full_key(error.__cause__) or found[1], found[1], command, overrides)
     if found := re.match(r"Could not delete '(.+?)'", text):
@@ -56,12 +56,12 @@ def explain(error: Exception, command: str, overrides: list[str]) -> str:
     return _other(error) + _chosen_of_plugins(overrides)
 
 
-def _mend_of_file(path: str) -> str:
-    """`; mend the file`, or for one of a plugin which it is and how to mend that."""
+def _fix_of_file(path: str) -> str:
+    """`; fix the file`, or for one of a plugin which it is and how to fix that."""
     for plugin in usable()[1:]:
         if Path(path).is_relative_to(plugin.conf_dir):
-            return f" (plugin {plugin.source}); {plugin.mend}"
-    return "; mend the file"
+            return f" (plugin {plugin.source}); {plugin.fix}"
+    return "; fix the file"
 
 
 def _chosen_of_plugins(overrides: list[str]) -> str:
@@ -74,7 +74,7 @@ def _chosen_of_plugins(overrides: list[str]) -> str:
             file = f"{key.split('@')[0]}/{option}"
             owner = next((plugin for plugin in plugins if option and plugin.file(file)), None)
             if owner and not core.file(file):
-                found.append(f"{typed} is of plugin {owner.source}: {owner.mend}")
+                found.append(f"{typed} is of plugin {owner.source}: {owner.fix}")
     return f" ({'; '.join(found)})" if found else ""
 
 
@@ -142,7 +142,7 @@ def _missing_option(error: Any, overrides: list[str]) -> str:
     if not found:
         return f"defaults: there is no {missing}.yaml{_suggest_option(group, option, group)}"
     parent = next((plugin for plugin in usable() if plugin.file(found[1])), None)
-    of = f" (plugin {parent.source}: {parent.mend})" if parent and parent.package != CORE else ""
+    of = f" (plugin {parent.source}: {parent.fix})" if parent and parent.package != CORE else ""
     why = _left_out(missing) or f"there is no {missing}.yaml{_suggest_option(group, option, group)}"
     return f"{found[1]}.yaml, defaults: {why}{of}"
 

@@ -56,5 +56,5 @@ def build_data(config: Mapping[str, Any]) -> "ImageData":
 
 def _with_target(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     if not config or "_target_" not in config:
-        raise UserError(f"{key}: its config names no _target_; choose another {key}, or mend its YAML file")
+        raise UserError(f"{key}: its config names no _target_; choose another {key}, or fix its YAML file")
     return config

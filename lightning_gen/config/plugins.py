@@ -25,7 +25,7 @@ PACKAGE = Path(__file__).parents[1]  # the folder of lightning_gen itself
 
 @dataclass(frozen=True)
 class Plugin:
-    """A package that brings configs; `error` says why they are left out, and the mend.
+    """A package that brings configs; `error` says why they are left out, and the fix.
 
     `name` is the entry point's, `distribution` what pip knows it by; `version` is empty for one that is not installed.
     """
@@ -42,9 +42,9 @@ class Plugin:
         return f"{self.name} {self.version}".strip()
 
     @property
-    def mend(self) -> str:
+    def fix(self) -> str:
         """What a user can do about a mistake in the plugin's own files."""
-        return f"update it: pip install --upgrade {self.distribution}" if self.version else "mend it"
+        return f"update it: pip install --upgrade {self.distribution}" if self.version else "fix it"
 
     def file(self, option: str) -> Path | None:
         """Its file of an option such as `model/vae`, whether it can be used or not."""
@@ -127,8 +127,8 @@ def _plugin(name: str, package: str, distribution: "Distribution | None", core: 
     if distribution is None:
         if error is not None and _add_this_folder(package):
             conf, error = _find_conf(package)
-        mend = "; mend LIGHTNING_GEN_PLUGINS, or go to the folder that holds it"
-        return Plugin(name, package, "", conf, error and error + mend)
+        fix = "; fix LIGHTNING_GEN_PLUGINS, or go to the folder that holds it"
+        return Plugin(name, package, "", conf, error and error + fix)
     try:
         version, pip_name, unmet = distribution.version, distribution.name, _unmet(distribution, core)
     except Exception as failure:  # cut short, of another encoding, ...
@@ -165,7 +165,7 @@ def _find_conf(package: str) -> tuple[Path | None, str | None]:
 
 
 def _unmet(distribution: "Distribution", core: str) -> str | None:
-    """What a plugin's metadata ask of lightning-gen and this one is not, with the mend."""
+    """What a plugin's metadata ask of lightning-gen and this one is not, with the fix."""
     for text in distribution.requires or []:
         if not re.match(r"lightning[-_.]gen(?![-_.\w])", text, re.IGNORECASE):
             continue

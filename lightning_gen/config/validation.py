@@ -49,10 +49,10 @@ def _check_value(path: str, value: Any, annotation: Any) -> None:
     if isinstance(value, Mapping) and "_target_" in value:
         return  # becomes an object
     if not fits(value, annotation):
-        raise UserError(f"{shown(path, value)}: expected {describe(annotation)}{_mend(value, annotation)}")
+        raise UserError(f"{shown(path, value)}: expected {describe(annotation)}{_fix(value, annotation)}")
 
 
-def _mend(value: Any, annotation: Any) -> str:
+def _fix(value: Any, annotation: Any) -> str:
     if isinstance(value, float) and value.is_integer() and fits(int(value), annotation):
         return f"; write {int(value)}"
     choices = getattr(annotation, "__args__", ())
@@ -64,10 +64,10 @@ def _mend(value: Any, annotation: Any) -> str:
 def unknown_key(path: str, value: Any, owner: str, known: Iterable[str]) -> UserError:
     parent, _, key = path.rpartition(".")
     known = sorted(set(known) - {"self"})
-    mend = did_you_mean(key, known, _join(parent, "{}"))
-    if not mend and known:
-        mend = f"; its keys are {', '.join(known)}"
-    return UserError(f"{shown(path, value)}: {owner} has no such key{mend}")
+    fix = did_you_mean(key, known, _join(parent, "{}"))
+    if not fix and known:
+        fix = f"; its keys are {', '.join(known)}"
+    return UserError(f"{shown(path, value)}: {owner} has no such key{fix}")
 
 
 def shown(path: str, value: Any) -> str:
@@ -90,7 +90,7 @@ def locate(target: str, path: str) -> Any:
         found = _import(".".join(parts[:end]), f"{path}={target}")
         if found is not None:
             return _attribute(found, parts[end:], f"{path}={target}")
-    raise UserError(f"{path}={target}: there is no package {parts[0]}; install it or mend the name")
+    raise UserError(f"{path}={target}: there is no package {parts[0]}; install it or fix the name")
 
 
 def _import(module: str, where: str) -> Any:
@@ -115,7 +115,7 @@ def _import(module: str, where: str) -> Any:
 def _of_plugin(module: str) -> str:
     """Which plugin a mistake is to be mended in, to end a line with; nothing for what is of none."""
     plugin = owner(module)
-    return f" (plugin {plugin.source}: {plugin.mend})" if plugin else ""
+    return f" (plugin {plugin.source}: {plugin.fix})" if plugin else ""
 
 
 def _attribute(found: Any, names: list[str], where: str) -> Any:
@@ -147,8 +147,8 @@ def check_top_level(config: Mapping[str, Any], primary: Path) -> None:
     known = {*defaults, *groups}
     for key, value in config.items():
         if key not in known:
-            mend = did_you_mean(key, known) or f"; its keys are {', '.join(sorted(known))}"
-            raise UserError(f"{shown(key, value)}: {primary.stem} has no such key{mend}")
+            fix = did_you_mean(key, known) or f"; its keys are {', '.join(sorted(known))}"
+            raise UserError(f"{shown(key, value)}: {primary.stem} has no such key{fix}")
         if key in defaults:
             _check_default(key, value, defaults[key])
         elif isinstance(groups[key], list):

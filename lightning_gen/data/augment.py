@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightning_gen.bounds import NonNegativeFloat, NonNegativeInt, Share
+from lightning_gen.bounds import NonNegativeFloat, NonNegativeInt, UnitInterval
 from lightning_gen.randomness import hashed_noise
 
 
@@ -22,7 +22,7 @@ class Augmentation(Protocol):
     def __call__(self, images: Tensor) -> Tensor: ...
 
 
-def normalise(images: Tensor) -> Tensor:
+def normalize(images: Tensor) -> Tensor:
     """uint8 to float32 in [-1, 1]; floats, of a source or an augmentation, are there already and pass through."""
     if images.dtype != torch.uint8:
         return images
@@ -31,10 +31,10 @@ def normalise(images: Tensor) -> Tensor:
 
 
 def augmented(images: Tensor, augmentations: Iterable[Augmentation]) -> Tensor:
-    """Apply `augmentations` in their order and normalise as late as they allow."""
+    """Apply `augmentations` in their order and normalize as late as they allow."""
     for augmentation in augmentations:
-        images = augmentation(images if augmentation.takes_bytes else normalise(images))
-    return normalise(images)
+        images = augmentation(images if augmentation.takes_bytes else normalize(images))
+    return normalize(images)
 
 
 def _black(images: Tensor) -> int:
@@ -56,7 +56,7 @@ class Flip:
 
     takes_bytes = True
 
-    def __init__(self, p: Share = 0.5) -> None:
+    def __init__(self, p: UnitInterval = 0.5) -> None:
         self.p = p
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class Crop:
 
 
 class Jitter:
-    """Scale brightness, contrast and (of colour images) saturation, each by a factor in [1 - x, 1 + x]."""
+    """Scale brightness, contrast and (of color images) saturation, each by a factor in [1 - x, 1 + x]."""
 
     takes_bytes = False
 
@@ -112,12 +112,12 @@ class Jitter:
     def __call__(self, images: Tensor) -> Tensor:
         intensity = (images + 1) / 2
         intensity = (intensity * self._factor(images, self.brightness)).clamp(0, 1)
-        mean = _grey(intensity).mean(tuple(range(1, images.ndim)), keepdim=True)
+        mean = _gray(intensity).mean(tuple(range(1, images.ndim)), keepdim=True)
         intensity = (mean + (intensity - mean) * self._factor(images, self.contrast)).clamp(0, 1)
         if images.shape[-3] >= 3:
-            grey = _grey(intensity)
-            intensity = (grey + (intensity - grey) * self._factor(images, self.saturation)).clamp(0, 1)
-        if images.shape[-3] == 4:  # transparency is no colour
+            gray = _gray(intensity)
+            intensity = (gray + (intensity - gray) * self._factor(images, self.saturation)).clamp(0, 1)
+        if images.shape[-3] == 4:  # transparency is no color
             intensity = torch.cat([intensity[..., :3, :, :], (images[..., 3:, :, :] + 1) / 2], -3)
         return intensity * 2 - 1
 
@@ -126,8 +126,8 @@ class Jitter:
         return _uniform(images, max(0.0, 1 - strength), 1 + strength)
 
 
-def _grey(images: Tensor) -> Tensor:
-    """Luma of colour images (ITU-R BT.601), as one channel; the first channel of others."""
+def _gray(images: Tensor) -> Tensor:
+    """Luma of color images (ITU-R BT.601), as one channel; the first channel of others."""
     if images.shape[-3] < 3:
         return images[..., :1, :, :]
     red, green, blue = images[..., :3, :, :].split(1, dim=-3)
@@ -183,12 +183,12 @@ class Affine:
 def _grid(maps: Tensor, height: int, width: int) -> Tensor:
     """`F.affine_grid` of `maps` `(B, 2, 3)`, `(B, H, W, 2)`, by broadcasting, which takes a third of the time."""
     columns, rows, shift = maps[:, None, None].unbind(-1)  # (B, 1, 1, 2) each
-    x, y = (torch.arange(1, 2 * n, 2, device=maps.device) / n - 1 for n in (width, height))  # pixel centres
+    x, y = (torch.arange(1, 2 * n, 2, device=maps.device) / n - 1 for n in (width, height))  # pixel centers
     return torch.addcmul(rows * y.view(-1, 1, 1) + shift, columns, x.view(-1, 1))
 
 
 class Binarize:
-    """Each pixel is white (+1) with probability its intensity, else black (-1): dynamic binarisation."""
+    """Each pixel is white (+1) with probability its intensity, else black (-1): dynamic binarization."""
 
     takes_bytes = False
 

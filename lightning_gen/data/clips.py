@@ -88,8 +88,8 @@ class Video:
         try:
             with av.open(str(self.path)) as container:
                 stream = container.streams.video[0]
-                grey = (stream.codec_context.pix_fmt or "").startswith("gray")
-                self.header = Header((stream.height, stream.width), "L" if grey else "RGB")
+                gray = (stream.codec_context.pix_fmt or "").startswith("gray")
+                self.header = Header((stream.height, stream.width), "L" if gray else "RGB")
                 times = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
         except (av.FFmpegError, IndexError) as error:
             raise OSError(str(error)) from error

@@ -15,7 +15,7 @@ Resize = Literal["crop", "stretch", "pad"]
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B", "I;16N")
-_GREY = ("1", "L", "LA", "La", *_SIXTEEN_BITS)
+_GRAY = ("1", "L", "LA", "La", *_SIXTEEN_BITS)
 _EXIF_ORIENTATION = 0x0112
 
 
@@ -55,7 +55,7 @@ def reason(error: Exception) -> str:
 def check_format(channels: int | None, size: int | list[int] | None, resize: str) -> None:
     """UserError unless the config's keys of these names make sense."""
     if channels not in (None, 1, 3, 4):
-        raise UserError(f"data.channels={channels}: choose 1 (grey), 3 (RGB), 4 (RGBA) or null (as the files)")
+        raise UserError(f"data.channels={channels}: choose 1 (gray), 3 (RGB), 4 (RGBA) or null (as the files)")
     sides = [] if size is None else [size] if isinstance(size, int) else list(size)
     if len(sides) > 2 or (size is not None and not sides) or any(side < 1 for side in sides):
         raise UserError(f"data.size={size}: give a number, [height,width] or null (as the files)")
@@ -71,7 +71,7 @@ def to_tensor(image: Image.Image, channels: int, size: tuple[int, int], resize: 
 
 
 def with_channels(image: Image.Image, channels: int) -> Image.Image:
-    """The image with 8 bits in 1 (grey), 3 (RGB) or 4 (RGBA) channels."""
+    """The image with 8 bits in 1 (gray), 3 (RGB) or 4 (RGBA) channels."""
     if image.mode in _SIXTEEN_BITS:
         image = _eight_bits(image)
     elif image.mode == "F":
@@ -104,8 +104,8 @@ def header(image: Image.Image) -> tuple[tuple[int, int], str]:
     return ((width, height) if sideways else (height, width)), image.mode
 
 
-def is_grey(mode: str) -> bool:
-    return mode in _GREY
+def is_gray(mode: str) -> bool:
+    return mode in _GRAY
 
 
 def bit_depth(mode: str) -> int:

@@ -1,4 +1,4 @@
-"""Made-up images and sequences for tests: a blob whose colour and place depend on its class."""
+"""Made-up images and sequences for tests: a blob whose color and place depend on its class."""
 
 import math
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Fake(ImageData):
 
 
 def _blobs(labels: Tensor, classes: int, shape: tuple[int, ...], draw: torch.Generator) -> Tensor:
-    """A Gaussian spot per label `(N,)`, on a ring around the centre, on black; uint8 `(N, *shape)`.
+    """A Gaussian spot per label `(N,)`, on a ring around the center, on black; uint8 `(N, *shape)`.
 
     In sequences it goes round the ring at a speed of its own.
     """
@@ -56,8 +56,8 @@ def _blobs(labels: Tensor, classes: int, shape: tuple[int, ...], draw: torch.Gen
     columns = torch.linspace(-1, 1, width)
     spot = torch.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * radius**2))  # (N, T, H, W)
     phase = 2 * math.pi * torch.arange(channels) / max(channels, 1)
-    colour = 0.6 + 0.4 * torch.cos(angle[:, None] + phase)  # (N, C)
+    color = 0.6 + 0.4 * torch.cos(angle[:, None] + phase)  # (N, C)
     if channels == 1:
-        colour = torch.ones(count, 1)
-    images = spot[:, :, None] * colour[:, None, :, None, None] * 255
+        color = torch.ones(count, 1)
+    images = spot[:, :, None] * color[:, None, :, None, None] * 255
     return images.round().to(torch.uint8).view(count, *shape)

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from lightning_gen.bounds import PositiveInt
-from lightning_gen.data.decode import ImageFiles, Resize, check_format, is_grey, unreadable
+from lightning_gen.data.decode import ImageFiles, Resize, check_format, is_gray, unreadable
 from lightning_gen.data.folder_scan import common_size, decode_errors, find_images, read_headers, split_folders
 from lightning_gen.data.image_data import SPLITS, ImageData
 from lightning_gen.data.inspection import Rows, counted, listed
@@ -77,7 +77,7 @@ class Folder(ImageData):
         headers, errors = read_headers(self.root, paths, self.workers())
         if errors:
             raise UserError(first_of([unreadable(self.root / path, error) for path, error in errors.items()]))
-        channels = self.channels or (1 if all(is_grey(header.mode) for header in headers.values()) else 3)
+        channels = self.channels or (1 if all(is_gray(header.mode) for header in headers.values()) else 3)
         return channels, tuple(size) if size is not None else common_size(self.path, headers)
 
     def _classes(self, paths: list[Path]) -> list[str]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_gen.bounds import PositiveInt
 from lightning_gen.data.clips import Clip, FrameFiles, find_clips, open_clip
-from lightning_gen.data.decode import UNREADABLE, Resize, check_format, is_grey, to_tensor, unreadable
+from lightning_gen.data.decode import UNREADABLE, Resize, check_format, is_gray, to_tensor, unreadable
 from lightning_gen.data.folder_scan import common_size, each, read_headers, split_folders
 from lightning_gen.data.image_data import SPLITS, ImageData
 from lightning_gen.data.inspection import Rows, counted, listed
@@ -83,9 +83,9 @@ class Frames(ImageData):
             return unreadable(self.root / name, error)
         if len(clip) >= self._span:
             return clip
-        mend = f"set {(len(clip) - 1) // self.stride + 1} or less" if len(clip) else "remove it"
+        fix = f"set {(len(clip) - 1) // self.stride + 1} or less" if len(clip) else "remove it"
         frames = f"{len(clip)} frames, fewer than {self._span}" + f" (data.stride={self.stride})" * (self.stride > 1)
-        return f"data.frames={self.frames}: {self.root / name} has {frames}: {mend}, or data.skip_unreadable=true"
+        return f"data.frames={self.frames}: {self.root / name} has {frames}: {fix}, or data.skip_unreadable=true"
 
     @property
     def _span(self) -> int:
@@ -94,8 +94,8 @@ class Frames(ImageData):
 
     def _format(self, clips: Clips) -> tuple[int, tuple[int, int]]:
         """The channels and (height, width) of all frames, from the config or else from the clips."""
-        grey = all(is_grey(clip.header.mode) for clip in clips.values())
-        channels = self.channels or (1 if grey else 3)
+        gray = all(is_gray(clip.header.mode) for clip in clips.values())
+        channels = self.channels or (1 if gray else 3)
         if self.size is not None:
             return channels, (self.size, self.size) if isinstance(self.size, int) else tuple(self.size)
         frames = [path.relative_to(self.root) for c in clips.values() if isinstance(c, FrameFiles) for path in c.paths]

@@ -17,15 +17,15 @@ from lightning_gen.randomness import generator
 
 STD = {"ring": 0.02, "grid": 0.05}
 HELD_OUT = 10_000  # points in each of the other splits
-ROOM = 10  # standard deviations between the outermost centres and the edge of [-1, 1]
+ROOM = 10  # standard deviations between the outermost centers and the edge of [-1, 1]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Gaussians(ImageData):
-    """8 modes on a ring of radius 2, or 25 on a grid of spacing 2; equally many points of each, labelled by mode.
+    """8 modes on a ring of radius 2, or 25 on a grid of spacing 2; equally many points of each, labeled by mode.
 
     The plane is scaled so that the points lie in [-1, 1]; a point is a float image `(1, 1, 2)`, since 8 bits are too
-    coarse for it. `centres` `(M, 2)` and `std` are those of the scaled points.
+    coarse for it. `centers` `(M, 2)` and `std` are those of the scaled points.
     """
 
     name = "gaussians"
@@ -35,19 +35,19 @@ class Gaussians(ImageData):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        centres, std = _ring() if self.layout == "ring" else _grid(), STD[self.layout]
-        scale = 1 / (centres.abs().max().item() + ROOM * std)
-        self.centres, self.std = centres * scale, std * scale
+        centers, std = _ring() if self.layout == "ring" else _grid(), STD[self.layout]
+        scale = 1 / (centers.abs().max().item() + ROOM * std)
+        self.centers, self.std = centers * scale, std * scale
 
     def load(self) -> dict[str, TensorSource]:
-        self.class_names = [f"mode {number}" for number in range(len(self.centres))]
+        self.class_names = [f"mode {number}" for number in range(len(self.centers))]
         sizes = {"train": self.num_images, "val": HELD_OUT, "test": HELD_OUT}
         return {split: self._source(split, size) for split, size in sizes.items()}
 
     def _source(self, split: str, size: int) -> TensorSource:
-        labels = torch.arange(size) % len(self.centres)
+        labels = torch.arange(size) % len(self.centers)
         noise = torch.randn(size, 2, generator=generator("gaussians", self.seed, self.layout, split))
-        points = self.centres[labels] + self.std * noise  # (N, 2)
+        points = self.centers[labels] + self.std * noise  # (N, 2)
         return TensorSource(points.clamp(-1, 1).view(-1, 1, 1, 2), labels)
 
 

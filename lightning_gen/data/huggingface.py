@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_gen.bounds import PositiveInt
-from lightning_gen.data.decode import Resize, check_format, header, is_grey, reason, to_tensor
+from lightning_gen.data.decode import Resize, check_format, header, is_gray, reason, to_tensor
 from lightning_gen.data.image_data import SPLITS, ImageData
 from lightning_gen.data.source import StreamSource
 from lightning_gen.data.splitting import carve, check_shares, missing
@@ -90,8 +90,8 @@ class HuggingFace(ImageData):
         if chosen is None:
             return next((name for name, feature in features.items() if type(feature).__name__ == kind), None)
         if chosen not in features:
-            mend = did_you_mean(chosen, features) or f", choose from {', '.join(features)}"
-            raise UserError(f"data.{key}={chosen}: no such column{mend}")
+            fix = did_you_mean(chosen, features) or f", choose from {', '.join(features)}"
+            raise UserError(f"data.{key}={chosen}: no such column{fix}")
         return chosen
 
     @staticmethod
@@ -104,7 +104,7 @@ class HuggingFace(ImageData):
         size, mode = header(image)
         if self.size is not None:
             size = (self.size, self.size) if isinstance(self.size, int) else tuple(self.size)
-        return self.channels or (1 if is_grey(mode) else 3), size
+        return self.channels or (1 if is_gray(mode) else 3), size
 
 
 class _Rows:

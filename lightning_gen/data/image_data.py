@@ -132,9 +132,9 @@ class ImageData(LightningDataModule):
         if 0 < self.num_images["val"] < processes:
             raise UserError(f"data={self.name}: {processes} processes need at least as many validation images")
         if size % processes:
-            mend = max(1, size // processes) * processes
+            fix = max(1, size // processes) * processes
             raise UserError(
-                f"data.batch_size={size}: {processes} processes cannot share it evenly, set data.batch_size={mend}"
+                f"data.batch_size={size}: {processes} processes cannot share it evenly, set data.batch_size={fix}"
             )
 
     def _in_memory_or_not(self, source: Source) -> Source:

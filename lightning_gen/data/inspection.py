@@ -14,8 +14,8 @@ def facts(
 ) -> Rows:
     """What a model sees of a data set."""
     *frames, channels, _, _ = image_shape
-    colour = {1: "grey", 3: "RGB", 4: "RGBA"}.get(channels, f"{channels} channels")
-    kind = f"{frames[0]} frames, {colour}" if frames else colour
+    color = {1: "gray", 3: "RGB", 4: "RGBA"}.get(channels, f"{channels} channels")
+    kind = f"{frames[0]} frames, {color}" if frames else color
     size = sum(map(num_bytes, sources.values())) / 2**20
     rows = [
         ("data", name),

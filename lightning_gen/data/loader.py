@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lightning_gen.batch import Batch
-from lightning_gen.data.augment import Augmentation, Binarize, augmented, normalise
+from lightning_gen.data.augment import Augmentation, Binarize, augmented, normalize
 from lightning_gen.data.source import Source, is_endless
 from lightning_gen.randomness import generator, seed_all
 
@@ -20,7 +20,7 @@ class TrainBatches:
     """Endless lists of `steps_per_call` batches; it has no length, so Lightning never starts it over.
 
     `batch_size` counts the images of all ranks; each rank yields every `world_size`-th of them. From `augment_until`
-    images on, only the augmentations that make the data what it is are applied (binarisation), no made-up variety.
+    images on, only the augmentations that make the data what it is are applied (binarization), no made-up variety.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class EvaluationBatches:
         raw = self.source.batches(on_device, self.device)
         binarize = Binarize()
         for index, (images, labels) in zip(self.index_batches, raw, strict=True):
-            images = normalise(images)
+            images = normalize(images)
             if self.binarize:
                 images = binarize.fixed(images, index.to(self.device))
             yield Batch(images, labels)

@@ -25,7 +25,7 @@ PER_CLASS = {"train": 400, "val": 50, "test": 50}
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class MNIST5k(ImageData):
-    """Grey 28x28 digits, split 4,000 / 500 / 500 with equally many of each digit."""
+    """Gray 28x28 digits, split 4,000 / 500 / 500 with equally many of each digit."""
 
     name = "mnist5k"
 
@@ -66,7 +66,7 @@ def _csv_path() -> Path:
 
 
 def _parse(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Each line holds 784 grey values and the digit."""
+    """Each line holds 784 gray values and the digit."""
     text = gzip.decompress(path.read_bytes()).decode().replace("\n", ",").rstrip(",")
     table = np.fromstring(text, dtype=np.uint8, sep=",").reshape(-1, 28 * 28 + 1)
     return table[:, :-1].reshape(-1, 1, 28, 28).copy(), table[:, -1].copy()

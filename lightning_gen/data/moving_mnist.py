@@ -40,19 +40,19 @@ class MovingMNIST(ImageData):
 
     def _count(self, file: Path) -> int:
         """How many sequences there are; UserError unless the file is what it should be."""
-        mend = f"give the file mnist_test_seq.npy ({URL})"
+        fix = f"give the file mnist_test_seq.npy ({URL})"
         try:
             array = np.load(file, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError as error:
-            raise UserError(f"data.path={self.path} does not exist: {mend}") from error
+            raise UserError(f"data.path={self.path} does not exist: {fix}") from error
         except (OSError, ValueError, EOFError) as error:
-            raise UserError(f"data.path={self.path} cannot be read as a NumPy array: {mend}") from error
+            raise UserError(f"data.path={self.path} cannot be read as a NumPy array: {fix}") from error
         if not isinstance(array, np.ndarray):
-            raise UserError(f"data.path={self.path} holds several arrays: {mend}")
+            raise UserError(f"data.path={self.path} holds several arrays: {fix}")
         frames, count, *sides = array.shape if array.ndim == 4 else (0, 0)
         if (frames, *sides, array.dtype) != (FRAMES, SIDE, SIDE, np.uint8) or not count:
             shape = "x".join(map(str, array.shape))
-            raise UserError(f"data.path={self.path} holds {shape} {array.dtype}, not 20x10000x64x64 uint8: {mend}")
+            raise UserError(f"data.path={self.path} holds {shape} {array.dtype}, not 20x10000x64x64 uint8: {fix}")
         return count
 
 

@@ -127,7 +127,7 @@ def download(name: str, root: Path, open_dataset: Callable[[bool], Any]) -> None
         folder, files = FILES[name]
         raise UserError(
             f"data={name}: not in {root}, and not to be downloaded ({reason(error)}): "
-            f"put {files} into {root / folder}, set data.path to where they are, or mend the network"
+            f"put {files} into {root / folder}, set data.path to where they are, or fix the network"
         ) from error
 
 
@@ -135,7 +135,7 @@ def _tensors(dataset: Any) -> tuple[Tensor, Tensor]:
     """uint8 `(N, C, H, W)` and int64 labels of a torchvision data set that is in memory."""
     images = torch.as_tensor(dataset.data)
     labels = torch.as_tensor(dataset.labels if hasattr(dataset, "labels") else dataset.targets).to(torch.int64)
-    if images.dim() == 3:  # grey (N, H, W)
+    if images.dim() == 3:  # gray (N, H, W)
         images = images[:, None]
     elif images.shape[-1] == 3:  # (N, H, W, C)
         images = images.permute(0, 3, 1, 2)

@@ -19,7 +19,7 @@ from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.images import MODES
 from lightning_gen.metrics.image_means import deviation
 from lightning_gen.metrics.image_metric import ImageMetric
-from lightning_gen.sampling.inference_mode import undisturbed, undisturbed_generators
+from lightning_gen.sampling.evaluation_mode import evaluation_mode, full_precision
 from lightning_gen.utilities.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def evaluate(
         device=device,
         show_progress=show_progress,
     )
-    with undisturbed(model, ema) if model else undisturbed_generators():
+    with evaluation_mode(model, ema) if model else full_precision():
         scoring.real_pass()
         runs = []
         for number in range(seed, seed + seeds):
@@ -143,8 +143,8 @@ def _num_fake(files: "ImageData | None", n_real: int, num_samples: int | None) -
 
 def _num_real(data: "ImageData", split: str, limit: int | None) -> int:
     if split not in data.num_images:
-        mend = did_you_mean(split, data.num_images) or f", give one of {', '.join(data.num_images)}"
-        raise UserError(f"split={split}: no such split{mend}")
+        fix = did_you_mean(split, data.num_images) or f", give one of {', '.join(data.num_images)}"
+        raise UserError(f"split={split}: no such split{fix}")
     if limit is not None and limit < 2:
         raise UserError(f"num_real={limit}: give at least 2, or null for all")
     count = data.num_images[split]

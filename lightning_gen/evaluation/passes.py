@@ -16,7 +16,7 @@ from lightning_gen.metrics.features import Features
 from lightning_gen.metrics.image_means import deviation
 from lightning_gen.metrics.image_metric import FeatureMetric, ImageMetric, ModelMetric, PairedMetric, SampleMetric
 from lightning_gen.randomness import generator, seed_all
-from lightning_gen.utilities.progress import drawing, progress
+from lightning_gen.utilities.progress import progress, sampling_progress
 from lightning_gen.utilities.ranks import Group
 
 if TYPE_CHECKING:
@@ -235,15 +235,15 @@ class Scoring:
         with self._progress("samples", n) as advance:
             for start in self._starts(n):
                 size = min(self.batch_size, n - start)
-                with drawing(self.model, size, advance):
+                with sampling_progress(self.model, size, advance):
                     images, labels = sampler(start, size)
                 self._extract(banks, images, start)
                 for metric in self.sampled.values():
                     metric.update(images, labels)
                 if labels is not None:
                     given[start : start + len(images)] = labels
-        labelled = self.group.from_first(lambda: labels is not None)
-        given = self.group.summed(given) if labelled else None
+        labeled = self.group.from_first(lambda: labels is not None)
+        given = self.group.summed(given) if labeled else None
         self.fakes = {key: self._features(key, self.group.summed(bank), given) for key, bank in banks.items()}
 
     def _compare(self, fakes: Mapping[str, Features]) -> Iterator[tuple[str, Score]]:

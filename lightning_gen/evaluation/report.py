@@ -94,7 +94,7 @@ def summary(result: dict[str, Any]) -> str:
     of_model = protocol["samples"] == "model"
     last_seed = protocol["seed"] + protocol["seeds"] - 1
     parts = [
-        f"{protocol['data']} {protocol['split']}{', binarised' if protocol['binarize'] else ''}",
+        f"{protocol['data']} {protocol['split']}{', binarized' if protocol['binarize'] else ''}",
         f"{protocol['n_real']} real",
         f"{protocol['n_fake']} samples",
         extractors or "no extractor",

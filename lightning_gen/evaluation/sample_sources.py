@@ -49,7 +49,7 @@ class FileSampler:
         self.batches = lambda index: next(iter(data.sources[split].batches([index], device)))
 
     def __call__(self, start: int, size: int) -> tuple[Tensor, Tensor | None]:
-        from lightning_gen.data.augment import normalise
+        from lightning_gen.data.augment import normalize
 
         images, labels = self.batches(torch.arange(start, start + size))
-        return normalise(images), labels
+        return normalize(images), labels

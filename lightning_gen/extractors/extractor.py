@@ -9,7 +9,7 @@ from lightning_gen.extractors.resizing import PROTOCOLS
 
 
 class Extractor(nn.Module):
-    """Maps uint8 images `(B, C, H, W)` of any size, grey, RGB or RGBA, to float32 features `(B, num_features)`.
+    """Maps uint8 images `(B, C, H, W)` of any size, gray, RGB or RGBA, to float32 features `(B, num_features)`.
 
     Subclasses set `name` (it becomes part of the scores' names) and `num_features`, and implement `features` and
     `protocol`; those that classify have `logits` too. An extractor never trains, ignores autocast, and is never part of
@@ -19,15 +19,15 @@ class Extractor(nn.Module):
 
     name: str
     num_features: int
-    channels = 3  # of the images that `features` gets: 1 (grey), 3 or 4 (RGBA)
+    channels = 3  # of the images that `features` gets: 1 (gray), 3 or 4 (RGBA)
     takes_clips = False
     takes_fractions = True  # whether `features` takes floats of 0...255 too, not rounded
 
     def protocol(self) -> dict[str, Any]:
-        """What a score depends on besides the images: weights, their hash, the resize, the normalisation."""
+        """What a score depends on besides the images: weights, their hash, the resize, the normalization."""
         raise NotImplementedError
 
-    def stated(self, normalisation: str, **more: Any) -> dict[str, Any]:
+    def stated(self, normalization: str, **more: Any) -> dict[str, Any]:
         """The protocol of an extractor that has a `size`, a `resize`, and the `sha256` of its weights."""
         return {
             "name": self.name,
@@ -35,7 +35,7 @@ class Extractor(nn.Module):
             "num_features": self.num_features,
             "resize": PROTOCOLS[self.resize],
             "input_size": self.size,
-            "normalisation": normalisation,
+            "normalization": normalization,
             **more,
         }
 
@@ -79,7 +79,7 @@ class Extractor(nn.Module):
 def as_channels(images: Tensor, channels: int) -> Tensor:
     """Images `(..., 1 | 3 | 4, H, W)` of 0...255 with another number of channels, one of these too.
 
-    Grey is repeated three times, colours become grey by their luma (ITU-R 601-2, rounded if they are uint8), alpha is
+    Gray is repeated three times, colors become gray by their luma (ITU-R 601-2, rounded if they are uint8), alpha is
     dropped, or opaque where it is wanted and there is none.
     """
     given = images.shape[-3]
@@ -89,5 +89,5 @@ def as_channels(images: Tensor, channels: int) -> Tensor:
         red, green, blue = images[..., :3, :, :].float().unbind(-3)
         luma = (0.299 * red + 0.587 * green + 0.114 * blue).unsqueeze(-3)
         return luma.round().to(torch.uint8) if images.dtype == torch.uint8 else luma
-    colours = images.expand(*images.shape[:-3], 3, -1, -1) if given == 1 else images[..., :3, :, :]
-    return colours if channels == 3 else torch.cat([colours, torch.full_like(colours[..., :1, :, :], 255)], dim=-3)
+    colors = images.expand(*images.shape[:-3], 3, -1, -1) if given == 1 else images[..., :3, :, :]
+    return colors if channels == 3 else torch.cat([colors, torch.full_like(colors[..., :1, :, :], 255)], dim=-3)

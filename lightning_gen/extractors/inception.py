@@ -24,7 +24,7 @@ class Inception(Extractor):
     `weights` is a state dict's file (null: torch.hub's cache, else downloaded) whose sha256 must begin with `sha256`.
     Only the published weights with `resize="tf"` give what may be called FID.
 
-    Batch normalisation is folded into the convolutions, whose memory is laid out channels last: half as fast again as
+    Batch normalization is folded into the convolutions, whose memory is laid out channels last: half as fast again as
     the network it comes from, and the same up to rounding.
     """
 

@@ -35,7 +35,7 @@ class ModuleExtractor(NetworkExtractor):
         if not isinstance(network, nn.Module):
             raise UserError(f"{KEY}.network: makes a {type(network).__name__}, give the _target_ of an nn.Module")
         if len(mean) not in (1, 3, 4) or len(std) != len(mean):
-            raise UserError(f"{KEY}.mean={mean}: give 1 (grey), 3 (RGB) or 4 values, and as many in std")
+            raise UserError(f"{KEY}.mean={mean}: give 1 (gray), 3 (RGB) or 4 values, and as many in std")
         if weights is not None:
             _load(network, weights)
         sha256 = hash_of(network.state_dict())

@@ -1,4 +1,4 @@
-"""What extractors have in common that are one network between a resize with a normalisation and a pooling."""
+"""What extractors have in common that are one network between a resize with a normalization and a pooling."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from lightning_gen.bounds import PositiveInt
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.extractors.resizing import Protocol, resize
 
-# Of ImageNet's colours, as torchvision's classifiers have them.
+# Of ImageNet's colors, as torchvision's classifiers have them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 

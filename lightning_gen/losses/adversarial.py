@@ -1,4 +1,4 @@
-"""Adversarial losses: what each player minimises, as a function of the logits of real and generated images.
+"""Adversarial losses: what each player minimizes, as a function of the logits of real and generated images.
 
 `relativistic` says whether the generator's loss looks at the real logits too; the others are given None for them.
 """
@@ -6,7 +6,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightning_gen.bounds import Share
+from lightning_gen.bounds import UnitInterval
 
 
 class NonSaturating:
@@ -17,7 +17,7 @@ class NonSaturating:
 
     relativistic = False
 
-    def __init__(self, smoothing: Share = 0.0):
+    def __init__(self, smoothing: UnitInterval = 0.0):
         self.smoothing = smoothing
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:

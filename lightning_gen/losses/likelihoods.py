@@ -1,4 +1,4 @@
-"""Likelihoods of 8-bit images given a decoder's output: what a reconstruction loss is, with its normaliser kept.
+"""Likelihoods of 8-bit images given a decoder's output: what a reconstruction loss is, with its normalizer kept.
 
 Every class gives `log_prob` in nats per image of the same thing, images on 256 levels (Bernoulli: on 2), so that
 bounds can be compared: densities are multiplied by the width of a level, 2/255 in [-1, 1].
@@ -49,7 +49,7 @@ class Likelihood:
 class Bernoulli(Likelihood):
     """Pixels are black or white with probability `sigmoid(parameters)`.
 
-    Grey images are binarised dynamically: a pixel is white with the probability of its intensity, drawn anew at
+    Gray images are binarized dynamically: a pixel is white with the probability of its intensity, drawn anew at
     each observation (Burda et al., https://arxiv.org/abs/1509.00519, section 5).
     """
 
@@ -162,9 +162,9 @@ class DiscretizedLogistic(Likelihood):
 
 
 def _logistic_log_mass(location: Tensor, log_scale: Tensor, images: Tensor) -> Tensor:
-    centred, inverse_scale = images - location, torch.exp(-log_scale)
-    upper = inverse_scale * (centred + LEVEL_WIDTH / 2)
-    lower = inverse_scale * (centred - LEVEL_WIDTH / 2)
+    centered, inverse_scale = images - location, torch.exp(-log_scale)
+    upper = inverse_scale * (centered + LEVEL_WIDTH / 2)
+    lower = inverse_scale * (centered - LEVEL_WIDTH / 2)
     # log(sigmoid(u) - sigmoid(l)) = logsigmoid(u) + logsigmoid(-l) + log(1 - exp(l - u)): no cancellation,
     # nor in l - u itself, which rounding would make 0 far from the image.
     difference = torch.log(-torch.expm1(-inverse_scale * LEVEL_WIDTH))
@@ -176,7 +176,7 @@ def _logistic_log_mass(location: Tensor, log_scale: Tensor, images: Tensor) -> T
 
 
 class CrossEntropy(Likelihood):
-    """A free distribution over `levels` grey levels for each value: softmax and cross-entropy."""
+    """A free distribution over `levels` gray levels for each value: softmax and cross-entropy."""
 
     def __init__(self, levels: PositiveInt = 256):
         self.parameters_per_value = levels

@@ -1,9 +1,9 @@
-"""Path length regularisation of generators, https://arxiv.org/abs/1912.04958, section 3.2."""
+"""Path length regularization of generators, https://arxiv.org/abs/1912.04958, section 3.2."""
 
 import torch
 from torch import Tensor
 
-from lightning_gen.bounds import NonNegativeFloat, PositiveInt, Share
+from lightning_gen.bounds import NonNegativeFloat, PositiveInt, UnitInterval
 from lightning_gen.losses.penalties import Penalty, Players, Round
 
 
@@ -23,7 +23,7 @@ class PathLength(Penalty):
         every: PositiveInt = 1,
         schedule=None,
         batch_share: PositiveInt = 1,
-        decay: Share = 0.99,
+        decay: UnitInterval = 0.99,
     ):
         super().__init__(weight, every, schedule)
         self.batch_share = batch_share

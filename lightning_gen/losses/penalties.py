@@ -1,4 +1,4 @@
-"""Regularisers of the two players: scalars added to the loss of the one whose turn it is.
+"""Regularizers of the two players: scalars added to the loss of the one whose turn it is.
 
 A penalty is given both players as functions, and one round of their game; it keeps no player and never calls backward.
 Those that differentiate twice run in float32, outside autocast and compiled code.
@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lightning_gen.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, Share
+from lightning_gen.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, UnitInterval
 from lightning_gen.optim.schedules import Schedule, cheap
 
 
@@ -52,7 +52,7 @@ class Players(NamedTuple):
 class Penalty(nn.Module):
     """Base: `weight` times what `forward(players, round)` gives is added to the loss of `player`.
 
-    With `every` above 1 it comes at one in so many steps, and counts as often (lazy regularisation,
+    With `every` above 1 it comes at one in so many steps, and counts as often (lazy regularization,
     https://arxiv.org/abs/1912.04958, section 3.1). `schedule(images_seen, total_images)` scales the weight.
     """
 
@@ -99,16 +99,16 @@ class R2(Penalty):
 
 
 class GradientPenalty(Penalty):
-    """One-centred gradient penalty between real and generated images, https://arxiv.org/abs/1704.00028, eq. 3."""
+    """One-centered gradient penalty between real and generated images, https://arxiv.org/abs/1704.00028, eq. 3."""
 
     def forward(self, players: Players, round: Round) -> Tensor:
         share = torch.rand(len(round.real), *[1] * (round.real.ndim - 1), device=round.real.device)
         between = torch.lerp(round.real.detach(), round.fake.detach(), share)
-        return one_centred(squared_gradient(players, between, round.labels))
+        return one_centered(squared_gradient(players, between, round.labels))
 
 
 class DRAGAN(Penalty):
-    """One-centred gradient penalty around real images, https://arxiv.org/abs/1705.07215, section 2.4.
+    """One-centered gradient penalty around real images, https://arxiv.org/abs/1705.07215, section 2.4.
 
     `spread` times the images' standard deviation bounds the perturbation.
     """
@@ -120,7 +120,7 @@ class DRAGAN(Penalty):
     def forward(self, players: Players, round: Round) -> Tensor:
         real = round.real.detach()
         around = real + self.spread * real.std(correction=0) * torch.rand_like(real)
-        return one_centred(squared_gradient(players, around, round.labels))
+        return one_centered(squared_gradient(players, around, round.labels))
 
 
 class LeCam(Penalty):
@@ -128,7 +128,7 @@ class LeCam(Penalty):
 
     double_backward = False
 
-    def __init__(self, weight: NonNegativeFloat, every: PositiveInt = 1, schedule=None, decay: Share = 0.99):
+    def __init__(self, weight: NonNegativeFloat, every: PositiveInt = 1, schedule=None, decay: UnitInterval = 0.99):
         super().__init__(weight, every, schedule)
         self.decay = decay
         self.register_buffer("anchors", torch.zeros(2))  # running means of real and fake logits
@@ -220,6 +220,6 @@ def squared_gradient(players: Players, images: Tensor, labels: Tensor | None, lo
     return gradient.square().flatten(1).sum(1)
 
 
-def one_centred(squared_norms: Tensor) -> Tensor:
+def one_centered(squared_norms: Tensor) -> Tensor:
     """The mean squared distance of the norms from one; its gradient is finite where a norm is zero."""
     return ((squared_norms + 1e-12).sqrt() - 1).square().mean()

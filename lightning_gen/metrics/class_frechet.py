@@ -57,14 +57,14 @@ class ClassFrechet(KeptFeatures):
 def distance_of(real: Tensor, fake: Tensor) -> Tensor:
     """Fréchet distance of features `(N, d)` and `(M, d)`.
 
-    Where images are fewer than features, Tr((S1 S2)^(1/2)) is the sum of the singular values of `X1 X2^T`, of centred
+    Where images are fewer than features, Tr((S1 S2)^(1/2)) is the sum of the singular values of `X1 X2^T`, of centered
     features over the root of their number less one, which is a small matrix.
     """
     real, fake = real.double(), fake.double()
     if min(len(real), len(fake)) > real.shape[1]:
         covariances = [torch.atleast_2d(side.T.cov()) for side in (real, fake)]
         return frechet_distance(real.mean(0), covariances[0], fake.mean(0), covariances[1])
-    centred = [(side - side.mean(0)) / math.sqrt(len(side) - 1) for side in (real, fake)]
-    trace = torch.linalg.svdvals(centred[0] @ centred[1].T).sum()
-    variances = sum(side.square().sum() for side in centred)
+    centered = [(side - side.mean(0)) / math.sqrt(len(side) - 1) for side in (real, fake)]
+    trace = torch.linalg.svdvals(centered[0] @ centered[1].T).sum()
+    variances = sum(side.square().sum() for side in centered)
     return ((real.mean(0) - fake.mean(0)).square().sum() + variances - 2 * trace).clamp(min=0)

@@ -33,7 +33,7 @@ class ClassScores(SampleMetric):
     better = {"class_accuracy": "higher", "modes": "higher", "modes_kl": "lower"}
 
     seen: Tensor
-    labelled: Tensor
+    labeled: Tensor
     right: Tensor
 
     def __init__(self, classifier: str):
@@ -58,7 +58,7 @@ class ClassScores(SampleMetric):
         labels = data.sources["train"].labels.to(self.device)
         self.reference = labels.bincount(minlength=data.num_classes)
         self.add_state("seen", torch.zeros_like(self.reference), dist_reduce_fx="sum")
-        for state in ("labelled", "right"):
+        for state in ("labeled", "right"):
             self.add_state(state, torch.zeros_like(self.reference[0]), dist_reduce_fx="sum")
         super().start(data, split)
 
@@ -69,7 +69,7 @@ class ClassScores(SampleMetric):
         classes = self._classes(images[finite])
         self.seen += classes.bincount(minlength=len(self.seen))
         if labels is not None:
-            self.labelled += len(labels)
+            self.labeled += len(labels)
             self.right += (classes == labels.to(classes.device)[finite]).sum()
 
     def _classes(self, images: Tensor) -> Tensor:
@@ -86,8 +86,8 @@ class ClassScores(SampleMetric):
     def compute(self) -> dict[str, Tensor]:
         """The scores; the divergence is NaN without a finite sample."""
         scores = {"modes": (self.seen > 0).sum().double(), "modes_kl": kl_of_counts(self.seen, self.reference)}
-        if self.labelled > 0:
-            scores["class_accuracy"] = self.right.double() / self.labelled
+        if self.labeled > 0:
+            scores["class_accuracy"] = self.right.double() / self.labeled
         return scores
 
     def protocol(self) -> dict[str, Any]:

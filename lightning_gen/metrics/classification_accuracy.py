@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lightning_gen.batch import Batch
 from lightning_gen.bounds import PositiveInt
-from lightning_gen.data.augment import normalise
+from lightning_gen.data.augment import normalize
 from lightning_gen.data.loader import EvaluationBatches
 from lightning_gen.images import to_uint8
 from lightning_gen.metrics.accuracy import Accuracy
@@ -161,7 +161,7 @@ def train(
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * (classifier.schedule(seen, budget) if classifier.schedule else 1)
             optimizer.zero_grad()
-            classifier.losses(Batch(normalise(images[index]), labels[index]))["loss"].backward()
+            classifier.losses(Batch(normalize(images[index]), labels[index]))["loss"].backward()
             if classifier.gradient_clip is not None:
                 nn.utils.clip_grad_norm_(parameters, classifier.gradient_clip)
             optimizer.step()

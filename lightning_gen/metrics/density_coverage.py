@@ -4,12 +4,12 @@ import torch
 from torch import Tensor
 
 from lightning_gen.bounds import PositiveInt
-from lightning_gen.metrics.neighbors import NeighbourMetric, distances, radii
+from lightning_gen.metrics.neighbors import NeighborMetric, distances, radii
 
 
-class DensityCoverage(NeighbourMetric):
+class DensityCoverage(NeighborMetric):
     """How many real images' balls hold a sample, over `k` (1 is expected of equal sets, more is possible), and the
-    share of real images whose ball holds one; balls reach to a real image's `k`-th real neighbour.
+    share of real images whose ball holds one; balls reach to a real image's `k`-th real neighbor.
     """
 
     better = {"density": "higher", "coverage": "higher"}

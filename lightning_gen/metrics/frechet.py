@@ -54,8 +54,8 @@ class FrechetDistance(FeatureMetric):
     def _take_root(self, kind: str, features: Tensor) -> None:
         # Of fewer images than features they are a root themselves, and a small one.
         if 1 < len(features) <= features.shape[1]:
-            centred = features.double() - features.double().mean(0)
-            self._roots[kind] = centred.T / (len(features) - 1) ** 0.5
+            centered = features.double() - features.double().mean(0)
+            self._roots[kind] = centered.T / (len(features) - 1) ** 0.5
 
     def reset(self) -> None:
         """Forget everything."""

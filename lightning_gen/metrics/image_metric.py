@@ -101,7 +101,7 @@ class PairedMetric(ImageMetric):
 
 
 class ModelMetric(ImageMetric):
-    """Asks the model itself, with an extractor at hand, such as for images of neighbouring latents.
+    """Asks the model itself, with an extractor at hand, such as for images of neighboring latents.
 
     Score names get the extractor's name behind a slash.
     """

@@ -20,7 +20,7 @@ class LPIPS(ImageMeans):
     """The mean distance of images from their reconstructions, in features of `net` as torchmetrics weighs them.
 
     `weights` is the file of torchvision's ImageNet weights of that network (null: torch.hub's cache, else downloaded),
-    whose sha256 must begin with `sha256` (null: as that file's does). Grey images are repeated three times.
+    whose sha256 must begin with `sha256` (null: as that file's does). Gray images are repeated three times.
     """
 
     needs = "reconstruct"

@@ -50,7 +50,7 @@ class MemorizationInformedFrechet(FrechetDistance):
             self.fake_features.append(features)
 
     def compute(self) -> dict[str, Tensor]:
-        """The penalised distance; NaN where the Fréchet distance is."""
+        """The penalized distance; NaN where the Fréchet distance is."""
         frechet = super().compute()["frechet"]
         training = together(self.real_training)
         if training is None or frechet.isnan():
@@ -59,7 +59,7 @@ class MemorizationInformedFrechet(FrechetDistance):
         return {"mifid": frechet / (distance + TINY) if distance < self.threshold else frechet}
 
     def protocol(self) -> dict[str, Any]:
-        """When the distance is penalised."""
+        """When the distance is penalized."""
         return {"penalised_below_cosine_distance": self.threshold, "memorization_of": "the training set"}
 
 

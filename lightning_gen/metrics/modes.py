@@ -11,9 +11,9 @@ from lightning_gen.metrics.image_metric import SampleMetric
 
 
 class GaussianModes(SampleMetric):
-    """Counts of samples by their nearest centre, for data that know their `centres` and `std`.
+    """Counts of samples by their nearest center, for data that know their `centers` and `std`.
 
-    A sample is of high quality within `radius` standard deviations of a centre (98.9 % of the data are within 3), and
+    A sample is of high quality within `radius` standard deviations of a center (98.9 % of the data are within 3), and
     a mode is covered if `least` samples of high quality lie at it. `reverse_kl` is that of all samples' nearest modes
     from the uniform distribution, in nats.
     """
@@ -28,27 +28,27 @@ class GaussianModes(SampleMetric):
         super().__init__()
         self.radius = radius
         self.least = least
-        self.centres: Tensor | None = None
+        self.centers: Tensor | None = None
 
     def why_not(self, model: Any, data: Any) -> str | None:
-        return None if hasattr(data, "centres") else f"data={data.name} has no known centres (data=gaussians has)"
+        return None if hasattr(data, "centers") else f"data={data.name} has no known centers (data=gaussians has)"
 
     def start(self, data: Any, split: str) -> None:
-        self.centres, self.std = data.centres.to(self.device), data.std
+        self.centers, self.std = data.centers.to(self.device), data.std
         for state in ("nearest", "good"):
-            zeros = torch.zeros(len(self.centres), dtype=torch.int64, device=self.device)
+            zeros = torch.zeros(len(self.centers), dtype=torch.int64, device=self.device)
             self.add_state(state, zeros, dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.int64, device=self.device), dist_reduce_fx="sum")
         super().start(data, split)
 
     def update(self, images: Tensor, labels: Tensor | None = None) -> None:
         """Take in points `(B, 1, 1, 2)`; those that are not finite are at no mode."""
-        points = images.flatten(1).to(self.centres.device).float()  # (B, 2)
+        points = images.flatten(1).to(self.centers.device).float()  # (B, 2)
         self.count += len(points)
         points = points[points.isfinite().all(1)]
-        distances = (points[:, None] - self.centres).norm(dim=2)  # (B, M)
+        distances = (points[:, None] - self.centers).norm(dim=2)  # (B, M)
         smallest, mode = distances.min(1)
-        modes = len(self.centres)
+        modes = len(self.centers)
         self.nearest += mode.bincount(minlength=modes)
         self.good += mode[smallest <= self.radius * self.std].bincount(minlength=modes)
 
@@ -65,7 +65,7 @@ class GaussianModes(SampleMetric):
         return {
             "high_quality_within_std": self.radius,
             "covered_from_samples": self.least,
-            "modes_there_are": len(self.centres),
+            "modes_there_are": len(self.centers),
         }
 
 

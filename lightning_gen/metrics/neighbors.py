@@ -12,8 +12,8 @@ from lightning_gen.metrics.kept_features import KeptFeatures
 BLOCK = 2048  # features on each side of a block of distances, which is then of 32 MiB
 
 
-class NeighbourMetric(KeptFeatures):
-    """Base of metrics of balls that reach from a feature to its `k`-th nearest neighbour in its own set.
+class NeighborMetric(KeptFeatures):
+    """Base of metrics of balls that reach from a feature to its `k`-th nearest neighbor in its own set.
 
     All scores are NaN with not more than `k` images on a side.
     """

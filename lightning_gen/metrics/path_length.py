@@ -68,7 +68,7 @@ class PathLength(ModelMetric):
         self.used = "w" if styled else "z"
         space = SPACES[self.used](model)
         starts = range(0, self.pairs, self.batch_size)[rank::world_size]
-        with progress("pairs of neighbouring latents", len(starts) * self.batch_size, self.show_progress) as advance:
+        with progress("pairs of neighboring latents", len(starts) * self.batch_size, self.show_progress) as advance:
             for start in starts:
                 n = min(self.batch_size, self.pairs - start)
                 self.update(self._batch(space, extractor, n, seed, start), start)

@@ -4,13 +4,13 @@ import torch
 from torch import Tensor
 
 from lightning_gen.bounds import PositiveInt
-from lightning_gen.metrics.neighbors import NeighbourMetric, distances, radii
+from lightning_gen.metrics.neighbors import NeighborMetric, distances, radii
 
 
-class PrecisionRecall(NeighbourMetric):
+class PrecisionRecall(NeighborMetric):
     """The share of samples that lie among the real images, and of real images that lie among the samples.
 
-    To lie among a set is to be in the ball of one of its features, which reaches to that one's `k`-th neighbour.
+    To lie among a set is to be in the ball of one of its features, which reaches to that one's `k`-th neighbor.
     """
 
     better = {"precision": "higher", "recall": "higher"}

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_gen.batch import Batch
-from lightning_gen.bounds import Share
+from lightning_gen.bounds import UnitInterval
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import ImageGenerator
 
@@ -30,12 +30,12 @@ class Classifier(ImageGenerator):
         num_classes: int | None,
         *,
         encoder: Callable[..., nn.Module],
-        label_smoothing: Share,
+        label_smoothing: UnitInterval,
         conditional: bool = True,
         **training,
     ):
         if not num_classes:
-            raise UserError("model=classifier: the data has no labels; use labelled data")
+            raise UserError("model=classifier: the data has no labels; use labeled data")
         if not conditional:
             raise UserError("model.conditional=false: a classifier learns labels, leave it true")
         super().__init__(image_shape, num_classes, conditional=True, **training)

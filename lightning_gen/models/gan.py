@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm as spectrally_normalised
+from torch.nn.utils.parametrizations import spectral_norm as spectrally_normalized
 from torch.optim import Optimizer
 
 from lightning_gen.batch import Batch
@@ -27,17 +27,17 @@ NORMALISING = (nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.InstanceNorm2d)
 
 
 class GAN(ImageGenerator):
-    """Two players by turns on each batch; a model adds terms to what either minimises, and the base does the rest.
+    """Two players by turns on each batch; a model adds terms to what either minimizes, and the base does the rest.
 
     `generator(in_dim, image_shape)` and `discriminator(image_shape, out_dim)` are networks completed here. A sum of
-    `discriminator_terms` and the penalties on it is minimised first, then, on the same generated images, that of
+    `discriminator_terms` and the penalties on it is minimized first, then, on the same generated images, that of
     `generator_terms`; each player's gradients reach its own weights only.
 
     - `loss`: the objective, `loss.discriminator(real, fake)` and `loss.generator(real, fake)` of logits.
     - `conditioning(encoder, image_shape, num_classes, extra)` makes the discriminator see labels.
     - `penalty`: penalties by name. `augment`: what both sides' images go through before the discriminator.
     - `generator_every`: the generator steps once in so many batches, the discriminator at each.
-    - `weight_clip` bounds the discriminator's weights; `spectral_norm` names parts whose weights are normalised by it;
+    - `weight_clip` bounds the discriminator's weights; `spectral_norm` names parts whose weights are normalized by it;
       `init_std` draws all initial weights from a normal distribution.
     - `beta2_schedule(images_seen, total_images)` scales Adam's second momentum.
     """
@@ -86,7 +86,7 @@ class GAN(ImageGenerator):
             draw_weights(self.generator, init_std)
             draw_weights(self.discriminator, init_std)
         for part in spectral_norm:
-            normalise_spectrally(getattr(self, part))
+            normalize_spectrally(getattr(self, part))
 
     # What a model may change.
 
@@ -110,11 +110,11 @@ class GAN(ImageGenerator):
         return noise if self.truncation is None else truncated(noise, self.truncation)
 
     def discriminator_terms(self, round: Round) -> dict[str, Tensor]:
-        """What the discriminator minimises the sum of."""
+        """What the discriminator minimizes the sum of."""
         return {"discriminator": self.loss.discriminator(round.real_logits, round.fake_logits)}
 
     def generator_terms(self, round: Round) -> dict[str, Tensor]:
-        """What the generator minimises the sum of; `real_output` is there for relativistic losses only."""
+        """What the generator minimizes the sum of; `real_output` is there for relativistic losses only."""
         return {"generator": self.loss.generator(round.real_logits, round.fake_logits)}
 
     # The game.
@@ -178,7 +178,7 @@ class GAN(ImageGenerator):
         return {name: each for name, each in self.penalties.items() if each.player == player and each.is_due(step)}
 
     def _turn(self, player: str, round: Round, share: float) -> None:
-        """The gradients of all that `player` minimises."""
+        """The gradients of all that `player` minimizes."""
         terms = self.discriminator_terms(round) if player == "discriminator" else self.generator_terms(round)
         total = reduce(add, terms.values())
         terms = {name: term.detach() for name, term in terms.items()}
@@ -253,8 +253,8 @@ def check_parts(spectral_norm: list[str]) -> None:
     """UserError for what is no player."""
     for part in spectral_norm:
         if part not in PLAYERS:
-            mend = did_you_mean(part, PLAYERS) or f"; choose of {', '.join(PLAYERS)}"
-            raise UserError(f"model.spectral_norm={part}: no such part{mend}")
+            fix = did_you_mean(part, PLAYERS) or f"; choose of {', '.join(PLAYERS)}"
+            raise UserError(f"model.spectral_norm={part}: no such part{fix}")
 
 
 def accuracy(round: Round) -> Tensor:
@@ -263,7 +263,7 @@ def accuracy(round: Round) -> Tensor:
 
 
 def draw_weights(module: nn.Module, std: float) -> None:
-    """Initial weights from N(0, `std`), gains of normalisations from N(1, `std`): https://arxiv.org/abs/1511.06434."""
+    """Initial weights from N(0, `std`), gains of normalizations from N(1, `std`): https://arxiv.org/abs/1511.06434."""
     for each in module.modules():
         if isinstance(each, WEIGHTED):
             nn.init.normal_(each.weight, std=std)
@@ -271,8 +271,8 @@ def draw_weights(module: nn.Module, std: float) -> None:
             nn.init.normal_(each.weight, mean=1.0, std=std)
 
 
-def normalise_spectrally(module: nn.Module) -> None:
+def normalize_spectrally(module: nn.Module) -> None:
     """Divide every weight by its largest singular value, https://arxiv.org/abs/1802.05957."""
     for each in list(module.modules()):
         if isinstance(each, WEIGHTED):
-            spectrally_normalised(each)
+            spectrally_normalized(each)

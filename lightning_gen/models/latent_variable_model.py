@@ -33,7 +33,7 @@ class Inference(NamedTuple):
 
     @property
     def log_weight(self) -> Tensor:
-        """log p(x, z) - log q(z | x), `(B,)`; the normalisers of the two Gaussians cancel up to the variance."""
+        """log p(x, z) - log q(z | x), `(B,)`; the normalizers of the two Gaussians cancel up to the variance."""
         latent = DiagonalNormal(self.mean, self.log_var).draw(self.noise)
         return self.log_prob + 0.5 * (self.noise**2 + self.log_var - latent**2).sum(dim=1)
 
@@ -78,7 +78,7 @@ class LatentVariableModel(ImageGenerator):
         return {"loss": loss, "reconstruction": nll, "kl": kl, "negative_elbo": (nll + kl).detach()}
 
     def weighed_divergence(self, inference: Inference, divergence: Tensor) -> Tensor:
-        """What is minimised of the divergence, `(B,)` that of all latents."""
+        """What is minimized of the divergence, `(B,)` that of all latents."""
         return self.kl_weight * divergence
 
     @property

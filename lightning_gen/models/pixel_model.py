@@ -131,6 +131,6 @@ class PixelModel(ImageGenerator):
 
     def tell_pixels(self, images: Tensor, steps: int) -> Callable[[int], None] | None:
         """What is told of each of so many `steps`, which make all the images; None if nobody listens."""
-        if self.tell_drawn is None:
+        if self.on_progress is None:
             return None
-        return lambda pixels: self.tell_drawn(len(images) * pixels / steps)
+        return lambda pixels: self.on_progress(len(images) * pixels / steps)

@@ -91,7 +91,7 @@ class RecurrentPredictor(FramePredictor):
         return None
 
     def extra_terms(self, state: Any, truth: Tensor) -> dict[str, Tensor]:
-        """What else is minimised, given the last state."""
+        """What else is minimized, given the last state."""
         return {}
 
     @property

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_gen.batch import Batch
-from lightning_gen.bounds import Share
+from lightning_gen.bounds import UnitInterval
 from lightning_gen.errors import UserError
 from lightning_gen.losses.penalties import Round
 from lightning_gen.models.gan import GAN
@@ -14,7 +14,7 @@ from lightning_gen.networks.players import Generator
 
 
 class StyleGenerator(Generator):
-    """A generator whose decoder has styles, and their running mean over training: the centre of truncation."""
+    """A generator whose decoder has styles, and their running mean over training: the center of truncation."""
 
     def __init__(self, *arguments, decay: float = 0.995):
         super().__init__(*arguments)
@@ -67,7 +67,7 @@ class StyleGAN2(GAN):
     `truncation` draws styles so far towards their mean: 0 is the mean alone, 1 changes nothing.
     """
 
-    def __init__(self, image_shape: tuple[int, ...], num_classes: int | None, *, mixing: Share, **gan):
+    def __init__(self, image_shape: tuple[int, ...], num_classes: int | None, *, mixing: UnitInterval, **gan):
         super().__init__(image_shape, num_classes, **gan)
         self.mixing = mixing
 

@@ -1,4 +1,4 @@
-"""Less varied, better samples: latents nearer to the centre of the prior."""
+"""Less varied, better samples: latents nearer to the center of the prior."""
 
 import math
 

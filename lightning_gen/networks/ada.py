@@ -22,7 +22,7 @@ class AdaptiveAugment(nn.Module):
     """Images `(B, C, H, W)`, each transformed in every way with probability `strength`, in training mode only.
 
     `pipeline` chooses the paper's groups (appendix B): `blit` flips, turns and moves by whole pixels, `geometric`
-    scales, rotates and moves, `color` changes colours, which may then leave [-1, 1]. The former two are one bilinear
+    scales, rotates and moves, `color` changes colors, which may then leave [-1, 1]. The former two are one bilinear
     warp with reflected borders, without the paper's wavelet filters. Hue and saturation need three channels.
 
     The strength starts at `initial`. Every `interval` turns of the discriminator it takes a step towards where the mean
@@ -61,7 +61,7 @@ class AdaptiveAugment(nn.Module):
         with torch.autocast(images.device.type, enabled=False):  # places of pixels need their digits
             if {"blit", "geometric"} & set(self.pipeline):
                 images = warp(images, *self.maps(images))
-            return self.recolour(images) if "color" in self.pipeline else images
+            return self.recolor(images) if "color" in self.pipeline else images
 
     # How strong.
 
@@ -94,7 +94,7 @@ class AdaptiveAugment(nn.Module):
     # Where pixels go. All is drawn as it maps output to input; at zero each value leaves the image as it is.
 
     def maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The linear part `(B, 2, 2)` and the shift `(B, 2)` of each image's affine map, in pixels from its centre."""
+        """The linear part `(B, 2, 2)` and the shift `(B, 2)` of each image's affine map, in pixels from its center."""
         linear, shift = self.geometric(images) if "geometric" in self.pipeline else unmoved(images)
         if "blit" not in self.pipeline:
             return linear, shift
@@ -128,14 +128,14 @@ class AdaptiveAugment(nn.Module):
         shift = SHIFT * torch.stack([right * width, down * height], 1) * moved[:, None]
         return linear, (linear @ shift[:, :, None])[:, :, 0]
 
-    def recolour(self, images: Tensor) -> Tensor:
+    def recolor(self, images: Tensor) -> Tensor:
         """Brightness, contrast, luma flip, hue and saturation."""
         batch, channels = images.shape[:2]
-        coloured = self.strength * (channels == 3)
-        chosen = self.chosen(batch, [self.strength, self.strength, self.strength, coloured, coloured])
+        colored = self.strength * (channels == 3)
+        chosen = self.chosen(batch, [self.strength, self.strength, self.strength, colored, colored])
         brightness, contrast, saturation = torch.randn(3, batch, device=images.device)
         flip, hue = torch.rand(2, batch, device=images.device)
-        linear, shift = colour_maps(
+        linear, shift = color_maps(
             channels,
             BRIGHTNESS * brightness * chosen[0],
             torch.exp2(CONTRAST * contrast * chosen[1]),
@@ -158,20 +158,20 @@ def rotations(angles: Tensor) -> Tensor:
     return torch.stack([cosine, -sine, sine, cosine], -1).unflatten(-1, (2, 2))
 
 
-def colour_maps(
+def color_maps(
     channels: int, brightness: Tensor, contrast: Tensor, luma_flip: Tensor, hue: Tensor, saturation: Tensor
 ) -> tuple[Tensor, Tensor]:
     """A matrix `(B, C, C)` and a shift `(B, 1, 1)` of all channels, from values `(B,)`.
 
-    After the brightness all act on the part along the grey axis or on that across it, so their order is free: contrast
+    After the brightness all act on the part along the gray axis or on that across it, so their order is free: contrast
     multiplies both, `luma_flip` (0 or 1) mirrors the former, saturation multiplies and hue (radians) turns the latter.
     Only three channels have a hue; others need the angle zero.
     """
     identity = torch.eye(channels, device=hue.device)
-    grey = torch.full_like(identity, 1 / channels)  # the projection onto the grey axis
+    gray = torch.full_like(identity, 1 / channels)  # the projection onto the gray axis
     cycle = identity.roll(1, 0)
     quarter = (cycle - cycle.T) / math.sqrt(3)  # turns by a right angle what is across the axis
     along, across = contrast * (1 - 2 * luma_flip), contrast * saturation
     weights = torch.stack([along, across * hue.cos(), across * hue.sin()], 1)  # (B, 3)
-    linear = weights @ torch.stack([grey, identity - grey, quarter]).flatten(1)
+    linear = weights @ torch.stack([gray, identity - gray, quarter]).flatten(1)
     return linear.unflatten(1, (channels, channels)), (along * brightness)[:, None, None]

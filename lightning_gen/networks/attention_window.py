@@ -66,12 +66,12 @@ def attention_window(
     return AttentionWindow(hidden_dim, size, height, width, writes) if size else WholeImage(height, width)
 
 
-def filterbank(centre: Tensor, length: int, stride: Tensor, variance: Tensor, size: int) -> Tensor:
-    """`size` Gaussians along an axis of `length` pixels, `stride` apart around `centre`: `(B, size, length)`.
+def filterbank(center: Tensor, length: int, stride: Tensor, variance: Tensor, size: int) -> Tensor:
+    """`size` Gaussians along an axis of `length` pixels, `stride` apart around `center`: `(B, size, length)`.
 
     Pixels count from 1. Each filter sums to one: its softmax cannot underflow, wherever it is.
     """
-    offsets = torch.arange(size, device=centre.device) + (1 - size) / 2
-    means = centre[:, None] + offsets * stride[:, None]  # eqs. 19-20
-    distance = torch.arange(1, length + 1, device=centre.device) - means[..., None]
+    offsets = torch.arange(size, device=center.device) + (1 - size) / 2
+    means = center[:, None] + offsets * stride[:, None]  # eqs. 19-20
+    distance = torch.arange(1, length + 1, device=center.device) - means[..., None]
     return (-(distance**2) / (2 * variance[:, None, None])).softmax(dim=-1)  # eqs. 25-26

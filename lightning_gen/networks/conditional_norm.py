@@ -1,4 +1,4 @@
-"""Conditional normalisation: gain and bias depend on a condition, https://arxiv.org/abs/1707.00683, section 2.2."""
+"""Conditional normalization: gain and bias depend on a condition, https://arxiv.org/abs/1707.00683, section 2.2."""
 
 import torch
 import torch.nn.functional as F
@@ -8,9 +8,9 @@ from lightning_gen.networks.layers import Normalization, normalization_layer
 
 
 class ConditionalNorm(nn.Module):
-    """Normalises maps `(B, C, H, W)`, with gain and bias linear in a condition `(B, condition_dim)`.
+    """Normalizes maps `(B, C, H, W)`, with gain and bias linear in a condition `(B, condition_dim)`.
 
-    It starts as the plain normalisation, and with `condition_dim` 0 remains it.
+    It starts as the plain normalization, and with `condition_dim` 0 remains it.
     """
 
     def __init__(self, normalization: Normalization, channels: int, condition_dim: int):

@@ -112,7 +112,7 @@ class Upsample(nn.ConvTranspose2d):
 
 
 def convolutions(channels: int, n: int, activation: Activation, normalization: Normalization) -> list[nn.Module]:
-    """What follows a change of size: normalisation and activation, then `n` convolutions with theirs."""
+    """What follows a change of size: normalization and activation, then `n` convolutions with theirs."""
     layers: list[nn.Module] = [normalization_layer(normalization, channels), activation_layer(activation)]
     for _ in range(n):
         layers += [

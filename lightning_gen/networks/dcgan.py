@@ -51,7 +51,7 @@ class DCGANGenerator(nn.Module):
 
 
 class DCGANDiscriminator(nn.Module):
-    """Images `(B, C, H, W)` of any size to vectors `(B, out_dim)`; the first layer is not normalised."""
+    """Images `(B, C, H, W)` of any size to vectors `(B, out_dim)`; the first layer is not normalized."""
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ class DiffAugment(nn.Module):
     """Images `(B, C, H, W)`, each with draws of its own, in training mode; the identity in evaluation mode.
 
     `policy` is applied in its order. Translation goes up to the share `shift` of each side, and cutout takes the share
-    `cutout` of each; both fill with zero, which is mid-grey in [-1, 1]. Colours may leave [-1, 1].
+    `cutout` of each; both fill with zero, which is mid-gray in [-1, 1]. Colors may leave [-1, 1].
     """
 
     def __init__(self, policy: list[Literal["color", "translation", "cutout"]], shift: float, cutout: float):
@@ -20,7 +20,7 @@ class DiffAugment(nn.Module):
         for name, share in (("shift", shift), ("cutout", cutout)):
             if not 0 <= share <= 1:
                 raise UserError(f"model.augment.{name}={share}: a share of the image's side; give 0 to 1")
-        self.transforms = [{"color": recolour, "translation": self.translate, "cutout": self.cut}[p] for p in policy]
+        self.transforms = [{"color": recolor, "translation": self.translate, "cutout": self.cut}[p] for p in policy]
         self.shift = shift
         self.cutout = cutout
 
@@ -56,19 +56,19 @@ class DiffAugment(nn.Module):
         """Which places along one axis lie in the rectangle, `(B, length)`."""
         length = images.shape[axis]
         size = int(length * self.cutout + 0.5)
-        # The centre of a rectangle of even size lies between two pixels.
+        # The center of a rectangle of even size lies between two pixels.
         start = torch.randint(length + 1 - size % 2, (len(images), 1), device=images.device) - size // 2
         places = torch.arange(length, device=images.device)
         return (places >= start) & (places < start + size)
 
 
-def recolour(images: Tensor) -> Tensor:
+def recolor(images: Tensor) -> Tensor:
     """Brightness, saturation (of three channels only) and contrast, changed as in the paper's appendix."""
     brightness, saturation, contrast = torch.rand(3, len(images), 1, 1, 1, device=images.device).to(images.dtype)
-    return coloured(images, brightness - 0.5, 2 * saturation, contrast + 0.5)
+    return colored(images, brightness - 0.5, 2 * saturation, contrast + 0.5)
 
 
-def coloured(images: Tensor, brightness: Tensor, saturation: Tensor, contrast: Tensor) -> Tensor:
+def colored(images: Tensor, brightness: Tensor, saturation: Tensor, contrast: Tensor) -> Tensor:
     """`brightness` is added; distances from the pixel's and then the image's mean are multiplied by the others."""
     images = images + brightness
     if images.shape[1] == 3:

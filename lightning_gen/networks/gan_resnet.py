@@ -59,11 +59,11 @@ class DownBlock(nn.Module):
 
 
 class GANResNetGenerator(nn.Module):
-    """Vectors `(B, in_dim)` to maps of `image_shape`; the blocks' normalisations see the condition.
+    """Vectors `(B, in_dim)` to maps of `image_shape`; the blocks' normalizations see the condition.
 
     Channels halve, down to `width`, as the map doubles, from at most `largest`. Self-attention stands where the map's
     height is nearest to `attention_at`. `hierarchical` splits the vectors into one chunk for the first layer and one
-    for each block's normalisations (BigGAN, https://arxiv.org/abs/1809.11096, appendix B).
+    for each block's normalizations (BigGAN, https://arxiv.org/abs/1809.11096, appendix B).
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class GANResNetGenerator(nn.Module):
         self.attention = attention_layers(attention_at, [size[0] for size in sizes[1:]], channels[1:])
         norm = normalization_layer(normalization, channels[-1])
         self.out = nn.Sequential(norm, nn.ReLU(), nn.Conv2d(channels[-1], out_channels, 3, padding=1))
-        initialise(self, init)
+        initialize(self, init)
 
     def forward(self, vectors: Tensor, condition: Tensor | None = None) -> Tensor:
         first, *chunks = vectors.split(self.chunks, dim=1)
@@ -111,7 +111,7 @@ class GANResNetGenerator(nn.Module):
 
 
 class GANResNetDiscriminator(nn.Module):
-    """Images `(B, C, H, W)` of any size to vectors `(B, out_dim)`, without normalisation.
+    """Images `(B, C, H, W)` of any size to vectors `(B, out_dim)`, without normalization.
 
     Blocks with `width` channels, doubled with each, halve the map, `halvings` times at most; `extra_blocks` keep its
     size. The last block has `largest` channels: the features, pooled over the map. They are what comes out where as
@@ -146,7 +146,7 @@ class GANResNetDiscriminator(nn.Module):
         self.attention = attention_layers(attention_at, heights, channels)
         self.pooled = {"sum": torch.sum, "mean": torch.mean}[pooling]
         self.head = nn.Identity() if out_dim == largest else nn.Linear(largest, out_dim)
-        initialise(self, init)
+        initialize(self, init)
 
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         maps = with_condition(images, condition)
@@ -161,7 +161,7 @@ def attention_layers(height: int | None, heights: list[int], channels: list[int]
     return nn.ModuleList(SelfAttention(n) if level == chosen else nn.Identity() for level, n in enumerate(channels))
 
 
-def initialise(network: nn.Module, init: Init) -> None:
+def initialize(network: nn.Module, init: Init) -> None:
     """Orthogonal weights as in BigGAN, or Xavier's, which 3x3 convolutions, standing beside rectifiers, get doubled."""
     for each in network.modules():
         if not isinstance(each, nn.Linear | nn.Conv2d):

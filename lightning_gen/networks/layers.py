@@ -1,4 +1,4 @@
-"""Choices that all networks share: activations, normalisations, and the sizes of their feature maps."""
+"""Choices that all networks share: activations, normalizations, and the sizes of their feature maps."""
 
 from typing import Literal
 
@@ -24,7 +24,7 @@ def activation_layer(name: Activation) -> nn.Module:
 
 
 def normalization_layer(name: Normalization, channels: int) -> nn.Module:
-    """The normalisation of that name for maps of `channels`; groups are of 8 channels where that divides them."""
+    """The normalization of that name for maps of `channels`; groups are of 8 channels where that divides them."""
     layers = {
         "none": nn.Identity,
         "batch": lambda: nn.BatchNorm2d(channels),

@@ -44,7 +44,7 @@ CELLS = {"min_gru": MinGRU, "min_lstm": MinLSTM}
 
 
 class MinLayer(nn.Module):
-    """The recurrence and a hidden layer, each on normalised inputs and added to them, as in the paper's appendix C."""
+    """The recurrence and a hidden layer, each on normalized inputs and added to them, as in the paper's appendix C."""
 
     def __init__(self, cell: str, features: int, hidden: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""R3GAN's networks, https://arxiv.org/abs/2501.05441, section 4: ResNeXt blocks without normalisation."""
+"""R3GAN's networks, https://arxiv.org/abs/2501.05441, section 4: ResNeXt blocks without normalization."""
 
 from itertools import pairwise
 
@@ -107,7 +107,7 @@ class ResidualBlock(nn.Module):
         return maps + self.narrow(hidden)
 
     def start(self, blocks: int) -> None:
-        """Initial weights of one of `blocks`, for which depth needs no normalisation (https://arxiv.org/abs/1901.09321)."""
+        """Initial weights of one of `blocks`, for which depth needs no normalization (https://arxiv.org/abs/1901.09321)."""
         for layer in (self.widen, self.mix):
             nn.init.kaiming_normal_(layer.weight, a=SLOPE)
             with torch.no_grad():

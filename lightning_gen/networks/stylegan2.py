@@ -16,7 +16,7 @@ from lightning_gen.networks.stylegan2_layers import (
     ModulatedConv,
     ModulatedUpConv,
     StyledConv,
-    normalised,
+    normalized,
     with_deviation,
 )
 
@@ -45,7 +45,7 @@ class StyleGAN2Generator(nn.Module):
 
 
 class Mapping(nn.Module):
-    """Latents and conditions, each normalised, to styles: dense layers that learn slowly.
+    """Latents and conditions, each normalized, to styles: dense layers that learn slowly.
 
     https://arxiv.org/abs/1812.04948, section 2 and appendix C.
     """
@@ -58,7 +58,7 @@ class Mapping(nn.Module):
         )
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
-        vectors = with_condition(normalised(latent), None if condition is None else normalised(condition))
+        vectors = with_condition(normalized(latent), None if condition is None else normalized(condition))
         for layer in self.layers:
             vectors = F.leaky_relu(layer(vectors), SLOPE)
         return vectors

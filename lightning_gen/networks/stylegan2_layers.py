@@ -86,7 +86,7 @@ class FilteredDownsample(Filter):
 
 
 class ModulatedConv(nn.Module):
-    """A convolution whose weights each style scales per input channel, and demodulation normalises per output channel.
+    """A convolution whose weights each style scales per input channel, and demodulation normalizes per output channel.
 
     Section 2.2. Scaling the maps before and after one convolution with shared weights is the same as convolving each
     image with weights of its own, and needs no grouped convolution.
@@ -144,7 +144,7 @@ class StyledConv(nn.Module):
         return GAIN * F.leaky_relu(maps + self.noise_strength * noise + self.bias, SLOPE)
 
 
-def normalised(vectors: Tensor) -> Tensor:
+def normalized(vectors: Tensor) -> Tensor:
     """Vectors `(B, d)` scaled to a mean square of one."""
     return vectors * (vectors.square().mean(1, keepdim=True) + 1e-8).rsqrt()
 

@@ -10,7 +10,7 @@ from lightning_gen.networks.layers import Activation, activation_layer, pyramid,
 
 
 class VideoDiscriminator(nn.Module):
-    """Videos `(B, T, C, H, W)` of any size to vectors `(B, out_dim)`; the first layer is not normalised.
+    """Videos `(B, T, C, H, W)` of any size to vectors `(B, out_dim)`; the first layer is not normalized.
 
     Each level halves the map and, while there are 4 frames or more, their number. Channels double from `width` to at
     most `largest`.

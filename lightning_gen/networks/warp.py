@@ -42,7 +42,7 @@ class Scatter(Function):
 
 
 def warp(images: Tensor, linear: Tensor, shift: Tensor) -> Tensor:
-    """Each pixel at `x` shows what the image has at `linear @ x + shift`, in pixels right and down of its centre.
+    """Each pixel at `x` shows what the image has at `linear @ x + shift`, in pixels right and down of its center.
 
     `linear` is `(B, 2, 2)`, `shift` `(B, 2)`; no gradients reach them.
     """

@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 from torch.optim import AdamW, Muon, Optimizer
 
-from lightning_gen.bounds import NonNegativeFloat, PositiveFloat, Share
+from lightning_gen.bounds import NonNegativeFloat, PositiveFloat, UnitInterval
 
 
 class MuonWithAdamW(Optimizer):
@@ -16,7 +16,7 @@ class MuonWithAdamW(Optimizer):
     """
 
     def __init__(
-        self, params: Iterable[nn.Parameter], lr: PositiveFloat, momentum: Share, weight_decay: NonNegativeFloat
+        self, params: Iterable[nn.Parameter], lr: PositiveFloat, momentum: UnitInterval, weight_decay: NonNegativeFloat
     ):
         params = list(params)
         super().__init__(params, {"lr": lr})

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from lightning_gen.image_generator import ImageGenerator
 
 DRAWS = 4  # completions of each image
-GREY = 0.0  # of what is not given
+GRAY = 0.0  # of what is not given
 
 
 def observed(model: "ImageGenerator", images: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ def completions(model: "ImageGenerator", images: Tensor, rows: int, labels: Tens
     """A row for each image: itself, its first `rows` rows, and a few ways in which they may go on."""
     images = observed(model, images)
     given = images.clone()
-    given[..., rows:, :] = GREY
+    given[..., rows:, :] = GRAY
     repeated = (None if each is None else each.repeat_interleave(DRAWS, 0) for each in (images, labels))
     drawn = model.complete(next(repeated), rows, next(repeated)).unflatten(0, (len(images), DRAWS))
     return grid(torch.cat([images[:, None], given[:, None], drawn], 1).flatten(0, 1), columns=2 + DRAWS)

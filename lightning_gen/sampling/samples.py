@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_gen.images import to_uint8
 from lightning_gen.randomness import seed_all
-from lightning_gen.utilities.progress import Advance, drawing, silent
+from lightning_gen.utilities.progress import Advance, sampling_progress, silent
 
 if TYPE_CHECKING:
     from lightning_gen.image_generator import ImageGenerator
@@ -28,7 +28,7 @@ def samples(
         size = min(batch_size, n - start)
         seed_all("sample", seed, start // batch_size)
         given = None if labels is None else labels[start : start + size].to(model.device)
-        with drawing(model, size, advance):
+        with sampling_progress(model, size, advance):
             images = to_uint8(model.sample(size, given)).cpu()
         yield from enumerate(images, start)
 

@@ -33,7 +33,7 @@ log = logging.getLogger("lightning_gen")
 def train(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Run `config` and return its evaluation; `overrides` are those of the command line.
 
-    Raises UserError for what a user can mend, before anything is made where that can be known.
+    Raises UserError for what a user can fix, before anything is made where that can be known.
     """
     if not config.run_dir:
         raise UserError(f"run_dir={config.run_dir or ''}: empty; name a folder, or leave run_dir out")

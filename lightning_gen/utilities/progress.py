@@ -32,8 +32,8 @@ def progress(title: str, total: int, enabled: bool = True) -> Iterator[Advance]:
 
 
 @contextmanager
-def drawing(model: Any, n: int, advance: Advance) -> Iterator[None]:
-    """Count the `n` images that the model draws within: at the end, or as they come where it tells (`tell_drawn`).
+def sampling_progress(model: Any, n: int, advance: Advance) -> Iterator[None]:
+    """Count the `n` images that the model draws within: at the end, or as they come where it tells (`on_progress`).
 
     Without a model they are files, and counted at the end.
     """
@@ -45,12 +45,12 @@ def drawing(model: Any, n: int, advance: Advance) -> Iterator[None]:
         advance(images)
 
     if model is not None:
-        model.tell_drawn = tell
+        model.on_progress = tell
     try:
         yield
     finally:
         if model is not None:
-            model.tell_drawn = None
+            model.on_progress = None
     advance(n - told)
 
 

@@ -21,6 +21,7 @@ RENAMED = {
     "lightning_gen.process_group": "lightning_gen.utilities.ranks",
     "lightning_gen.schedules": "lightning_gen.optim.schedules",
     "lightning_gen.suggestions": "lightning_gen.utilities.suggestions",
+    "lightning_gen.bounds.Share": "lightning_gen.bounds.UnitInterval",
     "lightning_gen.evaluation.build_extractors": "lightning_gen.evaluation.evaluator.build_extractors",
     "lightning_gen.evaluation.build_metrics": "lightning_gen.evaluation.evaluator.build_metrics",
     "lightning_gen.evaluation.evaluate": "lightning_gen.evaluation.evaluator.evaluate",

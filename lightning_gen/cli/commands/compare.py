@@ -30,8 +30,8 @@ def run(arguments: list[str]) -> int:
     out = Path(options["out"]).expanduser() if options["out"] else None
     chosen = options["format"] or FORMATS.get(out.suffix if out else "", "text")
     if chosen not in FORMATS.values():
-        mend = did_you_mean(chosen, FORMATS.values()) or f"; give {', '.join(dict.fromkeys(FORMATS.values()))}"
-        raise UserError(f"format={chosen}: no such format{mend}")
+        fix = did_you_mean(chosen, FORMATS.values()) or f"; give {', '.join(dict.fromkeys(FORMATS.values()))}"
+        raise UserError(f"format={chosen}: no such format{fix}")
     text = table.rendered(chosen)
     if out is None:
         print(text)
@@ -52,8 +52,8 @@ def _parse(arguments: list[str]) -> tuple[dict[str, str], list[Path]]:
         key, equals, value = argument.partition("=")
         if equals and not Path(argument).exists():
             if key not in OPTIONS:
-                mend = did_you_mean(key, OPTIONS) or f"; its keys are {', '.join(OPTIONS)}"
-                raise UserError(f"{argument}: compare has no such key{mend}")
+                fix = did_you_mean(key, OPTIONS) or f"; its keys are {', '.join(OPTIONS)}"
+                raise UserError(f"{argument}: compare has no such key{fix}")
             options[key] = value
         else:
             paths.append(Path(argument).expanduser())

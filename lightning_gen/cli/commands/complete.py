@@ -22,7 +22,7 @@ from lightning_gen.errors import UserError
 from lightning_gen.images import save_png
 from lightning_gen.randomness import preserved_rng, seed_all
 from lightning_gen.sampling.continuation import DRAWS, completions
-from lightning_gen.utilities.progress import drawing, progress
+from lightning_gen.utilities.progress import progress, sampling_progress
 
 
 def run(job: Job) -> None:
@@ -42,7 +42,7 @@ def run(job: Job) -> None:
     with torch.no_grad(), preserved_rng():
         seed_all("complete", cfg.seed)
         drawn = DRAWS * len(images)
-        with progress("completions", drawn) as advance, drawing(model, drawn, advance):
+        with progress("completions", drawn) as advance, sampling_progress(model, drawn, advance):
             picture = completions(model, images, rows, labels if model.num_classes else None)
         save_png(picture, out / "completions.png")
     print_written(f"{len(images)} images completed by {type(model).__name__}", out)

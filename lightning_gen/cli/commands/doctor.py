@@ -99,10 +99,10 @@ def _plugins() -> Iterator[str]:
             continue
         yield f"{plugin.source} ({plugin.package}): {plugin.conf_dir}"
         if plugin.package != CORE:
-            yield from (f"! {plugin.source}: {mistake}; {plugin.mend}" for mistake in _mistakes(plugin))
+            yield from (f"! {plugin.source}: {mistake}; {plugin.fix}" for mistake in _mistakes(plugin))
     for option, owner, hidden in clashes(plugins):
-        mend = f"set LIGHTNING_GEN_DISABLE={hidden.name}, or rename its file conf/{option}.yaml"
-        yield f"! {option} of {hidden.source} is hidden by that of {owner.source}; {mend}"
+        fix = f"set LIGHTNING_GEN_DISABLE={hidden.name}, or rename its file conf/{option}.yaml"
+        yield f"! {option} of {hidden.source} is hidden by that of {owner.source}; {fix}"
 
 
 def _mistakes(plugin: Plugin) -> Iterator[str]:

@@ -80,7 +80,7 @@ def _from_files(cfg: DictConfig) -> tuple:
         data = build_data(data)
     shape = None if cfg.reference else data.image_shape
     files = image_folder(cfg.samples, "samples", channels=shape and shape[0])
-    if cfg.reference and files.image_shape[0] != data.image_shape[0]:  # grey on one side alone
+    if cfg.reference and files.image_shape[0] != data.image_shape[0]:  # gray on one side alone
         files, data = (image_folder(cfg[key], key, channels=3) for key in ("samples", "reference"))
     return None, data, files, out, {"samples": str(cfg.samples)}
 

@@ -32,8 +32,8 @@ def _describe_group(group: str) -> list[str]:
     options = list_options(group)
     if not options:
         groups = list_groups()
-        mend = did_you_mean(group, groups) if closest(group, groups) else f"; groups: {', '.join(groups)}"
-        raise UserError(f"list {group}: no such group{mend}")
+        fix = did_you_mean(group, groups) if closest(group, groups) else f"; groups: {', '.join(groups)}"
+        raise UserError(f"list {group}: no such group{fix}")
     name_width = max(len(option.name) for option in options)
     text_width = max(len(option.description) for option in options)
     rows = [f"{o.name:<{name_width}}  {o.description:<{text_width}}  {o.source}" for o in options]

@@ -64,8 +64,8 @@ def run(job: Job) -> None:
 def _check_data(cfg: DictConfig, data: ImageData) -> None:
     if cfg.split not in data.num_images or cfg.split == "train":
         others = [split for split in data.num_images if split != "train"]
-        mend = did_you_mean(cfg.split, others) or f"; give {' or '.join(others)}"
-        raise UserError(f"split={cfg.split}: no split that training images can be compared with{mend}")
+        fix = did_you_mean(cfg.split, others) or f"; give {' or '.join(others)}"
+        raise UserError(f"split={cfg.split}: no split that training images can be compared with{fix}")
     if cfg.k > data.num_images["train"]:
         raise UserError(f"k={cfg.k}: data={data.name} has only {data.num_images['train']} training images")
 
@@ -87,7 +87,7 @@ def search(
 ) -> tuple[Nearest, Tensor]:
     """The training images nearest to `fake`, and the distance of each real image of `split` to its nearest one."""
     device = fake.device
-    seed_all("neighbors", seed, "real")  # binarised data are drawn
+    seed_all("neighbors", seed, "real")  # binarized data are drawn
     real = [features(to_uint8(batch.images)) for batch in data.batches(split, device, limit=num_real)]
     of_fake = Nearest(torch.cat([features(part) for part in fake.split(64)]), k)
     of_real = Nearest(torch.cat(real), 1)

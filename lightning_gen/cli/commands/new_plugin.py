@@ -74,8 +74,8 @@ def _parse(arguments: list[str]) -> tuple[str, str]:
     if len(names) != 1 or len(kinds) != 1:
         raise UserError(f"new-plugin needs a name and a kind; write {USAGE}")
     if kinds[0] not in KINDS:
-        mend = did_you_mean(kinds[0], KINDS, "--kind {}") or f"; kinds: {', '.join(KINDS)}"
-        raise UserError(f"--kind {kinds[0]}: no such kind{mend}")
+        fix = did_you_mean(kinds[0], KINDS, "--kind {}") or f"; kinds: {', '.join(KINDS)}"
+        raise UserError(f"--kind {kinds[0]}: no such kind{fix}")
     return names[0], kinds[0]
 
 

@@ -31,8 +31,8 @@ def run(job: Job) -> None:
     path, model = load(cfg)
     check_pictures(model, path, sequences=True)
     if not hasattr(model, "predict"):
-        mend = "`complete` goes on with images" if isinstance(model, Completes) else "conv_lstm, svg_lp and others do"
-        raise UserError(f"checkpoint={path}: {type(model).__name__} predicts no frames; {mend}")
+        fix = "`complete` goes on with images" if isinstance(model, Completes) else "conv_lstm, svg_lp and others do"
+        raise UserError(f"checkpoint={path}: {type(model).__name__} predicts no frames; {fix}")
     sequences, _ = first_images(cfg, path, model)
     frames = sequences.shape[1]
     context = getattr(model, "context_frames", frames // 2) if cfg.context is None else cfg.context

@@ -83,9 +83,9 @@ def _from_data(cfg: DictConfig, checkpoint: Path, model: "ImageGenerator") -> Ta
         raise UserError(f"label={cfg.label}: images of the data bring their labels, leave out label")
     data = data_of(cfg, checkpoint, model)
     if cfg.split not in data.num_images:
-        mend = did_you_mean(cfg.split, data.num_images) or f", give one of {', '.join(data.num_images)}"
-        raise UserError(f"split={cfg.split}: no such split{mend}")
-    seed_all("project", cfg.seed, "data")  # binarised data are drawn
+        fix = did_you_mean(cfg.split, data.num_images) or f", give one of {', '.join(data.num_images)}"
+        raise UserError(f"split={cfg.split}: no such split{fix}")
+    seed_all("project", cfg.seed, "data")  # binarized data are drawn
     batches = list(data.batches(cfg.split, model.device, limit=cfg.n))
     images = torch.cat([batch.images for batch in batches])
     labels = None
@@ -101,11 +101,11 @@ def _from_data(cfg: DictConfig, checkpoint: Path, model: "ImageGenerator") -> Ta
 
 def _from_files(cfg: DictConfig, model: "ImageGenerator", space: LatentSpace) -> Targets:
     from lightning_gen.data.decode import ImageFiles, Resize
-    from lightning_gen.data.loader import normalise
+    from lightning_gen.data.loader import normalize
 
     if cfg.resize not in get_args(Resize):
-        mend = did_you_mean(cfg.resize, get_args(Resize)) or f", choose one of {', '.join(get_args(Resize))}"
-        raise UserError(f"resize={cfg.resize}: no such way{mend}")
+        fix = did_you_mean(cfg.resize, get_args(Resize)) or f", choose one of {', '.join(get_args(Resize))}"
+        raise UserError(f"resize={cfg.resize}: no such way{fix}")
     root = Path(cfg.images).expanduser()
     paths = _image_files(root, cfg.images)[: cfg.n]
     channels, *size = model.image_shape
@@ -115,7 +115,7 @@ def _from_files(cfg: DictConfig, model: "ImageGenerator", space: LatentSpace) ->
     except UserError as error:  # it speaks of data.skip_unreadable
         raise UserError(f"images={cfg.images}: {_reason(error)}; leave it out") from None
     names = [path.relative_to(root).as_posix() if root.is_dir() else path.name for path in paths]
-    return names, normalise(pixels).to(model.device), _labels_of_files(cfg, model, space, len(paths))
+    return names, normalize(pixels).to(model.device), _labels_of_files(cfg, model, space, len(paths))
 
 
 def _reason(error: UserError) -> str:
@@ -131,8 +131,8 @@ def _image_files(root: Path, given: str) -> list[Path]:
     if not root.is_dir():
         siblings = [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else []
         near = closest(root.name, siblings, limit=1)
-        mend = f"did you mean {root.parent / near[0]}?" if near else "give an image file, or a folder of them"
-        raise UserError(f"images={given}: no such file or folder; {mend}")
+        fix = f"did you mean {root.parent / near[0]}?" if near else "give an image file, or a folder of them"
+        raise UserError(f"images={given}: no such file or folder; {fix}")
     found = [root / path for path in find_images(root, root)]
     if not found:
         raise UserError(f"images={given}: there are no images (png, jpg, webp, tiff, ...) in this folder")

@@ -33,8 +33,8 @@ class Weights:
         self.name = OTHERS.get(extractor, extractor.replace("_", "-"))
         if extractor not in OTHERS and self.name not in ("vgg16", *MODEL_URLS, *DINOV2):
             ours = [*OTHERS, *(name.replace("-", "_") for name in ("vgg16", *MODEL_URLS, *DINOV2))]
-            mend = did_you_mean(extractor, ours) or f"; choose one of {', '.join(ours)}"
-            raise UserError(f"{self.key}.extractor={extractor}: torch-fidelity has no such extractor{mend}")
+            fix = did_you_mean(extractor, ours) or f"; choose one of {', '.join(ours)}"
+            raise UserError(f"{self.key}.extractor={extractor}: torch-fidelity has no such extractor{fix}")
         if self.name == NAME:
             self.path, self.sha256 = None, EfficientNetLite0().sha256
             if path is not None or sha256 is not None:

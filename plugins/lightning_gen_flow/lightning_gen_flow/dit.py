@@ -1,9 +1,9 @@
-"""DiT: a transformer of patches, conditioned by its normalisation (adaLN-Zero), https://arxiv.org/abs/2212.09748."""
+"""DiT: a transformer of patches, conditioned by its normalization (adaLN-Zero), https://arxiv.org/abs/2212.09748."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightning_gen.bounds import PositiveInt, Share
+from lightning_gen.bounds import PositiveInt, UnitInterval
 from lightning_gen_flow.layers import Attention, Condition, positions, zero
 from lightning_gen_flow.unet import padded
 
@@ -24,7 +24,7 @@ class DiT(nn.Module):
         patch: PositiveInt,
         head_dim: PositiveInt,
         mlp_ratio: PositiveInt = 4,
-        dropout: Share,
+        dropout: UnitInterval,
     ):
         super().__init__()
         *frames, channels, height, pixels_wide = image_shape

@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from lightning_gen.bounds import PositiveInt, Share
+from lightning_gen.bounds import PositiveInt, UnitInterval
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen_flow.ode import STEPS, euler, heun, solve, solve_with_divergence
@@ -51,7 +51,7 @@ class ProbabilityFlow(ImageGenerator):
         steps: PositiveInt,
         solver: Literal["euler", "heun"],
         likelihood_steps: PositiveInt,
-        label_dropout: Share,
+        label_dropout: UnitInterval,
         guidance: float,
         **training,
     ):

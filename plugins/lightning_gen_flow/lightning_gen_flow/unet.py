@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightning_gen.bounds import PositiveInt, Share
+from lightning_gen.bounds import PositiveInt, UnitInterval
 from lightning_gen.networks.layers import normalization_layer, pyramid, widths
 from lightning_gen_flow.layers import Attention, Condition, positions, zero
 
@@ -33,7 +33,7 @@ class UNet(nn.Module):
         attention_size: PositiveInt,
         head_dim: PositiveInt,
         patch: PositiveInt,
-        dropout: Share,
+        dropout: UnitInterval,
         fourier: list[int],
     ):
         super().__init__()

@@ -15,7 +15,7 @@ DIT = ["network@model.network=flow_dit", "model.network.depth=2"]
 @pytest.mark.parametrize(
     ("name", "data", "overrides"),
     [
-        ("flow_matching", "grey", ["model/noise_level=uniform", "model.solver=euler"]),
+        ("flow_matching", "gray", ["model/noise_level=uniform", "model.solver=euler"]),
         ("flow_matching", "rgb", DIT),
         ("flow_matching", "conditional", ["model.guidance=2.0", *DIT]),
         ("flow_matching", "sequence", []),

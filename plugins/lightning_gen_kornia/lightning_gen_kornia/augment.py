@@ -26,18 +26,18 @@ class Kornia:
         shape = images.shape
         values = (images + 1) / 2
         if self.changes_values:
-            values = self._recoloured(values if values.ndim == 5 else values[:, None])
+            values = self._recolored(values if values.ndim == 5 else values[:, None])
         else:
             values = apply(self.transform, values.flatten(1, -3), "data.augment")  # frames as channels
         return (values.clamp(0, 1) * 2 - 1).view(shape)
 
-    def _recoloured(self, frames: Tensor) -> Tensor:
+    def _recolored(self, frames: Tensor) -> Tensor:
         """Frames `(B, T, C, H, W)`, all changed as the first is."""
-        colours = 3 if frames.shape[2] == 4 else frames.shape[2]
-        first = apply(self.transform, frames[:, 0, :colours], "data.augment")
+        colors = 3 if frames.shape[2] == 4 else frames.shape[2]
+        first = apply(self.transform, frames[:, 0, :colors], "data.augment")
         drawn = self.transform._params
-        others = [self.transform(frame[:, :colours], params=drawn) for frame in frames.unbind(1)[1:]]
-        return torch.cat([torch.stack([first, *others], 1), frames[:, :, colours:]], 2)
+        others = [self.transform(frame[:, :colors], params=drawn) for frame in frames.unbind(1)[1:]]
+        return torch.cat([torch.stack([first, *others], 1), frames[:, :, colors:]], 2)
 
 
 class KorniaPipeline(nn.Module):
@@ -52,7 +52,7 @@ class KorniaPipeline(nn.Module):
         self.transforms = nn.ModuleDict(found)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images `(B, C, H, W)` in [-1, 1]; colours may leave that range."""
+        """Images `(B, C, H, W)` in [-1, 1]; colors may leave that range."""
         if not self.training:
             return images
         with torch.autocast(images.device.type, enabled=False):
@@ -75,7 +75,7 @@ def checked(transform: Any, key: str) -> AugmentationBase2D:
 
 
 def apply(transform: AugmentationBase2D, images: Tensor, key: str) -> Tensor:
-    """Images, transformed; UserError for those it does not take, such as grey ones where it wants colours."""
+    """Images, transformed; UserError for those it does not take, such as gray ones where it wants colors."""
     try:
         return transform(images)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:

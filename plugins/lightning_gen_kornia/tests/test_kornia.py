@@ -8,12 +8,12 @@ from torch.autograd import gradgradcheck
 from lightning_gen.config.composition import compose
 from lightning_gen.config.instantiation import instantiate
 from lightning_gen.config.options import list_options
-from lightning_gen.data.augment import augmented, normalise
+from lightning_gen.data.augment import augmented, normalize
 from lightning_gen.errors import UserError
 from lightning_gen.randomness import seed_all
 from lightning_gen.testing import check_augment, check_model
 
-GREY = ("kornia_elastic", "kornia_perspective", "kornia_thin_plate", "kornia_motion_blur")
+GRAY = ("kornia_elastic", "kornia_perspective", "kornia_thin_plate", "kornia_motion_blur")
 
 
 @pytest.fixture(autouse=True)
@@ -42,27 +42,27 @@ def images(*shape):
 
 def test_all_options_are_there():
     names = {option.name for option in list_options("data/augment")}
-    assert {"kornia", *GREY} <= names
+    assert {"kornia", *GRAY} <= names
     assert "kornia" in {option.name for option in list_options("model/augment")}
 
 
-@pytest.mark.parametrize("name", GREY)
+@pytest.mark.parametrize("name", GRAY)
 def test_keeps_the_contract_of_augmentations(name):
     check_augment(name)
     augmentations = chain(f"data/augment=[{name}]", f"data.augment.{name}.transform.p=1.0")
     batch = images(1, 16, 16)
     changed = run(augmentations, batch)
-    assert not torch.allclose(changed, normalise(batch), atol=0.05)
+    assert not torch.allclose(changed, normalize(batch), atol=0.05)
     same = run(augmentations, batch[:1].expand(5, -1, -1, -1))
     assert not torch.allclose(same[0], same[1], atol=1e-3)  # each has a draw of its own
     torch.testing.assert_close(run(augmentations, batch[:, None].repeat(1, 3, 1, 1, 1))[:, 1], changed)
 
 
 def test_black_stays_black_and_transparency_what_it_is():
-    assert (run(chain(f"data/augment=[{','.join(GREY)}]"), torch.zeros(2, 1, 16, 16, dtype=torch.uint8)) == -1).all()
+    assert (run(chain(f"data/augment=[{','.join(GRAY)}]"), torch.zeros(2, 1, 16, 16, dtype=torch.uint8)) == -1).all()
     rgba = images(4, 8, 8)
     changed = run(any_of("RandomInvert", p=1.0), rgba)
-    torch.testing.assert_close(changed, torch.cat([-normalise(rgba)[:, :3], normalise(rgba)[:, 3:]], 1))
+    torch.testing.assert_close(changed, torch.cat([-normalize(rgba)[:, :3], normalize(rgba)[:, 3:]], 1))
 
 
 def test_what_does_not_fit_ends_in_one_line():
@@ -87,7 +87,7 @@ def pipeline(*overrides):
 def test_the_discriminators_pipeline_differentiates_twice_and_rests_in_evaluation():
     augment = pipeline()
     assert list(augment.transforms) == ["affine", "erasing", "brightness"]
-    batch = normalise(images(3, 6, 6))
+    batch = normalize(images(3, 6, 6))
     assert not torch.allclose(augment(batch), batch, atol=0.1)
     assert augment.eval()(batch) is batch
     assert augment.train()(batch.bfloat16()).dtype == torch.bfloat16
@@ -104,4 +104,4 @@ def test_the_discriminators_pipeline_differentiates_twice_and_rests_in_evaluatio
 
 
 def test_a_gan_trains_behind_it_with_a_gradient_penalty():
-    check_model("dcgan", "model/augment=kornia", "model/penalty=r1", "data/augment=[kornia_elastic]", data="grey")
+    check_model("dcgan", "model/augment=kornia", "model/penalty=r1", "data/augment=[kornia_elastic]", data="gray")

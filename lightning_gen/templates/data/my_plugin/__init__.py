@@ -14,7 +14,7 @@ SHAPES = ("disc", "square", "cross")
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class MyOption(ImageData):
-    """`num_images` grey training images of `size` pixels a side, a quarter as many in each other split."""
+    """`num_images` gray training images of `size` pixels a side, a quarter as many in each other split."""
 
     name = "my_option"
 
@@ -30,15 +30,15 @@ class MyOption(ImageData):
         """The same images for the same seed: draw from a generator of the data's own."""
         random = generator("my_option", self.seed, split)
         labels = torch.randint(len(SHAPES), (count,), generator=random)
-        centre = torch.rand(2, count, 1, 1, generator=random) * 0.8 - 0.4
+        center = torch.rand(2, count, 1, 1, generator=random) * 0.8 - 0.4
         radius = torch.rand(count, 1, 1, generator=random) * 0.3 + 0.2
         axis = torch.linspace(-1, 1, self.size)
-        inside = distances(axis[:, None] - centre[0], axis - centre[1], labels) < radius  # (N, H, W)
+        inside = distances(axis[:, None] - center[0], axis - center[1], labels) < radius  # (N, H, W)
         return TensorSource(inside[:, None].to(torch.uint8) * 255, labels)
 
 
 def distances(y: Tensor, x: Tensor, labels: Tensor) -> Tensor:
-    """How far each pixel `(N, H, W)` is from the centre, in the norm whose balls are the shapes of `labels` `(N,)`."""
+    """How far each pixel `(N, H, W)` is from the center, in the norm whose balls are the shapes of `labels` `(N,)`."""
     disc = (y.square() + x.square()).sqrt()
     square = torch.maximum(y.abs(), x.abs())
     cross = torch.maximum(square, 3 * torch.minimum(y.abs().expand_as(square), x.abs().expand_as(square)))

@@ -20,11 +20,11 @@ class MyOption(SampleMetric):
 
     def update(self, images: Tensor, labels: Tensor | None = None) -> None:
         """Take in samples `(B, C, H, W)`, or frames `(B, T, C, H, W)`, in [-1, 1]."""
-        grey = images.to(self.total.device).float().flatten(0, -4).mean(-3, keepdim=True)  # (N, 1, H, W)
-        kernel = grey.new_tensor(LAPLACIAN)[None, None]
-        edges = torch.nn.functional.conv2d(grey, kernel)
+        gray = images.to(self.total.device).float().flatten(0, -4).mean(-3, keepdim=True)  # (N, 1, H, W)
+        kernel = gray.new_tensor(LAPLACIAN)[None, None]
+        edges = torch.nn.functional.conv2d(gray, kernel)
         self.total += edges.flatten(1).var(1).double().sum()
-        self.count += len(grey)
+        self.count += len(gray)
 
     def compute(self) -> dict[str, Tensor]:
         """NaN without a sample."""

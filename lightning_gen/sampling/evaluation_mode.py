@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def undisturbed(model: "ImageGenerator", ema: bool = True) -> Iterator[None]:
+def evaluation_mode(model: "ImageGenerator", ema: bool = True) -> Iterator[None]:
     """Evaluation mode, averaged weights if `ema`, float32, no gradients; afterwards all is as it was."""
     training = [module for module in model.modules() if module.training]
-    with undisturbed_generators(), torch.autocast(model.device.type, enabled=False), model.averaged_weights(ema):
+    with full_precision(), torch.autocast(model.device.type, enabled=False), model.averaged_weights(ema):
         model.eval()
         try:
             yield
@@ -26,7 +26,7 @@ def undisturbed(model: "ImageGenerator", ema: bool = True) -> Iterator[None]:
 
 
 @contextmanager
-def undisturbed_generators() -> Iterator[None]:
+def full_precision() -> Iterator[None]:
     """Float32 in full and no gradients; afterwards random generators are as they were."""
     precision = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")  # trainer=gpu trains with TensorFloat-32
