@@ -32,14 +32,14 @@ def generator(*key: int | str, device: torch.device | str = "cpu") -> torch.Gene
     return torch.Generator(device).manual_seed(_hash(key))
 
 
-def hashed_noise(*key: Tensor) -> Tensor:
-    """Uniform float32 in [0, 1) as a hash of int64 tensors that broadcast, the same on every device and in any batch.
+def hashed_noise(first: Tensor, *others: Tensor | int) -> Tensor:
+    """Uniform float32 in [0, 1) as a hash of broadcast int64 tensors, the same on every device and in any batch.
 
-    By the mixing steps of MurmurHash3's finaliser; of each number the lowest 32 bits count.
+    Uses the mixing steps of MurmurHash3's finalizer, on the lowest 32 bits of each number.
     """
     mask = 0xFFFFFFFF
-    bits = key[0] * 0x9E3779B1 & mask
-    for value in (*key[1:], key[0]):
+    bits = first * 0x9E3779B1 & mask
+    for value in (*others, first):
         bits = (bits ^ value) & mask
         bits = (bits ^ bits >> 16) * 0x85EBCA6B & mask
         bits = (bits ^ bits >> 13) * 0xC2B2AE35 & mask

@@ -97,7 +97,7 @@ def check_data(name: str, *overrides: str) -> None:
     data, again = build_data(config), build_data(config)
     _assert_facts(data)
     assert data.inspect(), "inspect() says nothing"
-    for split, number in data.num_images.items():
+    for split, number in data.split_sizes.items():
         batches = list(data.batches(split, "cpu", limit=20))
         seen = sum(len(batch.images) for batch in batches)
         assert seen == min(number, 20), f"{split}: {seen} images of a pass of {min(number, 20)}"
@@ -278,8 +278,8 @@ def _assert_facts(data: "ImageData") -> None:
     shape = data.image_shape
     assert len(shape) in (3, 4), f"image_shape {shape} is neither (C, H, W) nor (T, C, H, W)"
     assert all(type(size) is int and size > 0 for size in shape), f"image_shape is {shape}"
-    assert set(data.num_images) == {"train", "val", "test"}, f"splits are {', '.join(data.num_images)}"
-    assert data.num_images["train"] > 0, "there are no training images"
+    assert set(data.split_sizes) == {"train", "val", "test"}, f"splits are {', '.join(data.split_sizes)}"
+    assert data.split_sizes["train"] > 0, "there are no training images"
     if data.class_names is not None:
         assert all(isinstance(name, str) for name in data.class_names), f"class_names are {data.class_names[:3]}..."
 

@@ -32,6 +32,7 @@ from lightning_gen.extractors.efficientnet_lite0 import EfficientNetLite0
 from lightning_gen.extractors.inception import Inception
 from lightning_gen.metrics.features import Features
 from lightning_gen.metrics.frechet import root_of, trace_of_root
+from lightning_gen.metrics.image_metric import FeatureMetric
 from lightning_gen.randomness import generator
 
 SETS = "metrics=[frechet,kid,inception_score,precision_recall,density_coverage]"
@@ -54,14 +55,16 @@ def timed(function: Callable[[], Any]) -> float:
 
 
 def formulas(num_features: int = 2048, rounds: int = 3) -> dict[str, Any]:
-    full = [covariance(2 * num_features, num_features, key) for key in ("real", "fake")]
-    deficient = [covariance(num_features // 4, num_features, key) for key in ("real", "fake")]
     return {
         "num_features": num_features,
-        "full_rank": compare(*full, rounds),
-        "rank_deficient": compare(*deficient, rounds),
+        "full_rank": compare(covariances(2 * num_features, num_features), rounds),
+        "rank_deficient": compare(covariances(num_features // 4, num_features), rounds),
         "extraction": extraction(rounds),
     }
+
+
+def covariances(n: int, num_features: int) -> tuple[Tensor, Tensor]:
+    return covariance(n, num_features, "real"), covariance(n, num_features, "fake")
 
 
 def covariance(n: int, num_features: int, key: str) -> Tensor:
@@ -69,8 +72,9 @@ def covariance(n: int, num_features: int, key: str) -> Tensor:
     return torch.cov(features.T)
 
 
-def compare(a: Tensor, b: Tensor, rounds: int) -> dict[str, Any]:
-    """Seconds of each formula of Tr((AB)^(1/2)), how many times slower than ours, and what it gives."""
+def compare(covariances: tuple[Tensor, Tensor], rounds: int) -> dict[str, Any]:
+    """Seconds of each formula of Tr((AB)^(1/2)), its ratio to ours, and its value."""
+    a, b = covariances
     ways: dict[str, Callable[[], Tensor]] = {
         "ours": lambda: trace_of_root(root_of(a), b),
         "torchmetrics": lambda: torch.linalg.eigvals(a @ b).sqrt().real.sum(),
@@ -111,8 +115,9 @@ class Given(ImageData):
     """The same images in every split."""
 
     def __init__(self, images: Tensor):
-        keys = {"batch_size": 32, "seed": 0, "augment": {}, "augment_share": 1.0, "binarize": False}
-        super().__init__(**keys, in_memory=True, num_workers=0)
+        super().__init__(
+            batch_size=32, seed=0, augment={}, augment_share=1.0, binarize=False, in_memory=True, num_workers=0
+        )
         self.images = images
         self.name = "bench"
         self.setup()
@@ -122,7 +127,7 @@ class Given(ImageData):
 
 
 def evaluation(n: int = 64, rounds: int = 1) -> dict[str, Any]:
-    """Seconds of each way, how many times slower than ours, the scores, and how far the libraries' are from ours."""
+    """Seconds of each library, its ratio to ours, the scores, and their differences from ours."""
     sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
     from inception_weights import write_random_weights
 
@@ -215,10 +220,9 @@ def by_libraries(real: Tensor, fake: Tensor, weights: Path) -> dict[str, float]:
         **{"feature_extractor": "inception-v3-compat", "feature_extractor_weights_path": str(weights)},
         **{"verbose": False, "save_cpu_ram": True, "batch_size": 32},
     )
-    features = [
-        torch.cat([network_(b) for b in images.split(32)]) for network_ in [network("2048")] for images in (real, fake)
-    ]
-    density, coverage = plain_density_coverage(*features)
+    extractor = network("2048")
+    real_features, fake_features = (torch.cat([extractor(b) for b in images.split(32)]) for images in (real, fake))
+    density, coverage = plain_density_coverage(real_features, fake_features)
     return {
         "frechet": fid.compute().item(),
         "kid": kid.compute()[0].item(),
@@ -231,7 +235,7 @@ def by_libraries(real: Tensor, fake: Tensor, weights: Path) -> dict[str, float]:
 
 
 def plain_density_coverage(real: Tensor, fake: Tensor, k: int = 5) -> tuple[float, float]:
-    """Equations 4 and 5 of https://arxiv.org/abs/2002.09797, which is what prdc computes."""
+    """Equations 4 and 5 of https://arxiv.org/abs/2002.09797, as prdc computes them."""
     real, fake = real.double(), fake.double()
     reach = torch.cdist(real, real).kthvalue(k + 1).values
     inside = torch.cdist(real, fake) <= reach[:, None]
@@ -258,6 +262,7 @@ def memory(n: int = 50_000, num_features: int = 2048) -> dict[str, Any]:
     peaks = {"features": peak()}
     seconds = {}
     for name, metric in metrics.items():
+        assert isinstance(metric, FeatureMetric)
         metric.see_real(real)
         metric.see_fake(fake)
         seconds[name] = round(timed(metric.compute), 1)

@@ -11,7 +11,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lightning_gen.config.composition import compose
 from lightning_gen.config.instantiation import build_model
+from lightning_gen.models.pixel_model import PixelModel
 from lightning_gen.networks.linear_recurrence import by_doubling, linear_recurrence, step_by_step
 from lightning_gen.networks.pixel_min_rnn import MinLayer
 from lightning_gen.networks.pixel_rnn import DiagonalLSTM, RowLSTM, lstm_cell
@@ -37,7 +38,7 @@ def seconds(run: Callable[[], object]) -> float:
     return clock() - start
 
 
-def medians(rivals: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def medians(rivals: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Each rival's median over the rounds, after a warm-up."""
     for run in rivals.values():
         run()
@@ -144,6 +145,7 @@ def bench_recurrence(rounds: int, steps: int = SIZE * SIZE, batch: int = 16, hid
 def bench_sampling(name: str, rounds: int, n: int = 16, pixels: int = 12) -> None:
     model = build_model(compose([f"model={name}"]).model, (1, SIZE, SIZE), None).to(DEVICE).eval()
     images = model.sample(n)
+    assert isinstance(model, PixelModel)
     network = model.pixels.network
 
     def cached() -> list[Tensor]:

@@ -45,26 +45,39 @@ class Stopwatch(Callback):
 
     def __init__(self, warm_up: int, steps: int):
         self.warm_up, self.steps = warm_up, steps
+        self.first = 0  # steps taken when the clock started
+        self.start: tuple[float, float] | None = None
+        self.seconds: tuple[float, float] | None = None  # CPU and wall, a step
 
-    def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx):
-        if not hasattr(self, "start") and model.batches_seen >= self.warm_up:
-            self.first = model.batches_seen
-            self.start = time.process_time(), time.perf_counter()
-        elif model.batches_seen >= self.warm_up + self.steps and not hasattr(self, "cpu"):
-            steps = model.batches_seen - self.first
-            self.cpu = (time.process_time() - self.start[0]) / steps
-            self.wall = (time.perf_counter() - self.start[1]) / steps
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        seen = pl_module.batches_seen
+        if self.start is None and seen >= self.warm_up:
+            self.first, self.start = seen, now()
+        elif self.start is not None and self.seconds is None and seen >= self.warm_up + self.steps:
+            self.seconds = since(self.start, seen - self.first)
+
+
+def now() -> tuple[float, float]:
+    """CPU and wall clocks in seconds."""
+    return time.process_time(), time.perf_counter()
+
+
+def since(start: tuple[float, float], steps: int) -> tuple[float, float]:
+    """CPU and wall seconds a step since `start`."""
+    cpu, wall = now()
+    return (cpu - start[0]) / steps, (wall - start[1]) / steps
 
 
 def raw_loop(model: ImageGenerator, data, warm_up: int, steps: int) -> tuple[float, float]:
-    """Seconds of CPU and wall a step of the loop one would write by hand."""
+    """CPU and wall seconds a step of a loop written by hand."""
     images, labels = data.sources["train"].images, data.sources["train"].labels
     optimizer = model.make_optimizer([p for p in model.parameters() if p.requires_grad])
     order = torch.randperm(len(images))
     model.train()
+    start = now()
     for step in range(warm_up + steps):
         if step == warm_up:
-            start = time.process_time(), time.perf_counter()
+            start = now()
         first = step * data.batch_size % (len(images) - data.batch_size)
         index = order[first : first + data.batch_size]
         batch = Batch(images.index_select(0, index).float() / 127.5 - 1, None if labels is None else labels[index])
@@ -74,38 +87,40 @@ def raw_loop(model: ImageGenerator, data, warm_up: int, steps: int) -> tuple[flo
         optimizer.step()
         if step % 50 == 0:
             {name: term.item() for name, term in terms.items()}
-    return (time.process_time() - start[0]) / steps, (time.perf_counter() - start[1]) / steps
+    return since(start, steps)
 
 
-def raw_game(model: GAN, data, warm_up: int, steps: int) -> tuple[float, float]:
-    """The same for two players, as most libraries write it."""
+def raw_game(model: ImageGenerator, data, warm_up: int, steps: int) -> tuple[float, float]:
+    """The same for a GAN, as most libraries write it."""
+    assert isinstance(model, GAN)
     images = data.sources["train"].images
     generator, discriminator, loss = model.generator, model.discriminator, model.loss
-    of_generator = torch.optim.Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.99))
-    of_discriminator = torch.optim.Adam(discriminator.parameters(), lr=2e-4, betas=(0.5, 0.99))
+    generator_optimizer = torch.optim.Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.99))
+    discriminator_optimizer = torch.optim.Adam(discriminator.parameters(), lr=2e-4, betas=(0.5, 0.99))
     order = torch.randperm(len(images))
     model.train()
+    start = now()
     for step in range(warm_up + steps):
         if step == warm_up:
-            start = time.process_time(), time.perf_counter()
+            start = now()
         first = step * data.batch_size % (len(images) - data.batch_size)
         real = images[order[first : first + data.batch_size]].float() / 127.5 - 1
         fake = generator(torch.randn(len(real), model.latent_dim))
-        of_discriminator.zero_grad()
+        discriminator_optimizer.zero_grad()
         term = loss.discriminator(discriminator(real)[:, 0], discriminator(fake.detach())[:, 0])
         term.backward()
-        of_discriminator.step()
-        of_generator.zero_grad()
+        discriminator_optimizer.step()
+        generator_optimizer.zero_grad()
         other = loss.generator(None, discriminator(generator(torch.randn(len(real), model.latent_dim)))[:, 0])
         other.backward()
-        of_generator.step()
+        generator_optimizer.step()
         if step % 50 == 0:
             term.item(), other.item()
-    return (time.process_time() - start[0]) / steps, (time.perf_counter() - start[1]) / steps
+    return since(start, steps)
 
 
 def ours(config, model, data, warm_up: int, steps: int, **trainer) -> tuple[float, float]:
-    """Seconds of CPU and wall a step of `lightning-gen train` with its default callbacks."""
+    """CPU and wall seconds a step of `lightning-gen train` with its default callbacks."""
     stopwatch = Stopwatch(warm_up, steps)
     with tempfile.TemporaryDirectory() as folder:
         config = config.copy()
@@ -119,31 +134,33 @@ def ours(config, model, data, warm_up: int, steps: int, **trainer) -> tuple[floa
         for name in ("sample_grid", "reconstructions", "continuations", "last", "best"):
             config.callbacks[name].folder = folder
         trainer = build_trainer(config, data, [instantiate(config.logger.csv)])
-        trainer.callbacks.insert(0, stopwatch)
+        trainer.callbacks.insert(0, stopwatch)  # pyrefly: ignore[missing-attribute]  # set by Lightning's connector
         if trainer.channels_last:
             model.to(memory_format=torch.channels_last)
         trainer.fit(model, datamodule=data)
-    return stopwatch.cpu, stopwatch.wall
+    assert stopwatch.seconds is not None
+    return stopwatch.seconds
 
 
 def tiny_game(config) -> GAN:
-    """Two players of a few weights each."""
+    """A GAN with a few weights."""
 
     class Vector(nn.Linear):
         def __init__(self, in_dim, image_shape):
             super().__init__(in_dim, 8)
 
-        def forward(self, latent):
-            return super().forward(latent).view(-1, 1, 2, 4)
+        def forward(self, input):
+            return super().forward(input).view(-1, 1, 2, 4)
 
     class Scalar(nn.Linear):
         def __init__(self, image_shape, out_dim):
             super().__init__(8, out_dim)
 
-        def forward(self, images):
-            return super().forward(images.flatten(1))
+        def forward(self, input):
+            return super().forward(input.flatten(1))
 
     model = build_model({**config.model, "latent_dim": 8, "init_std": None}, (1, 2, 4), None)
+    assert isinstance(model, GAN)
     model.generator.decoder, model.discriminator.encoder = Vector(8, None), Scalar(None, 1)
     return model
 

@@ -1,4 +1,4 @@
-"""Kills runs with SIGKILL at random moments, resumes them each time, and compares their ends with an undisturbed run.
+"""Kills runs with SIGKILL at random moments, resumes them, and compares their final states with an undisturbed run.
 
 `python scripts/kill_test.py [kills] [key=value ...]` prints one JSON line.
 """
@@ -23,7 +23,7 @@ SMALL = [
 
 
 def command(folder: Path, overrides: list[str]) -> list[str]:
-    """Start the run in `folder`, or go on with it."""
+    """Arguments that start the run in `folder`, or continue it."""
     how = ["resume=true"] if (folder / "config.yaml").exists() else overrides
     return [sys.executable, "-m", "lightning_gen", "train", f"run_dir={folder}", *how]
 
@@ -34,7 +34,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def run_for(folder: Path, overrides: list[str], moment: float | None = None) -> bool:
-    """Run or go on with the run in `folder`; whether it was killed, at `moment` seconds, before its end."""
+    """Start or continue the run in `folder`; True if it was killed after `moment` seconds, before its end."""
     run = subprocess.Popen(command(folder, overrides), stdout=subprocess.DEVNULL, start_new_session=True)
     try:
         run.wait(moment)
@@ -47,9 +47,9 @@ def run_for(folder: Path, overrides: list[str], moment: float | None = None) -> 
     return False
 
 
-def main(kills: int = 20, *overrides: str) -> None:
-    """Kill runs until there have been `kills` kills, a new run after each that got to its end; compare all ends."""
-    overrides = SMALL + list(overrides)
+def main(kills: int, overrides: list[str]) -> None:
+    """Kill runs `kills` times, starting a new run after each that finished; compare all final states."""
+    overrides = SMALL + overrides
     with tempfile.TemporaryDirectory() as root:
         straight = Path(root, "straight")
         start = time.monotonic()
@@ -62,7 +62,7 @@ def main(kills: int = 20, *overrides: str) -> None:
             if run_for(runs[-1], overrides, moment):
                 moments.append(round(moment, 1))
             else:
-                seconds *= 0.7  # it was done by then: the first run met a busier machine
+                seconds *= 0.7  # it had finished: the machine was busier during the first run
                 runs.append(Path(root, str(len(runs))))
         run_for(runs[-1], overrides)
         expected, rows = weights(straight), (straight / "metrics.csv").read_text().count("\n")
@@ -77,4 +77,5 @@ def main(kills: int = 20, *overrides: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(a) if a.isdigit() else a for a in sys.argv[1:]))
+    number = next((int(argument) for argument in sys.argv[1:] if argument.isdigit()), 20)
+    main(number, [argument for argument in sys.argv[1:] if not argument.isdigit()])

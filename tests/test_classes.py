@@ -168,7 +168,7 @@ def stacked(*overrides: str):
 def test_stacked_digits_are_the_digits_of_their_class():
     data = stacked()
     assert (data.image_shape, data.num_classes) == ((3, 28, 28), 1000)
-    assert data.num_images == {"train": 3000, "val": 5000, "test": 700}
+    assert data.split_sizes == {"train": 3000, "val": 5000, "test": 700}
     assert data.class_names[42] == "042"
     single = MNIST5k.load(data)  # the same split
     for split, source in data.sources.items():

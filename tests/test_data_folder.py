@@ -46,13 +46,13 @@ def levels(data: Folder, split: str) -> set[int]:
 def test_flat_images_have_no_labels_and_a_stable_split(flat: Path) -> None:
     data = folder(flat)
     assert (data.name, data.num_classes, data.image_shape) == ("images", None, (1, 6, 8))
-    assert data.num_images == {"train": 16, "val": 2, "test": 2}
+    assert data.split_sizes == {"train": 16, "val": 2, "test": 2}
     parts = [levels(data, split) for split in ("train", "val", "test")]
     assert parts[1] == {110, 180}  # seed 0, for good
     assert parts[2] == {80, 150}
     assert set.union(*parts) == {10 * number for number in range(20)}
     assert levels(folder(flat, "data.seed=1"), "val") != parts[1]
-    assert folder(flat, "data.split=[0.5,0.25,0.25]").num_images == {"train": 10, "val": 5, "test": 5}
+    assert folder(flat, "data.split=[0.5,0.25,0.25]").split_sizes == {"train": 10, "val": 5, "test": 5}
 
 
 def test_streamed_and_in_memory_images_agree(flat: Path) -> None:
@@ -74,7 +74,7 @@ def test_sub_folders_are_classes(tmp_path: Path) -> None:
     assert (data.class_names, data.num_classes) == (["cat", "dog"], 2)
     for source in data.sources.values():
         assert torch.equal(source.labels, (source.images[:, 0, 0, 0] > 150).long())
-    assert sum(data.num_images.values()) == 20
+    assert sum(data.split_sizes.values()) == 20
     assert folder(tmp_path, "data.labels=false").num_classes is None
 
 
@@ -83,7 +83,7 @@ def test_split_folders(tmp_path: Path) -> None:
         for number in range(count):
             save(tmp_path / split / "ab"[number % 2] / f"{number}.png", 10 + count)
     data = folder(tmp_path)
-    assert data.num_images == {"train": 9, "val": 4, "test": 1}  # no test folder: a tenth of train
+    assert data.split_sizes == {"train": 9, "val": 4, "test": 1}  # no test folder: a tenth of train
     assert levels(data, "val") == {14}
     assert levels(data, "train") == levels(data, "test") == {20}
     assert data.class_names == ["a", "b"]
@@ -182,7 +182,7 @@ def test_damaged_files_are_named_and_can_be_left_out(flat: Path) -> None:
     (flat / "03.png").write_bytes(b"no image at all")
     (flat / "04.png").write_bytes(b"")
     with pytest.raises(
-        UserError, match=r"data.skip_unreadable=false: .*03.png cannot be read .*\(and so on for 1 more\)"
+        UserError, match=r"data.skip_unreadable=false: .*03.png cannot be read .*\(and 1 more like it\)"
     ):
         folder(flat)
     (flat / "03.png").unlink()
@@ -195,7 +195,7 @@ def test_damaged_files_are_named_and_can_be_left_out(flat: Path) -> None:
             list(data.batches("train", "cpu"))
         assert "\n" not in str(caught.value)
     kept = folder(flat, "data.skip_unreadable=true")
-    assert sum(kept.num_images.values()) == 18
+    assert sum(kept.split_sizes.values()) == 18
     for path in flat.iterdir():
         path.write_bytes(b"x")
     with pytest.raises(UserError, match="none of the 19 image files can be read"):
@@ -209,7 +209,7 @@ def test_damaged_files_are_named_and_can_be_left_out(flat: Path) -> None:
         (["data.size=0"], r"data.size=0: give a number, \[height,width\] or null"),
         (["data.size=[1,2,3]"], r"data.size=\[1, 2, 3\]: give a number, \[height,width\] or null"),
         (["data.resize=zoom"], r"data.resize.*crop"),
-        (["data.split=[0.5,0.2,0.2]"], r"data.split=\[0.5, 0.2, 0.2\]: give three shares that sum to 1"),
+        (["data.split=[0.5,0.2,0.2]"], r"data.split=\[0.5, 0.2, 0.2\]: give three fractions that sum to 1"),
     ],
 )
 def test_mistakes_in_keys(flat: Path, overrides: list[str], message: str) -> None:

@@ -175,7 +175,7 @@ def test_a_decoding_error_stays_one_line(num_workers: int) -> None:
 
     with pytest.raises(UserError, match=r"^image \d is broken$"):
         list(EvaluationBatches(StreamSource(Broken(), None, num_workers), batch_size=2))
-    with pytest.raises(UserError, match=r"^image 0 is broken \(and so on for 3 more\)$"):
+    with pytest.raises(UserError, match=r"^image 0 is broken \(and 3 more like it\)$"):
         StreamSource(Broken(), None, num_workers).in_memory()
 
 
@@ -248,7 +248,7 @@ def test_unfit_splits_are_explained() -> None:
 
 def test_facts_and_where_images_are_kept() -> None:
     data = numbers()
-    assert (data.image_shape, data.num_classes, data.num_images["train"]) == ((3, 4, 4), 1, 20)
+    assert (data.image_shape, data.num_classes, data.split_sizes["train"]) == ((3, 4, 4), 1, 20)
     assert isinstance(data.sources["train"], TensorSource)
     assert isinstance(numbers(in_memory=False).sources["train"], StreamSource)
     assert data.transfer_batch_to_device("as it is", torch.device("cpu"), 0) == "as it is"

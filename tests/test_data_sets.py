@@ -37,7 +37,7 @@ def digest(images: Tensor) -> str:
 
 def test_fake_images_can_be_learned_from() -> None:
     data = load("data=fake", "data.image_shape=[3,12,20]", "data.num_classes=4", "data.num_images=80")
-    assert data.num_images == {"train": 80, "val": 20, "test": 20}
+    assert data.split_sizes == {"train": 80, "val": 20, "test": 20}
     assert (data.image_shape, data.num_classes) == ((3, 12, 20), 4)
     images, labels = everything(data, "train")
     means = torch.stack([images[labels == label].mean(0) for label in range(4)])
@@ -64,7 +64,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_mnist5k_holds_real_digits_split_by_class(cache: Path) -> None:
     data = load("data=mnist5k")
-    assert data.num_images == {"train": 4000, "val": 500, "test": 500}
+    assert data.split_sizes == {"train": 4000, "val": 500, "test": 500}
     assert (data.image_shape, data.num_classes, data.class_names[3]) == ((1, 28, 28), 10, "3")
     for split, per_class in mnist5k.PER_CLASS.items():
         assert torch.bincount(data.sources[split].labels).tolist() == [per_class] * 10
@@ -80,13 +80,13 @@ PINNED = ["ca6f75454751a401", "54b326d3da02d78d", "3798315d42260da5"]
 
 
 def test_mnist5k_is_cached_and_mends_a_damaged_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    images, labels = mnist5k.digits()
+    images, labels = mnist5k.all_digits()
     file = cache / "mnist5k.npz"
     assert file.is_file()
     file.write_bytes(file.read_bytes()[:1000])
-    assert torch.equal(mnist5k.digits()[0], images)
+    assert torch.equal(mnist5k.all_digits()[0], images)
     monkeypatch.setattr(mnist5k, "_parse", lambda path: pytest.fail("not read from the cache"))
-    cached = mnist5k.digits()
+    cached = mnist5k.all_digits()
     assert torch.equal(cached[0], images)
     assert torch.equal(cached[1], labels)
 
@@ -94,7 +94,7 @@ def test_mnist5k_is_cached_and_mends_a_damaged_cache(cache: Path, monkeypatch: p
 def test_mnist5k_does_without_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("LIGHTNING_GEN_CACHE", str(tmp_path / "file" / "below"))
-    assert mnist5k.digits()[0].shape == (5000, 1, 28, 28)
+    assert mnist5k.all_digits()[0].shape == (5000, 1, 28, 28)
 
 
 def test_mnist5k_without_its_package(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +118,7 @@ def test_idx_files(name: str, folder: str, tmp_path: Path) -> None:
         write_idx(raw / f"{part}-images-idx3-ubyte", images)
         write_idx(raw / f"{part}-labels-idx1-ubyte", np.arange(len(images)) % 10)
     data = load(f"data={name}", f"data.path={tmp_path}", "data.num_val=5")
-    assert data.num_images == {"train": 25, "val": 5, "test": 7}
+    assert data.split_sizes == {"train": 25, "val": 5, "test": 7}
     assert (data.name, data.image_shape, data.num_classes) == (name, (1, 28, 28), 10)
     assert np.array_equal(data.sources["test"].images[:, 0].numpy(), contents["t10k"])
     both = torch.cat([data.sources[split].images[:, 0] for split in ("train", "val")]).numpy()
@@ -144,7 +144,7 @@ def test_cifar_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cifar, "check_integrity", lambda path, md5=None: Path(path).is_file())
     data = load("data=cifar10", f"data.path={tmp_path}", "data.num_val=2")
     assert (data.image_shape, data.num_classes, data.class_names[9]) == ((3, 32, 32), 10, "class 9")
-    assert data.num_images == {"train": 18, "val": 2, "test": 4}
+    assert data.split_sizes == {"train": 18, "val": 2, "test": 4}
     # A row holds red, then green, then blue.
     assert np.array_equal(data.sources["test"].images.numpy(), rows["test_batch"].reshape(-1, 3, 32, 32))
     assert data.sources["test"].labels.tolist() == [0, 1, 2, 9]
@@ -161,7 +161,7 @@ def test_svhn_and_celeba(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(datasets, "SVHN", svhn)
     data = load("data=svhn", f"data.path={tmp_path}", "data.num_val=2")
-    assert data.num_images == {"train": 4, "val": 2, "test": 3}
+    assert data.split_sizes == {"train": 4, "val": 2, "test": 3}
     assert data.class_names == [str(digit) for digit in range(10)]
 
     folder = tmp_path / "celeba" / "img_align_celeba"
@@ -241,7 +241,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> dict[str, Table]:
 
 def test_hub_data_sets(hub: dict[str, Table]) -> None:
     data = load("data=huggingface", "data.path=someone/pets")
-    assert data.num_images == {"train": 18, "val": 2, "test": 4}
+    assert data.split_sizes == {"train": 18, "val": 2, "test": 4}
     assert (data.name, data.image_shape, data.class_names) == ("pets", (3, 6, 8), ["cat", "dog"])
     expected = torch.stack([torch.from_numpy(np.array(row["picture"])) for row in hub["test"]]).permute(0, 3, 1, 2)
     assert torch.equal(data.sources["test"].images, expected)

@@ -34,7 +34,7 @@ def digits(*overrides: str) -> ImageData:
 
 
 def drawn(data: ImageData, count: int = 200, split: str = "train") -> tuple[Tensor, Tensor]:
-    return data.sources[split].images.drawn(torch.arange(count))
+    return data.sources[split].images.placements(torch.arange(count))
 
 
 # Bouncing digits
@@ -43,7 +43,7 @@ def drawn(data: ImageData, count: int = 200, split: str = "train") -> tuple[Tens
 def test_moving_digits_are_sequences_without_labels() -> None:
     data = load("data=moving_digits", "data.num_test=5")
     assert (data.image_shape, data.num_classes) == ((20, 1, 64, 64), None)
-    assert (data.num_images["val"], data.num_images["test"]) == (5, 5)
+    assert (data.split_sizes["val"], data.split_sizes["test"]) == (5, 5)
     batch = next(iter(data.train_dataloader()))[0]
     assert (batch.images.shape, batch.labels) == ((64, 20, 1, 64, 64), None)
     assert (batch.images.min(), batch.images.max()) == (-1, 1)
@@ -134,7 +134,7 @@ def test_stochastic_bounces_change_the_path_from_the_first_wall_on() -> None:
 def test_frames_show_the_digits_at_their_places_the_brighter_above() -> None:
     images = digits("data.max_digits=3").sources["train"].images
     index = torch.tensor([3, 70, 12345])
-    which, corners = images.drawn(index)
+    which, corners = images.placements(index)
     side = images.digits.shape[-1]
     expected = torch.zeros(3, 12, 1, 24, 24, dtype=torch.uint8)
     for sequence in range(3):
@@ -250,7 +250,7 @@ def test_the_published_file_is_split_by_seed(published: tuple[Path, np.ndarray],
     shares = ("data.split=[0.5,0.25,0.25]", f"data.in_memory={in_memory}")
     data = load("data=moving_mnist", f"data.path={file}", *shares)
     assert (data.image_shape, data.num_classes) == ((20, 1, 64, 64), None)
-    assert data.num_images == {"val": 3, "test": 3, "train": 6}
+    assert data.split_sizes == {"val": 3, "test": 3, "train": 6}
     found = [image for source in data.sources.values() for image in (source.images[i] for i in range(len(source)))]
     numbers = [next(n for n in range(12) if np.array_equal(image[:, 0].numpy(), array[:, n])) for image in found]
     assert sorted(numbers) == list(range(12))
@@ -348,7 +348,7 @@ def test_videos(tmp_path: Path) -> None:
     (tmp_path / "d.mp4").write_bytes((tmp_path / "a.mp4").read_bytes()[:300])
     with pytest.raises(UserError, match=r"d\.mp4 cannot be read"):
         frames(tmp_path)
-    assert frames(tmp_path, "data.skip_unreadable=true").num_images == {"train": 12, "val": 0, "test": 0}
+    assert frames(tmp_path, "data.skip_unreadable=true").split_sizes == {"train": 12, "val": 0, "test": 0}
 
 
 def test_videos_without_their_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -362,7 +362,7 @@ def test_windows_of_a_clip_stay_in_one_split(tmp_path: Path) -> None:
     for clip in range(10):
         save_animation(tmp_path / f"{clip}.gif", clip, 10)
     data = frames(tmp_path, "data.split=[0.6,0.2,0.2]")
-    assert data.num_images == {"train": 18, "val": 6, "test": 6}
+    assert data.split_sizes == {"train": 18, "val": 6, "test": 6}
     clips = [{first // 10 for first, *_ in levels(data, split)} for split in ("train", "val", "test")]
     assert [len(part) for part in clips] == [6, 2, 2]
     assert set.union(*clips) == set(range(10))
@@ -396,7 +396,7 @@ def test_short_and_damaged_clips(tmp_path: Path, capsys: pytest.CaptureFixture) 
     with pytest.raises(UserError, match=r"has 2 frames, fewer than 5 \(data\.stride=2\): set 1 or less"):
         frames(tmp_path, "data.stride=2")
     (tmp_path / "c.gif").write_text("no image")
-    with pytest.raises(UserError, match=r"b\.gif has 2 frames.*\(and so on for 1 more\)$"):
+    with pytest.raises(UserError, match=r"b\.gif has 2 frames.*\(and 1 more like it\)$"):
         frames(tmp_path)
     inspect.run(Job(compose(["data=frames", f"data.path={tmp_path}", "data.frames=3"], "inspect")))
     said = capsys.readouterr().out

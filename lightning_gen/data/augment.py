@@ -1,7 +1,7 @@
-"""Augmentations of whole batches on their device, each image with its own draw from the global generator.
+"""Augmentations of whole batches on their device, each image with its own random numbers from the global generator.
 
-They take and give `(B, C, H, W)`, or sequences `(B, T, C, H, W)` whose frames share one draw, float in [-1, 1]; those
-with `takes_bytes` also uint8, a quarter of the memory.
+They map `(B, C, H, W)`, or sequences `(B, T, C, H, W)` whose frames share random numbers, float in [-1, 1], to the same
+shape; those with `takes_bytes` also map uint8, a quarter of the memory.
 """
 
 import math
@@ -23,15 +23,15 @@ class Augmentation(Protocol):
 
 
 def normalize(images: Tensor) -> Tensor:
-    """uint8 to float32 in [-1, 1]; floats, of a source or an augmentation, are there already and pass through."""
+    """uint8 to float32 in [-1, 1]; floats, from a source or an augmentation, are in that range and pass through."""
     if images.dtype != torch.uint8:
         return images
-    # Three times as fast on a CPU as dividing; both ends are met exactly.
+    # On a CPU three times as fast as division; both ends of the range are exact.
     return images.to(torch.float32).mul_(1 / 127.5).sub_(1)
 
 
 def augmented(images: Tensor, augmentations: Iterable[Augmentation]) -> Tensor:
-    """Apply `augmentations` in their order and normalize as late as they allow."""
+    """Apply `augmentations` in order, and normalize as late as they allow."""
     for augmentation in augmentations:
         images = augmentation(images if augmentation.takes_bytes else normalize(images))
     return normalize(images)
@@ -42,12 +42,12 @@ def _black(images: Tensor) -> int:
 
 
 def _uniform(images: Tensor, low: float, high: float) -> Tensor:
-    """One draw per image or sequence, `(B, 1, 1, 1)` or `(B, 1, 1, 1, 1)`."""
+    """A random number per image or sequence, `(B, 1, 1, 1)` or `(B, 1, 1, 1, 1)`."""
     return torch.empty((len(images), *[1] * (images.ndim - 1)), device=images.device).uniform_(low, high)
 
 
 def _frames_as_channels(images: Tensor) -> Tensor:
-    """Sequences as images `(B, T * C, H, W)`, for what treats all channels alike; images as they are."""
+    """Sequences as images `(B, T * C, H, W)`, for operations that treat all channels alike; images unchanged."""
     return images.flatten(1, -3)
 
 
@@ -61,13 +61,13 @@ class Flip:
 
     def __call__(self, images: Tensor) -> Tensor:
         mirrored = torch.rand(len(images), device=images.device) < self.p
-        # Whole images are gathered from both versions: five times as fast as torch.where, and no wait for the device.
+        # Gathering whole images from both versions is five times as fast as torch.where, without a device sync.
         choice = torch.arange(len(images), device=images.device) + mirrored * len(images)
         return torch.cat([images, images.flip(-1)]).index_select(0, choice)
 
 
 class Crop:
-    """Pad by `padding` pixels on each side, by reflection or with black (`zero`), and crop back at a random place."""
+    """Pad by `padding` pixels on each side, by reflection or with black (`zero`), and crop at a random position."""
 
     takes_bytes = True
 
@@ -77,8 +77,8 @@ class Crop:
 
     def __call__(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
-        rows, row_inside = self._places(images, height)  # (B, H)
-        columns, column_inside = self._places(images, width)  # (B, W)
+        rows, row_inside = self._coordinates(images, height)  # (B, H)
+        columns, column_inside = self._coordinates(images, width)  # (B, W)
         batch = torch.arange(len(images), device=images.device)[:, None, None]
         planes = _frames_as_channels(images).permute(0, 2, 3, 1)
         moved = planes[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
@@ -87,8 +87,8 @@ class Crop:
             moved = torch.where(inside, moved, _black(images))
         return moved.contiguous().view(images.shape)
 
-    def _places(self, images: Tensor, length: int) -> tuple[Tensor, Tensor]:
-        """Each image's source coordinates along one axis `(B, length)`, and which of them lie inside the image."""
+    def _coordinates(self, images: Tensor, length: int) -> tuple[Tensor, Tensor]:
+        """Source coordinates of each image along one axis `(B, length)`, and whether they lie inside the image."""
         shift = torch.randint(-self.padding, self.padding + 1, (len(images), 1), device=images.device)
         places = torch.arange(length, device=images.device) + shift
         inside = (places >= 0) & (places < length)
@@ -100,7 +100,7 @@ class Crop:
 
 
 class Jitter:
-    """Scale brightness, contrast and (of color images) saturation, each by a factor in [1 - x, 1 + x]."""
+    """Scale brightness, contrast and, for color images, saturation, each by a factor in [1 - x, 1 + x]."""
 
     takes_bytes = False
 
@@ -117,7 +117,7 @@ class Jitter:
         if images.shape[-3] >= 3:
             gray = _gray(intensity)
             intensity = (gray + (intensity - gray) * self._factor(images, self.saturation)).clamp(0, 1)
-        if images.shape[-3] == 4:  # transparency is no color
+        if images.shape[-3] == 4:  # transparency is not a color
             intensity = torch.cat([intensity[..., :3, :, :], (images[..., 3:, :, :] + 1) / 2], -3)
         return intensity * 2 - 1
 
@@ -127,7 +127,7 @@ class Jitter:
 
 
 def _gray(images: Tensor) -> Tensor:
-    """Luma of color images (ITU-R BT.601), as one channel; the first channel of others."""
+    """Luma of color images (ITU-R BT.601), as one channel; the first channel of other images."""
     if images.shape[-3] < 3:
         return images[..., :1, :, :]
     red, green, blue = images[..., :3, :, :].split(1, dim=-3)
@@ -136,7 +136,7 @@ def _gray(images: Tensor) -> Tensor:
 
 class Affine:
     """Rotate by up to `degrees`, scale by `scale` = [low, high], shear by up to `shear` degrees and translate by up to
-    `translate` (a share of each side), in one bilinear sampling; what comes into view is `fill` (-1 is black).
+    `translate` (a fraction of each side), in one bilinear sampling; the outside of the image is `fill` (-1: black).
     """
 
     takes_bytes = False
@@ -157,7 +157,7 @@ class Affine:
 
     def __call__(self, images: Tensor) -> Tensor:
         grid = _grid(self._maps(images), *images.shape[-2:])
-        # grid_sample pads with zero: `fill` is made the zero for its time.
+        # grid_sample pads with zero: shift values so that `fill` is zero meanwhile.
         planes = _frames_as_channels(images) - self.fill
         return F.grid_sample(planes, grid, align_corners=False).add_(self.fill).view(images.shape)
 
@@ -169,7 +169,7 @@ class Affine:
 
         angle, shear = uniform(math.radians(self.degrees)), uniform(math.radians(self.shear))
         scale = _uniform(images, *self.scale).view(-1)
-        # One side's unit differs from the other's in images that are not square.
+        # In images that are not square, the units of the two axes differ.
         aspect = images.shape[-2] / images.shape[-1]
         cosine, sine = angle.cos() / scale, angle.sin() / scale
         skew = shear.tan()
@@ -181,7 +181,7 @@ class Affine:
 
 
 def _grid(maps: Tensor, height: int, width: int) -> Tensor:
-    """`F.affine_grid` of `maps` `(B, 2, 3)`, `(B, H, W, 2)`, by broadcasting, which takes a third of the time."""
+    """`F.affine_grid` of `maps` `(B, 2, 3)`, `(B, H, W, 2)`, by broadcasting, in a third of the time."""
     columns, rows, shift = maps[:, None, None].unbind(-1)  # (B, 1, 1, 2) each
     x, y = (torch.arange(1, 2 * n, 2, device=maps.device) / n - 1 for n in (width, height))  # pixel centers
     return torch.addcmul(rows * y.view(-1, 1, 1) + shift, columns, x.view(-1, 1))
@@ -193,13 +193,13 @@ class Binarize:
     takes_bytes = False
 
     def __call__(self, images: Tensor) -> Tensor:
-        return self._against(images, torch.rand_like(images))
+        return self._threshold(images, torch.rand_like(images))
 
     def fixed(self, images: Tensor, index: Tensor) -> Tensor:
-        """The same for the images number `index` `(B,)` of a split at any batch size, on any device and rank."""
+        """Binarization by the images' indices `(B,)` in a split: the same for any batch size, device and rank."""
         pixels = torch.arange(images[0].numel(), device=images.device).view(images.shape[1:])
-        return self._against(images, hashed_noise(index.view(-1, *[1] * pixels.ndim), pixels))
+        return self._threshold(images, hashed_noise(index.view(-1, *[1] * pixels.ndim), pixels))
 
     @staticmethod
-    def _against(images: Tensor, noise: Tensor) -> Tensor:
+    def _threshold(images: Tensor, noise: Tensor) -> Tensor:
         return ((images + 1) / 2 > noise).to(images.dtype) * 2 - 1

@@ -1,4 +1,4 @@
-"""Clips: folders of frames, animations and videos, of each of which any frames can be read."""
+"""Clips: folders of frames, animations and videos, with random access to frames."""
 
 import os
 import re
@@ -16,11 +16,11 @@ from lightning_gen.errors import UserError
 
 VIDEOS = {".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v"}
 ANIMATIONS = {".gif", ".apng"}
-PERHAPS_ANIMATIONS = {".png", ".webp"}
+MAYBE_ANIMATIONS = {".png", ".webp"}
 
 
 class Clip(Protocol):
-    """Frames in their order; `kind` is a word for users, `header` that of the first. Reading raises `UNREADABLE`."""
+    """Frames in order; `kind` is shown to users, `header` is that of the first frame. Reading raises `UNREADABLE`."""
 
     kind: str
     path: Path
@@ -29,7 +29,7 @@ class Clip(Protocol):
     def __len__(self) -> int: ...
 
     def pictures(self, numbers: range) -> Iterator[Image.Image]:
-        """Those frames, each to be used before the next is asked for."""
+        """The frames with these numbers; use each before requesting the next."""
         ...
 
 
@@ -78,7 +78,7 @@ class Animation:
 
 @dataclass
 class Video:
-    """A video file, whose frames are found by their times."""
+    """A video file, whose frames are located by their times."""
 
     kind = "video"
     path: Path
@@ -128,9 +128,9 @@ def find_clips(root: Path, folder: Path) -> dict[Path, list[Path]]:
     for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
         files = sorted((Path(parent, name) for name in names if not name.startswith(".")), key=natural)
-        own = VIDEOS | ANIMATIONS | {suffix for suffix in PERHAPS_ANIMATIONS if _animated(files, suffix)}
-        found |= {file.relative_to(root): [file.relative_to(root)] for file in files if file.suffix.lower() in own}
-        frames = [file.relative_to(root) for file in files if file.suffix.lower() in SUFFIXES - own]
+        single = VIDEOS | ANIMATIONS | {suffix for suffix in MAYBE_ANIMATIONS if _animated(files, suffix)}
+        found |= {file.relative_to(root): [file.relative_to(root)] for file in files if file.suffix.lower() in single}
+        frames = [file.relative_to(root) for file in files if file.suffix.lower() in SUFFIXES - single]
         if frames:
             found[Path(parent).relative_to(root)] = frames
     return {name: found[name] for name in sorted(found, key=natural)}
@@ -149,7 +149,7 @@ def natural(path: Path) -> list[int | str]:
 
 
 def _animated(files: list[Path], suffix: str) -> bool:
-    """Whether the first file of that kind is; one speaks for its folder, which may hold a long clip's frames."""
+    """Whether the first file with that suffix is animated: a folder may hold many frames, so one is checked."""
     file = next((file for file in files if file.suffix.lower() == suffix), None)
     if file is None:
         return False

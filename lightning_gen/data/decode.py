@@ -1,5 +1,6 @@
-"""One image file to uint8 pixels: any of Pillow's modes, any size."""
+"""Image files to uint8 pixels: any of Pillow's modes, any size."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +21,7 @@ _EXIF_ORIENTATION = 0x0112
 
 
 class ImageFiles:
-    """A map-style data set of image files, each made uint8 `(channels, *size)`; UserError for those it cannot read."""
+    """A map-style data set of image files as uint8 `(channels, *size)`; UserError for unreadable ones."""
 
     def __init__(self, paths: list[Path], channels: int, size: tuple[int, int], resize: Resize) -> None:
         self.paths = paths
@@ -52,8 +53,14 @@ def reason(error: Exception) -> str:
     return str(error).partition("\n")[0] or type(error).__name__
 
 
+def pair(size: int | Sequence[int]) -> tuple[int, int]:
+    """(height, width) of the config's `size`, one number for squares."""
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
+
+
 def check_format(channels: int | None, size: int | list[int] | None, resize: str) -> None:
-    """UserError unless the config's keys of these names make sense."""
+    """UserError unless the config's `channels`, `size` and `resize` are valid."""
     if channels not in (None, 1, 3, 4):
         raise UserError(f"data.channels={channels}: choose 1 (gray), 3 (RGB), 4 (RGBA) or null (as the files)")
     sides = [] if size is None else [size] if isinstance(size, int) else list(size)
@@ -64,7 +71,7 @@ def check_format(channels: int | None, size: int | list[int] | None, resize: str
 
 
 def to_tensor(image: Image.Image, channels: int, size: tuple[int, int], resize: Resize) -> Tensor:
-    """uint8 `(channels, height, width)`; transparency is laid on white unless `channels` is 4; `size` is (H, W)."""
+    """uint8 `(channels, *size)`; transparency is blended with white unless `channels` is 4; `size` is (H, W)."""
     image = fit(with_channels(ImageOps.exif_transpose(image), channels), size, resize)
     pixels = np.array(image)
     return torch.from_numpy(pixels.reshape(*pixels.shape[:2], channels)).permute(2, 0, 1).contiguous()
@@ -84,7 +91,7 @@ def with_channels(image: Image.Image, channels: int) -> Image.Image:
 
 
 def fit(image: Image.Image, size: tuple[int, int], resize: Resize) -> Image.Image:
-    """Antialiased to (height, width): `crop` cuts what sticks out, `pad` adds black, `stretch` changes the aspect."""
+    """Antialiased to (height, width): `crop` cuts the longer side, `pad` adds black, `stretch` changes the aspect."""
     height, width = size
     if image.size == (width, height):
         return image
@@ -96,9 +103,9 @@ def fit(image: Image.Image, size: tuple[int, int], resize: Resize) -> Image.Imag
 
 
 def header(image: Image.Image) -> tuple[tuple[int, int], str]:
-    """(height, width) as it will be shown, and Pillow's mode, of an image that need not be decoded."""
+    """(height, width) as displayed, and Pillow's mode, without decoding the image."""
     width, height = image.size
-    # Pillow would decode a whole PNG in search of Exif data at its end.
+    # Pillow would decode a whole PNG to find Exif data at its end.
     has_exif = image.format != "PNG" or "exif" in image.info
     sideways = has_exif and image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
     return ((width, height) if sideways else (height, width)), image.mode

@@ -1,6 +1,7 @@
-"""Made-up images and sequences for tests: a blob whose color and place depend on its class."""
+"""Synthetic images and sequences for tests: a blob whose color and position depend on its class."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,15 +15,15 @@ from lightning_gen.randomness import generator
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Fake(ImageData):
-    """`num_images` training images `image_shape`, (C, H, W) or (T, C, H, W), a quarter as many in each other split."""
+    """`num_images` training images of `image_shape`, (C, H, W) or (T, C, H, W), and a quarter in each other split."""
 
     name = "fake"
 
-    image_shape: list[int]
+    image_shape: tuple[int, ...]
     num_classes: int | None
     num_images: PositiveInt
 
-    def load(self) -> dict[str, TensorSource]:
+    def load(self) -> Mapping[str, TensorSource]:
         classes = self.num_classes
         if classes is not None:
             self.class_names = [f"blob {number}" for number in range(classes)]
@@ -39,7 +40,7 @@ class Fake(ImageData):
 def _blobs(labels: Tensor, classes: int, shape: tuple[int, ...], draw: torch.Generator) -> Tensor:
     """A Gaussian spot per label `(N,)`, on a ring around the center, on black; uint8 `(N, *shape)`.
 
-    In sequences it goes round the ring at a speed of its own.
+    In sequences it moves along the ring, each at its own speed.
     """
     *frames, channels, height, width = shape
     count = len(labels)

@@ -1,26 +1,27 @@
 """A folder of images: sub-folders are classes; `train`, `val` and `test` sub-folders are splits."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from lightning_gen.bounds import PositiveInt
-from lightning_gen.data.decode import ImageFiles, Resize, check_format, is_gray, unreadable
+from lightning_gen.data.decode import ImageFiles, Resize, check_format, is_gray, pair, unreadable
 from lightning_gen.data.folder_scan import common_size, decode_errors, find_images, read_headers, split_folders
 from lightning_gen.data.image_data import SPLITS, ImageData
 from lightning_gen.data.inspection import Rows, counted, listed
 from lightning_gen.data.source import StreamSource, first_of
-from lightning_gen.data.splitting import carve, check_shares, missing
+from lightning_gen.data.splitting import check_fractions, missing_fractions, split_indices
 from lightning_gen.errors import UserError
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Folder(ImageData):
-    """The images under `path`, all made `channels` x `size` (null: as the files are).
+    """The images under `path`, all converted to `channels` x `size` (null: those of the files).
 
-    `labels` false: sub-folders are no classes. `split` is the share of train, val and test; those that have a folder
-    of their own keep it. `skip_unreadable` decodes every file once at the start and leaves out what fails.
+    With `labels` false, sub-folders are not classes. `split` is the fractions of train, val and test; a split with a
+    folder of its own keeps its images. `skip_unreadable` decodes every file once at the start and skips failures.
     """
 
     path: str
@@ -34,25 +35,23 @@ class Folder(ImageData):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_format(self.channels, self.size, self.resize)
-        check_shares(self.split)
+        check_fractions(self.split)
         self.root = Path(self.path).expanduser()
         self.name = self.root.resolve().name
 
-    def load(self) -> dict[str, StreamSource]:
+    def load(self) -> Mapping[str, StreamSource]:
         files = self._files()
         if self.skip_unreadable:
             files = self._readable(files)
         channels, size = self._format([path for paths in files.values() for path in paths])
-        files |= {
-            split: [files["train"][index] for index in part]
-            for split, part in carve(len(files["train"]), missing(files, self.split), self.seed).items()
-        }
+        indices = split_indices(len(files["train"]), missing_fractions(files, self.split), self.seed)
+        files |= {split: [files["train"][index] for index in part] for split, part in indices.items()}
         names = sorted({name for split in SPLITS for name in self._classes(files[split])})
-        self.class_names = names if len(names) > 1 else None  # one class says nothing
+        self.class_names = names if len(names) > 1 else None  # one class is no label
         return {split: self._source(files[split], channels, size) for split in SPLITS}
 
     def _files(self) -> dict[str, list[Path]]:
-        """The images of each split that has a folder of its own, else of `train`; paths relative to the root."""
+        """The images of each split that has its own folder, else all as `train`; paths relative to the root."""
         folders = split_folders(self.root)
         files = {split: find_images(self.root, self.root / folder) for split, folder in folders.items()}
         if not files["train"]:
@@ -71,17 +70,16 @@ class Folder(ImageData):
 
     def _format(self, paths: list[Path]) -> tuple[int, tuple[int, int]]:
         """The channels and (height, width) of all images, from the config or else from the files' headers."""
-        size = (self.size, self.size) if isinstance(self.size, int) else self.size
-        if size is not None and self.channels is not None:
-            return self.channels, tuple(size)
+        if self.size is not None and self.channels is not None:
+            return self.channels, pair(self.size)
         headers, errors = read_headers(self.root, paths, self.workers())
         if errors:
             raise UserError(first_of([unreadable(self.root / path, error) for path, error in errors.items()]))
         channels = self.channels or (1 if all(is_gray(header.mode) for header in headers.values()) else 3)
-        return channels, tuple(size) if size is not None else common_size(self.path, headers)
+        return channels, common_size(self.path, headers) if self.size is None else pair(self.size)
 
     def _classes(self, paths: list[Path]) -> list[str]:
-        """Each file's class: the first folder below the root or below its split's folder; none for flat images."""
+        """The class of each file: the first folder below the root or its split's folder; empty for flat images."""
         if not self.labels:
             return []
         depth = 1 if split_folders(self.root)["train"] else 0
@@ -105,7 +103,7 @@ class Folder(ImageData):
         return StreamSource(images, labels, self.workers())
 
     def inspect(self) -> Rows:
-        """What the files are; then, if they can be loaded as configured, what the model will see."""
+        """Facts of the files; then, if they can be loaded as configured, of the data as models see them."""
         paths = [path for paths in self._files().values() for path in paths]
         headers, _ = read_headers(self.root, paths, self.workers())
         errors = decode_errors(self.root, paths, self.workers())
@@ -124,7 +122,7 @@ class Folder(ImageData):
 
 
 def image_folder(path: str, key: str, channels: int | None = None) -> Folder:
-    """All images under `path` as one split, `train`, classes being its sub-folders; UserError names the config key."""
+    """All images under `path` as one split, `train`, with sub-folders as classes; UserErrors name the config key."""
     data = Folder(
         path=str(path),
         channels=channels,

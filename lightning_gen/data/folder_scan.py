@@ -1,4 +1,4 @@
-"""What lies in a folder of images: files, splits, and the headers that tell size and mode without decoding."""
+"""The contents of a folder of images: files, splits, and headers with size and mode, read without decoding."""
 
 import os
 from collections import Counter
@@ -63,7 +63,7 @@ def find_images(root: Path, folder: Path) -> list[Path]:
 
 
 def read_headers(root: Path, paths: list[Path], num_threads: int) -> tuple[dict[Path, Header], dict[Path, Exception]]:
-    """The headers of the files, and what went wrong with the others."""
+    """The headers of the files, and the errors of unreadable ones."""
 
     def read(path: Path) -> Header | Exception:
         try:
@@ -107,6 +107,6 @@ def common_size(root: str, headers: dict[Path, Header]) -> tuple[int, int]:
 
 
 def each(function: Callable[[Item], Any], items: list[Item], num_threads: int) -> dict[Item, Any]:
-    """What the function gives for each file, by threads (Pillow releases the interpreter lock)."""
+    """The function's result for each item, by threads (Pillow releases the interpreter lock)."""
     with ThreadPoolExecutor(max(1, num_threads)) as pool:
         return dict(zip(items, pool.map(function, items), strict=True))

@@ -1,5 +1,6 @@
-"""Sequences out of a folder of clips; its sub-folders `train`, `val` and `test` are splits."""
+"""Sequences from a folder of clips; its sub-folders `train`, `val` and `test` are splits."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,23 +10,23 @@ from torch import Tensor
 
 from lightning_gen.bounds import PositiveInt
 from lightning_gen.data.clips import Clip, FrameFiles, find_clips, open_clip
-from lightning_gen.data.decode import UNREADABLE, Resize, check_format, is_gray, to_tensor, unreadable
+from lightning_gen.data.decode import UNREADABLE, Resize, check_format, is_gray, pair, to_tensor, unreadable
 from lightning_gen.data.folder_scan import common_size, each, read_headers, split_folders
 from lightning_gen.data.image_data import SPLITS, ImageData
 from lightning_gen.data.inspection import Rows, counted, listed
 from lightning_gen.data.source import StreamSource, first_of
-from lightning_gen.data.splitting import carve, check_shares, missing
+from lightning_gen.data.splitting import check_fractions, missing_fractions, split_indices
 from lightning_gen.errors import UserError
 
-Clips = dict[Path, Clip]  # by their paths relative to the root
+Clips = dict[Path, Clip]  # by path relative to the root
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Frames(ImageData):
-    """Sequences of `frames` frames, every `stride`-th, of the clips under `path`, made `channels` x `size`.
+    """Sequences of `frames` frames, every `stride`-th, of the clips under `path`, converted to `channels` x `size`.
 
-    A clip gives as many as it has room for, one after the other, all to one split. The other keys are those of
-    `folder`; `skip_unreadable` leaves out clips that are too short, too.
+    A clip is cut into consecutive sequences, all in one split. The other keys are those of `folder`;
+    `skip_unreadable` skips clips that are too short, too.
     """
 
     path: str
@@ -40,11 +41,11 @@ class Frames(ImageData):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_format(self.channels, self.size, self.resize)
-        check_shares(self.split)
+        check_fractions(self.split)
         self.root = Path(self.path).expanduser()
         self.name = self.root.resolve().name
 
-    def load(self) -> dict[str, StreamSource]:
+    def load(self) -> Mapping[str, StreamSource]:
         clips, problems = self._found
         if problems and not self.skip_unreadable:
             raise UserError(first_of(list(problems.values())))
@@ -52,15 +53,13 @@ class Frames(ImageData):
             raise UserError(f"data.path={self.path}: none of the {len(problems)} clips can be used")
         channels, size = self._format({name: clip for part in clips.values() for name, clip in part.items()})
         parts = {split: list(part.values()) for split, part in clips.items()}
-        parts |= {
-            split: [parts["train"][number] for number in part]
-            for split, part in carve(len(parts["train"]), missing(parts, self.split), self.seed).items()
-        }
+        indices = split_indices(len(parts["train"]), missing_fractions(parts, self.split), self.seed)
+        parts |= {split: [parts["train"][index] for index in part] for split, part in indices.items()}
         return {split: self._source(parts[split], channels, size) for split in SPLITS}
 
     @cached_property
     def _found(self) -> tuple[dict[str, Clips], dict[Path, str]]:
-        """The clips of each split that has a folder of its own, else of `train`; what is wrong with the others."""
+        """The clips of each split that has its own folder, else all as `train`; and the problems of unusable clips."""
         folders = split_folders(self.root)
         clips, problems = {}, {}
         for split, folder in folders.items():
@@ -76,7 +75,7 @@ class Frames(ImageData):
         return clips, problems
 
     def _open(self, name: Path, files: list[Path]) -> Clip | str:
-        """The clip, or why it cannot be used."""
+        """The clip, or the reason why it cannot be used."""
         try:
             clip = open_clip(self.root, name, files)
         except UNREADABLE as error:
@@ -84,12 +83,13 @@ class Frames(ImageData):
         if len(clip) >= self._span:
             return clip
         fix = f"set {(len(clip) - 1) // self.stride + 1} or less" if len(clip) else "remove it"
-        frames = f"{len(clip)} frames, fewer than {self._span}" + f" (data.stride={self.stride})" * (self.stride > 1)
+        stride = f" (data.stride={self.stride})" if self.stride > 1 else ""
+        frames = f"{len(clip)} frames, fewer than {self._span}{stride}"
         return f"data.frames={self.frames}: {self.root / name} has {frames}: {fix}, or data.skip_unreadable=true"
 
     @property
     def _span(self) -> int:
-        """The frames of a clip from a sequence's first to its last."""
+        """The number of frames of a clip that a sequence spans."""
         return (self.frames - 1) * self.stride + 1
 
     def _format(self, clips: Clips) -> tuple[int, tuple[int, int]]:
@@ -97,7 +97,7 @@ class Frames(ImageData):
         gray = all(is_gray(clip.header.mode) for clip in clips.values())
         channels = self.channels or (1 if gray else 3)
         if self.size is not None:
-            return channels, (self.size, self.size) if isinstance(self.size, int) else tuple(self.size)
+            return channels, pair(self.size)
         frames = [path.relative_to(self.root) for c in clips.values() if isinstance(c, FrameFiles) for path in c.paths]
         headers, _ = read_headers(self.root, frames, self.workers())
         return channels, common_size(self.path, {name: clip.header for name, clip in clips.items()} | headers)
@@ -111,7 +111,7 @@ class Frames(ImageData):
         return StreamSource(windows, None, self.workers())
 
     def inspect(self) -> Rows:
-        """What the clips are; then, if they can be loaded as configured, what the model will see."""
+        """Facts of the clips; then, if they can be loaded as configured, of the data as models see them."""
         parts, problems = self._found
         clips = [clip for part in parts.values() for clip in part.values()]
         rows: Rows = [

@@ -1,9 +1,10 @@
-"""Points of a mixture of Gaussians in the plane, whose modes can be counted, https://arxiv.org/abs/1611.02163, 3.1.
+"""Points from a mixture of Gaussians in the plane, whose modes can be counted, https://arxiv.org/abs/1611.02163, 3.1.
 
-The grid of 25 and both standard deviations are those of https://arxiv.org/abs/1705.07761, section 4.
+The grid of 25 and both standard deviations are from https://arxiv.org/abs/1705.07761, section 4.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,15 +18,15 @@ from lightning_gen.randomness import generator
 
 STD = {"ring": 0.02, "grid": 0.05}
 HELD_OUT = 10_000  # points in each of the other splits
-ROOM = 10  # standard deviations between the outermost centers and the edge of [-1, 1]
+MARGIN = 10  # standard deviations between the outermost centers and the edge of [-1, 1]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Gaussians(ImageData):
-    """8 modes on a ring of radius 2, or 25 on a grid of spacing 2; equally many points of each, labeled by mode.
+    """8 modes on a ring of radius 2, or 25 on a grid of spacing 2; the same number of points in each, labeled by mode.
 
     The plane is scaled so that the points lie in [-1, 1]; a point is a float image `(1, 1, 2)`, since 8 bits are too
-    coarse for it. `centers` `(M, 2)` and `std` are those of the scaled points.
+    coarse for it. `centers` `(M, 2)` and `std` describe the scaled points.
     """
 
     name = "gaussians"
@@ -36,10 +37,10 @@ class Gaussians(ImageData):
     def __post_init__(self) -> None:
         super().__post_init__()
         centers, std = _ring() if self.layout == "ring" else _grid(), STD[self.layout]
-        scale = 1 / (centers.abs().max().item() + ROOM * std)
+        scale = 1 / (centers.abs().max().item() + MARGIN * std)
         self.centers, self.std = centers * scale, std * scale
 
-    def load(self) -> dict[str, TensorSource]:
+    def load(self) -> Mapping[str, TensorSource]:
         self.class_names = [f"mode {number}" for number in range(len(self.centers))]
         sizes = {"train": self.num_images, "val": HELD_OUT, "test": HELD_OUT}
         return {split: self._source(split, size) for split, size in sizes.items()}

@@ -1,5 +1,6 @@
 """Image data sets of the Hugging Face hub, by the package `datasets`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,10 +8,10 @@ import torch
 from torch import Tensor
 
 from lightning_gen.bounds import PositiveInt
-from lightning_gen.data.decode import Resize, check_format, header, is_gray, reason, to_tensor
+from lightning_gen.data.decode import Resize, check_format, header, is_gray, pair, reason, to_tensor
 from lightning_gen.data.image_data import SPLITS, ImageData
 from lightning_gen.data.source import StreamSource
-from lightning_gen.data.splitting import carve, check_shares, missing
+from lightning_gen.data.splitting import check_fractions, missing_fractions, split_indices
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.suggestions import did_you_mean
 
@@ -19,10 +20,10 @@ _SPLIT_NAMES = {"train": ("train",), "val": ("validation", "valid", "val"), "tes
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class HuggingFace(ImageData):
-    """The data set `path` (`owner/name`, or a local folder of one), perhaps its configuration `subset`.
+    """The data set `path` (`owner/name`, or a local folder of one), optionally its configuration `subset`.
 
-    Columns that are null: the first with images, the first with class labels. `channels`, `size`: null: as the first
-    image. `split` is the share of those splits that the data set does not come with.
+    Null columns mean the first one of images and the first one of class labels; null `channels` and `size` mean those
+    of the first image. `split` is the fractions of splits that the data set lacks.
     """
 
     path: str
@@ -37,13 +38,13 @@ class HuggingFace(ImageData):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_format(self.channels, self.size, self.resize)
-        check_shares(self.split)
+        check_fractions(self.split)
         self.name = self.path.rpartition("/")[2]
 
     def prepare_data(self) -> None:
         self._open()
 
-    def load(self) -> dict[str, StreamSource]:
+    def load(self) -> Mapping[str, StreamSource]:
         tables = self._splits(self._open())
         features = tables["train"].features
         image_column = self._column("image_column", self.image_column, features, "Image")
@@ -54,7 +55,7 @@ class HuggingFace(ImageData):
             self.class_names = self._names(features[label_column], label_column)
         channels, size = self._format(tables["train"][0][image_column])
         rows = {split: torch.arange(len(table)) for split, table in tables.items()}
-        rows |= carve(len(tables["train"]), missing(tables, self.split), self.seed)
+        rows |= split_indices(len(tables["train"]), missing_fractions(tables, self.split), self.seed)
         sources = {}
         for split in SPLITS:
             table = tables.get(split, tables["train"])
@@ -103,12 +104,12 @@ class HuggingFace(ImageData):
     def _format(self, image: Any) -> tuple[int, tuple[int, int]]:
         size, mode = header(image)
         if self.size is not None:
-            size = (self.size, self.size) if isinstance(self.size, int) else tuple(self.size)
+            size = pair(self.size)
         return self.channels or (1 if is_gray(mode) else 3), size
 
 
 class _Rows:
-    """Some rows of a table as a map-style data set of uint8 images; `resize` None: they must have the size."""
+    """Rows of a table as a map-style data set of uint8 images; with `resize` None they must have the size."""
 
     def __init__(
         self, table: Any, column: str, rows: Tensor, channels: int, size: tuple[int, int], resize: Resize | None

@@ -1,9 +1,11 @@
-"""The base of every data set: sources of uint8 (or float [-1, 1]) in, float [-1, 1] batches on the device out."""
+"""The base of all data sets: from sources of uint8 (or float [-1, 1]) to float [-1, 1] batches on the device."""
 
 import math
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 from lightning import LightningDataModule
@@ -18,8 +20,8 @@ from lightning_gen.errors import UserError
 from lightning_gen.utilities.hardware import free_memory, num_processors
 
 SPLITS = ("train", "val", "test")
-# A data set may take this share of the free memory; the rest is the model's.
-MEMORY_SHARE = 1 / 4
+# The fraction of free memory that a data set may take; the rest is the model's.
+MEMORY_FRACTION = 1 / 4
 
 
 # A dataclass, so that each subclass's signature lists the shared keys too and the config check knows them.
@@ -27,10 +29,16 @@ MEMORY_SHARE = 1 / 4
 class ImageData(LightningDataModule):
     """A data set of three splits; subclasses implement `load`.
 
-    Facts after `setup`: `name`, `image_shape` (C, H, W) or, of sequences, (T, C, H, W), `class_names` and `num_classes`
-    (None without labels), `num_images` by split. `batch_size` counts the images of all processes; `seed` is that of the
-    split.
+    After `setup` these facts hold: `name`; `image_shape`, (C, H, W) or (T, C, H, W) for sequences; `class_names` and
+    `num_classes`, None without labels; `split_sizes`, the number of images in each split. `batch_size` counts the
+    images of all processes; `seed` determines the split.
     """
+
+    name: str = field(init=False)  # pyrefly: ignore[bad-override-mutable-attribute]  # Lightning's may be None
+    image_shape: tuple[int, ...] = field(init=False)
+    num_classes: int | None = field(init=False)
+    class_names: list[str] | None = field(init=False)
+    split_sizes: dict[str, int] = field(init=False)
 
     batch_size: PositiveInt
     seed: int
@@ -42,12 +50,12 @@ class ImageData(LightningDataModule):
 
     def __post_init__(self) -> None:
         super().__init__()
-        self.run_seed = 0  # both set by the training code
+        self.run_seed = 0  # set by training, as is steps_per_call
         self.steps_per_call = 1
-        self.class_names: list[str] | None = None
+        self.class_names = None
         self.sources: dict[str, Source] = {}
 
-    def load(self) -> dict[str, Source]:
+    def load(self) -> Mapping[str, Source]:
         """The sources of `train`, `val` and `test`; sets `class_names` where there are labels."""
         raise NotImplementedError
 
@@ -57,38 +65,38 @@ class ImageData(LightningDataModule):
         self.sources = {split: self._in_memory_or_not(source) for split, source in self.load().items()}
         self.image_shape = self.sources["train"].image_shape
         self.num_classes = None if self.class_names is None else len(self.class_names)
-        self.num_images = {split: len(source) for split, source in self.sources.items()}
+        self.split_sizes = {split: len(source) for split, source in self.sources.items()}
 
     def train_dataloader(self) -> TrainBatches:
-        self.check_batch_size(self._world_size())
-        device = self._device()
+        run = self._run
+        self.check_batch_size(run.world_size)
         return TrainBatches(
-            self._placed("train", device),
+            self._placed("train", run.device),
             batch_size=self.batch_size,
             images_seen=self._images_seen,
             seed=self.run_seed,
             steps_per_call=self.steps_per_call,
             augmentations=self._augmentations(),
-            augment_until=self._augment_until(),
-            device=device,
-            rank=self._rank(),
-            world_size=self._world_size(),
+            augment_until=self._augment_until(run.max_images),
+            device=run.device,
+            rank=run.rank,
+            world_size=run.world_size,
         )
 
     def val_dataloader(self) -> EvaluationBatches:
-        return self._evaluation_batches("val", self._device())
+        return self._evaluation_batches("val", self._run.device)
 
     def batches(
         self, split: str, device: torch.device | str, limit: int | None = None, batch_size: int | None = None
     ) -> Iterator[Batch]:
-        """One pass over this process's share of (the first `limit` images of) a split, in a fixed order.
+        """One pass over this process's part of (the first `limit` images of) a split, in a fixed order.
 
-        With a `batch_size` the batches are the same for any number of processes, and each gets every so many-th.
+        With a `batch_size` the batches are the same for any number of processes, which take turns.
         """
         return iter(self._evaluation_batches(split, torch.device(device), limit, batch_size))
 
     def transfer_batch_to_device(self, batch: list[Batch], device: torch.device, dataloader_idx: int) -> list[Batch]:
-        return batch  # it was made there
+        return batch  # it is there already
 
     def inspect(self) -> Rows:
         """What the `inspect` command prints."""
@@ -101,15 +109,15 @@ class ImageData(LightningDataModule):
         if split not in self.sources:
             raise UserError(f"split={split}: no such split, choose from {', '.join(self.sources)}")
         if not len(self.sources[split]):
-            raise UserError(f"split={split}: data={self.name} has no images in it, give it a share in data.split")
+            raise UserError(f"split={split}: data={self.name} has no images in it, give it a fraction in data.split")
         return EvaluationBatches(
             self._placed(split, device),
             batch_size=batch_size or self.batch_size,
             limit=limit,
             binarize=self.binarize,
             device=device,
-            rank=self._rank(),
-            world_size=self._world_size(),
+            rank=self._run.rank,
+            world_size=self._run.world_size,
             whole_batches=batch_size is not None,
         )
 
@@ -117,20 +125,19 @@ class ImageData(LightningDataModule):
         chosen = [augmentation for augmentation in self.augment.values() if augmentation is not None]
         return [*chosen, Binarize()] if self.binarize else chosen
 
-    def _augment_until(self) -> float:
-        total = getattr(self.trainer, "max_images", None)
-        return math.inf if total is None or self.augment_share == 1 else total * self.augment_share
+    def _augment_until(self, max_images: int | None) -> float:
+        return math.inf if max_images is None or self.augment_share == 1 else max_images * self.augment_share
 
     def check_batch_size(self, processes: int) -> None:
-        """UserError unless there are enough training images for a batch, shared evenly by so many processes."""
+        """UserError unless there are enough training images for a batch and `processes` divides its size."""
         size, images = self.batch_size, len(self.sources["train"])
         if images < size:
             raise UserError(
                 f"data.batch_size={size}: data={self.name} has only {images} training images, "
                 f"set data.batch_size={max(1, images)} or less"
             )
-        if 0 < self.num_images["val"] < processes:
-            raise UserError(f"data={self.name}: {processes} processes need at least as many validation images")
+        if 0 < self.split_sizes["val"] < processes:
+            raise UserError(f"data={self.name}: {processes} processes need at least {processes} validation images")
         if size % processes:
             fix = max(1, size // processes) * processes
             raise UserError(
@@ -142,7 +149,7 @@ class ImageData(LightningDataModule):
             return StreamSource(source.images, source.labels, self.workers())
         if self.in_memory is not False and isinstance(source, StreamSource):
             processes = int(os.environ.get("WORLD_SIZE", 1))  # each of them holds its own copy
-            fits = num_bytes(source) <= MEMORY_SHARE * free_memory(torch.device("cpu")) / processes
+            fits = num_bytes(source) <= MEMORY_FRACTION * free_memory(torch.device("cpu")) / processes
             if self.in_memory or fits:
                 return source.in_memory()
         return source
@@ -152,22 +159,38 @@ class ImageData(LightningDataModule):
         source = self.sources[split]
         if not isinstance(source, TensorSource) or source.index_device.type != "cpu" or device.type == "cpu":
             return source
-        if self.in_memory or num_bytes(source) <= MEMORY_SHARE * free_memory(device):
+        if self.in_memory or num_bytes(source) <= MEMORY_FRACTION * free_memory(device):
             self.sources[split] = source.to(device)
         return self.sources[split]
 
     def workers(self) -> int:
-        """How many processes (or threads) decode images."""
+        """The number of processes (or threads) that decode images."""
         return min(8, num_processors()) if self.num_workers is None else self.num_workers
 
+    def __getattr__(self, name: str) -> Any:
+        if name != "num_images":
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        warnings.warn("num_images is now split_sizes; the old name goes away in 0.2", DeprecationWarning, stacklevel=2)
+        return self.split_sizes
+
+    @property
+    def _run(self) -> "_Run":
+        """The run that these data belong to; without a trainer, one process on the CPU."""
+        if self.trainer is None:
+            return _Run(torch.device("cpu"), rank=0, world_size=1, max_images=None)
+        return _Run(
+            self.trainer.strategy.root_device,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+            max_images=getattr(self.trainer, "max_images", None),
+        )
+
     def _images_seen(self) -> int:
-        return 0 if self.trainer is None else self.trainer.lightning_module.images_seen
+        return getattr(self.trainer and self.trainer.lightning_module, "images_seen", 0)
 
-    def _device(self) -> torch.device:
-        return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
 
-    def _rank(self) -> int:
-        return 0 if self.trainer is None else self.trainer.global_rank
-
-    def _world_size(self) -> int:
-        return 1 if self.trainer is None else self.trainer.world_size
+class _Run(NamedTuple):
+    device: torch.device
+    rank: int
+    world_size: int
+    max_images: int | None

@@ -20,7 +20,7 @@ class TrainBatches:
     """Endless lists of `steps_per_call` batches; it has no length, so Lightning never starts it over.
 
     `batch_size` counts the images of all ranks; each rank yields every `world_size`-th of them. From `augment_until`
-    images on, only the augmentations that make the data what it is are applied (binarization), no made-up variety.
+    images on, only binarization is applied, which is a part of the data, and no augmentation.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class TrainBatches:
     def index_batches(self, first: int) -> Iterator[Tensor]:
         """This rank's indices `(batch_size // world_size,)` of the batches `first`, `first + 1`, ... without end."""
         if is_endless(self.source):
-            yield from self._new_ones(first)
+            yield from self._endless_batches(first)
         per_epoch = len(self.source) // self.batch_size
         start = first % per_epoch
         for epoch in count(first // per_epoch):
@@ -69,13 +69,13 @@ class TrainBatches:
             yield from order.view(per_epoch, self.batch_size)[start:, self.rank :: self.world_size].contiguous()
             start = 0
 
-    def _new_ones(self, first: int) -> Iterator[Tensor]:
-        """Of a source without end: batch b takes the next `batch_size` images, from where the run's seed puts it."""
-        start = torch.randint(2**31, (), generator=generator("order", self.seed)).item()
+    def _endless_batches(self, first: int) -> Iterator[Tensor]:
+        """Batches of an infinite source: batch b takes the next `batch_size` images from a seeded offset."""
+        start = int(torch.randint(2**31, (), generator=generator("order", self.seed)))
         for number in count(first):
             low = start + number * self.batch_size
-            places = (low + self.rank, low + self.batch_size, self.world_size)
-            yield torch.arange(*places, device=self.source.index_device)
+            high = low + self.batch_size
+            yield torch.arange(low + self.rank, high, self.world_size, device=self.source.index_device)
 
     def _batch(self, number: int, images: Tensor, labels: Tensor | None) -> Batch:
         augmentations = self.augmentations
@@ -90,8 +90,8 @@ class EvaluationBatches:
     """One pass over (the first `limit` images of) a source in a fixed order, not augmented.
 
     The order is shuffled once and for all: sources may be sorted by class, and a limited pass must see every class.
-    A rank gets every `world_size`-th image, or of `whole_batches` every `world_size`-th batch: these are the same for
-    any number of ranks.
+    A rank takes every `world_size`-th image, or with `whole_batches` every `world_size`-th batch: those batches are the
+    same for any number of ranks.
     """
 
     def __init__(
@@ -113,8 +113,8 @@ class EvaluationBatches:
         if whole_batches:
             self.index_batches = order.split(batch_size)[rank::world_size]
         else:
-            share = order[rank::world_size]
-            self.index_batches = share.split(max(1, batch_size // world_size)) if len(share) else ()
+            indices = order[rank::world_size]
+            self.index_batches = indices.split(max(1, batch_size // world_size)) if len(indices) else ()
 
     def __len__(self) -> int:
         return len(self.index_batches)

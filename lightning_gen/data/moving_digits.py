@@ -1,9 +1,10 @@
-"""Digits that bounce about a frame: Moving MNIST, https://arxiv.org/abs/1502.04681, made of mnist5k as it is needed.
+"""Moving MNIST, https://arxiv.org/abs/1502.04681: digits of mnist5k that bounce within a frame, generated on the fly.
 
-With bounces in random directions it is Stochastic Moving MNIST, https://arxiv.org/abs/1802.07687.
+With bounces in random directions this is Stochastic Moving MNIST, https://arxiv.org/abs/1802.07687.
 """
 
 import math
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +20,7 @@ from lightning_gen.data.source import TensorSource
 from lightning_gen.errors import UserError
 from lightning_gen.randomness import generator, hashed_noise
 
-# What an epoch, and a pass over the training sequences, counts of a stream that has no end.
+# Sequences in an epoch, and in a pass over the training data, of an infinite stream.
 EPOCH = 10_000
 MOST_DIGITS = 3
 NUM_DIRECTIONS = 3600
@@ -29,8 +30,8 @@ NUM_DIRECTIONS = 3600
 class MovingDigits(MNIST5k):
     """Sequences `(frames, 1, size, size)` of `min_digits` to `max_digits` digits; no digit is in two splits.
 
-    `speed` is the range of digits' speeds, in a frame as a share of the room there is to move (`size - digit_size`).
-    Training sequences are endless; validation and test have `num_test` each. All depend on `seed`.
+    `speed` is the range of speeds, per frame, as a fraction of the free space (`size - digit_size`). Training sequences
+    are infinite; validation and test have `num_test` each. `seed` determines them all.
     """
 
     name = "moving_digits"
@@ -54,16 +55,14 @@ class MovingDigits(MNIST5k):
         if len(self.speed) != 2 or not 0 <= self.speed[0] <= self.speed[1] <= 1:
             raise UserError(f"data.speed={list(self.speed)}: give the least and the most, in [0, 1], as [0.1,0.1]")
 
-    def load(self) -> dict[str, TensorSource]:
-        digits = super().load()
-        self.class_names = None
-        return {split: TensorSource(self._sequences(split, source.images)) for split, source in digits.items()}
+    def load(self) -> Mapping[str, TensorSource]:
+        return {split: TensorSource(self._sequences(split, digits.images)) for split, digits in self.digits().items()}
 
     def _sequences(self, split: str, digits: Tensor) -> "BouncingDigits":
         motion = Motion(
             frames=self.frames,
             room=self.size - self.digit_size,
-            speed=tuple(self.speed),
+            speed=(self.speed[0], self.speed[1]),
             stochastic=self.bounces == "stochastic",
         )
         return BouncingDigits(
@@ -71,7 +70,7 @@ class MovingDigits(MNIST5k):
             motion,
             least=self.min_digits,
             most=self.max_digits,
-            key=torch.randint(2**31, (), generator=generator("moving_digits", self.seed, split)).item(),
+            key=int(torch.randint(2**31, (), generator=generator("moving_digits", self.seed, split))),
             count=EPOCH if split == "train" else self.num_test,
             endless=split == "train",
         )
@@ -79,7 +78,7 @@ class MovingDigits(MNIST5k):
 
 @dataclass(frozen=True, kw_only=True)
 class Motion:
-    """How digits move: by up to `room` pixels in each direction, at a `speed` of this range of shares of it."""
+    """Motion of digits within `room` pixels in each direction, at speeds from a range, in rooms per frame."""
 
     frames: int
     room: int
@@ -88,42 +87,42 @@ class Motion:
 
     @property
     def num_draws(self) -> int:
-        """Two for the place and two for each velocity."""
+        """Random numbers for a digit: two for its position and two for each velocity."""
         return 2 + 2 * (self.frames if self.stochastic else 1)
 
     def corners(self, noise: Tensor) -> Tensor:
         """The digits' upper left corners, whole pixels (row, column) `(B, D, T, 2)`, from uniform noise `(B, D, K)`.
 
-        As in the published data a step that would lead through a wall ends at it.
+        As in the published data, a step that would cross a wall ends at it.
         """
-        place = noise[..., :2] * self.room
+        position = noise[..., :2] * self.room
         velocities = self._velocities(noise[..., 2::2], noise[..., 3::2])
         velocity = velocities[:, :, 0]
-        places = [place]
+        positions = [position]
         for step in range(1, self.frames):
-            place = place + velocity
-            before, after = place <= 0, place >= self.room
-            place = place.clamp(0, self.room)
+            position = position + velocity
+            before, after = position <= 0, position >= self.room
+            position = position.clamp(0, self.room)
             if self.stochastic:
                 velocity = torch.where((before | after).any(-1, keepdim=True), velocities[:, :, step], velocity)
             speed = velocity.abs()
             velocity = torch.where(before, speed, torch.where(after, -speed, velocity))  # away from the wall
-            places.append(place)
-        return torch.stack(places, 2).to(torch.int64)
+            positions.append(position)
+        return torch.stack(positions, 2).to(torch.int64)
 
-    def _velocities(self, speed: Tensor, direction: Tensor) -> Tensor:
+    def _velocities(self, noise: Tensor, direction: Tensor) -> Tensor:
         """Pixels in a frame, `(..., 2)`."""
-        slowest, fastest = (share * self.room for share in self.speed)
-        # From a table: sines differ in the last bit between devices, and then a digit's place by a pixel.
+        slowest, fastest = (speed * self.room for speed in self.speed)
+        # From a table: the last bit of a sine differs between devices, which could move a digit by a pixel.
         direction = _directions(direction.device)[(direction * NUM_DIRECTIONS).to(torch.int64)]
-        return (slowest + (fastest - slowest) * speed)[..., None] * direction
+        return (slowest + (fastest - slowest) * noise)[..., None] * direction
 
 
 class BouncingDigits:
-    """What a uint8 tensor `(N, T, 1, H, W)` is to a source: sequences of `least` to `most` digits, made on demand.
+    """Sequences of `least` to `most` digits, generated on demand: an `ImageTensor` `(N, T, 1, H, W)`, uint8.
 
-    Sequence i is a function of `key` and i alone; one with more frames or digits begins as one with fewer. `digits` is
-    `(M, S, S)`.
+    Sequence i is a function of `key` and i alone; with more frames or digits it starts as it does with fewer. `digits`
+    is `(M, S, S)`.
     """
 
     def __init__(
@@ -148,7 +147,7 @@ class BouncingDigits:
 
     def index_select(self, dim: int, index: Tensor) -> Tensor:
         """Sequences `(B, T, 1, H, W)`; `dim` is 0."""
-        which, corners = self.drawn(index)
+        which, corners = self.placements(index)
         frames, _, height, width = self.shape[1:]
         corner = corners[..., 0] * width + corners[..., 1]  # (B, D, T)
         batch, time, side = (torch.arange(n, device=self.device) for n in (len(index), frames, self.digits.shape[-1]))
@@ -160,10 +159,10 @@ class BouncingDigits:
         canvas.scatter_reduce_(0, places.flatten(), ink.flatten(), "amax")
         return canvas.view(len(index), *self.shape[1:])
 
-    def drawn(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """The digits' numbers `(B, D)` and corners `(B, D, T, 2)`; the place of a digit too many is taken by the first.
+    def placements(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """The indices of digits `(B, D)` and their corners `(B, D, T, 2)`, with D = `most`.
 
-        Painted twice over itself, a digit looks as it did.
+        Where a sequence has fewer digits, the first one is repeated: drawing a digit over itself changes nothing.
         """
         order = torch.arange(self.most, device=self.device)
         draws = torch.arange(2 + self.motion.num_draws, device=self.device)
@@ -184,13 +183,13 @@ class BouncingDigits:
 
 @cache
 def _directions(device: torch.device) -> Tensor:
-    """Unit vectors all around, `(NUM_DIRECTIONS, 2)`."""
+    """Unit vectors at equal angles, `(NUM_DIRECTIONS, 2)`."""
     angle = 2 * math.pi * torch.arange(NUM_DIRECTIONS, dtype=torch.float64) / NUM_DIRECTIONS
     return torch.stack([angle.sin(), angle.cos()], 1).float().to(device)
 
 
 def _resized(digits: Tensor, size: int) -> Tensor:
-    """Digits `(M, 1, H, W)` made `(M, size, size)`, antialiased."""
+    """Digits `(M, 1, H, W)` resized to `(M, size, size)`, antialiased."""
     if size != digits.shape[-1]:
         resized = F.interpolate(digits.float(), (size, size), mode="bilinear", antialias=True, align_corners=False)
         digits = resized.round().clamp(0, 255).to(torch.uint8)

@@ -1,5 +1,6 @@
 """Moving MNIST as published, https://arxiv.org/abs/1502.04681: 10,000 sequences of two bouncing digits."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.data.source import StreamSource
-from lightning_gen.data.splitting import carve, check_shares
+from lightning_gen.data.splitting import check_fractions, split_indices
 from lightning_gen.errors import UserError
 
 URL = "http://www.cs.toronto.edu/~nitish/unsupervised_video/mnist_test_seq.npy"
@@ -18,9 +19,9 @@ FRAMES, SIDE = 20, 64
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class MovingMNIST(ImageData):
-    """Sequences `(20, 1, 64, 64)` of the file mnist_test_seq.npy at `path`, shared out by `split`.
+    """Sequences `(20, 1, 64, 64)` of the file mnist_test_seq.npy at `path`, divided by `split`.
 
-    The file is the benchmark's test set: `split=[0,0,1]` keeps all of it for scores.
+    The file is the benchmark's test set: `split=[0,0,1]` keeps all of it for scoring.
     """
 
     name = "moving_mnist"
@@ -30,16 +31,16 @@ class MovingMNIST(ImageData):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_shares(self.split)
+        check_fractions(self.split)
 
-    def load(self) -> dict[str, StreamSource]:
+    def load(self) -> Mapping[str, StreamSource]:
         file = Path(self.path).expanduser()
-        shares = dict(zip(("val", "test"), self.split[1:], strict=True))
-        parts = carve(self._count(file), shares, self.seed)
+        fractions = dict(zip(("val", "test"), self.split[1:], strict=True))
+        parts = split_indices(self._count(file), fractions, self.seed)
         return {split: StreamSource(Sequences(file, part), None, self.workers()) for split, part in parts.items()}
 
     def _count(self, file: Path) -> int:
-        """How many sequences there are; UserError unless the file is what it should be."""
+        """The number of sequences; UserError unless the file has the published format."""
         fix = f"give the file mnist_test_seq.npy ({URL})"
         try:
             array = np.load(file, mmap_mode="r", allow_pickle=False)
@@ -57,7 +58,7 @@ class MovingMNIST(ImageData):
 
 
 class Sequences:
-    """Those with these numbers, as a map-style data set."""
+    """The sequences of the file with these indices, as a map-style data set."""
 
     image_shape = (FRAMES, 1, SIDE, SIDE)
 
@@ -69,6 +70,6 @@ class Sequences:
         return len(self.numbers)
 
     def __getitem__(self, index: int) -> Tensor:
-        # Opened anew each time, which takes no time: a mapped file would go to worker processes as a copy of it all.
+        # Opened at each access, which is cheap: a mapped array would be copied to worker processes in full.
         frames = np.load(self.file, mmap_mode="r", allow_pickle=False)[:, self.numbers[index]]
         return torch.from_numpy(np.array(frames)).unsqueeze(1)

@@ -1,6 +1,6 @@
-"""Where a batch's bytes come from: one tensor on the device, or files decoded by worker processes.
+"""Sources of images: one tensor on the device, or files decoded by worker processes.
 
-Both turn the same stream of indices into images on a device: the order of a run does not depend on which it is.
+Both map the same stream of indices to batches on a device, so the order of a run does not depend on the source.
 """
 
 import math
@@ -10,33 +10,54 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lightning_gen.errors import UserError
 
-# uint8, or float32 in [-1, 1], (B, *image_shape), and int64 (B,), both on the asked device
+# Images (B, *image_shape), uint8 or float32 in [-1, 1], and labels (B,), int64 or None, on the requested device.
 Raw = tuple[Tensor, Tensor | None]
 
 
 class Images(Protocol):
-    """A map-style data set of uint8 `(C, H, W)` images of one shape; a uint8 tensor `(N, C, H, W)` is one.
+    """A map-style data set of uint8 images `(C, H, W)`, or sequences `(T, C, H, W)`, of one shape.
 
-    Sequences `(T, C, H, W)` are images too, here and below. Those that are made as they are asked for may be `endless`:
-    every index from 0 on has an image, of which the length counts what a pass goes over.
+    Images that are generated on the fly may be infinite: with `endless = True`, every index from 0 on has an image, and
+    the length is that of one pass.
     """
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> Tensor: ...
+    def __getitem__(self, index: int, /) -> Tensor: ...
+
+
+class ImageTensor(Images, Protocol):
+    """A tensor of images `(N, *image_shape)`, or an object that gathers images like one."""
+
+    @property
+    def shape(self) -> torch.Size: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def index_select(self, dim: int, index: Tensor, /) -> Tensor: ...
+
+    def to(self, device: torch.device, /) -> "ImageTensor": ...
 
 
 class Source(Protocol):
-    """Images by index: `labels` int64 `(N,)` on the CPU or None; indices are wanted on `index_device`."""
+    """Images by index: `labels` int64 `(N,)` on the CPU or None; indices are expected on `index_device`."""
 
-    images: Images
-    labels: Tensor | None
-    image_shape: tuple[int, ...]
-    index_device: torch.device
+    @property
+    def images(self) -> Images: ...
+
+    @property
+    def labels(self) -> Tensor | None: ...
+
+    @property
+    def image_shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def index_device(self) -> torch.device: ...
 
     def __len__(self) -> int: ...
 
@@ -44,12 +65,12 @@ class Source(Protocol):
 
 
 class TensorSource:
-    """All images as one tensor `(N, C, H, W)`, and int64 labels `(N,)` or None: a batch is an index gather.
+    """All images as one tensor `(N, *image_shape)`, and int64 labels `(N,)` or None: a batch is an index gather.
 
-    The tensor is uint8, or float32 in [-1, 1] for what 8 bits are too coarse for.
+    The tensor is uint8, or float32 in [-1, 1] for data that 8 bits are too coarse for.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor | None = None) -> None:
+    def __init__(self, images: ImageTensor, labels: Tensor | None = None) -> None:
         self.images = images
         self.labels = labels
 
@@ -83,7 +104,7 @@ class StreamSource:
         self.images = images
         self.labels = labels
         self.num_workers = num_workers
-        self._idle: list[DataLoader] = []
+        self._idle: list[tuple[DataLoader, _IndexBatches]] = []
 
     def __len__(self) -> int:
         return len(self.images)
@@ -111,9 +132,9 @@ class StreamSource:
         return TensorSource(images, self.labels)
 
     def batches(self, index_batches: Iterable[Tensor], device: torch.device) -> Iterator[Raw]:
-        # A loader that has ended keeps its workers for the next pass, but two passes at once never share one.
-        loader = self._idle.pop() if self._idle else self._loader(pin=device.type == "cuda")
-        loader.batch_sampler.index_batches = index_batches
+        # A finished loader keeps its workers for the next pass; concurrent passes never share one.
+        loader, sampler = self._idle.pop() if self._idle else self._loader(pin=device.type == "cuda")
+        sampler.index_batches = index_batches
         try:
             for index, images in loader:
                 if isinstance(images, UserError):
@@ -121,12 +142,13 @@ class StreamSource:
                 labels = None if self.labels is None else _to(self.labels.index_select(0, index), device)
                 yield images.to(device, non_blocking=True), labels
         finally:
-            self._idle.append(loader)
+            self._idle.append((loader, sampler))
 
-    def _loader(self, pin: bool) -> DataLoader:
-        return DataLoader(
+    def _loader(self, pin: bool) -> tuple[DataLoader, "_IndexBatches"]:
+        sampler = _IndexBatches()
+        loader = DataLoader(
             _Indexed(self.images),
-            batch_sampler=_IndexBatches(),
+            batch_sampler=sampler,
             collate_fn=_as_is,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
@@ -134,19 +156,21 @@ class StreamSource:
             pin_memory=pin,
             generator=torch.Generator(),  # else each pass would draw a seed from the global generator
         )
+        return loader, sampler
 
 
-class _IndexBatches:
-    """A batch sampler whose batches are set anew before each pass."""
+class _IndexBatches(Sampler[list[int]]):
+    """A batch sampler whose batches are set before each pass."""
 
-    index_batches: Iterable[Tensor] = ()
+    def __init__(self) -> None:
+        self.index_batches: Iterable[Tensor] = ()
 
     def __iter__(self) -> Iterator[list[int]]:
         return (index.tolist() for index in self.index_batches)
 
 
-class _Indexed:
-    """Yields a batch with its indices; a user's error is passed on as a value, since workers mangle raised messages."""
+class _Indexed(Dataset[Tensor]):
+    """Yields a batch with its indices. A UserError is returned as a value: workers garble raised messages."""
 
     def __init__(self, images: Images) -> None:
         self.images = images
@@ -163,19 +187,19 @@ class _Indexed:
 
 
 def is_endless(source: Source) -> bool:
-    """Whether images never run out: training then sees each only once."""
+    """Whether images are generated without end, so that training sees each only once."""
     return getattr(source.images, "endless", False)
 
 
 def num_bytes(source: Source) -> int:
-    """What the images take in memory."""
-    held = getattr(source.images, "nbytes", None)
-    return len(source) * math.prod(source.image_shape) if held is None else held
+    """The memory that the images take, in bytes."""
+    nbytes = getattr(source.images, "nbytes", None)
+    return len(source) * math.prod(source.image_shape) if nbytes is None else nbytes
 
 
 def first_of(errors: list[str]) -> str:
-    """One line for many errors of a kind."""
-    return errors[0] + (f" (and so on for {len(errors) - 1} more)" if len(errors) > 1 else "")
+    """The first of many errors of one kind, and how many more there are."""
+    return errors[0] + (f" (and {len(errors) - 1} more like it)" if len(errors) > 1 else "")
 
 
 def _as_is(batch: Any) -> Any:

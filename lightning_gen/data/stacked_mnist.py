@@ -1,12 +1,13 @@
-"""Stacked MNIST, 1,000 modes to be counted: three random digits as RGB, https://arxiv.org/abs/1611.02163, 3.3.1."""
+"""Stacked MNIST, 1,000 countable modes: three random digits as RGB, https://arxiv.org/abs/1611.02163, 3.3.1."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lightning_gen.bounds import PositiveInt
-from lightning_gen.data.mnist5k import MNIST5k
+from lightning_gen.data.mnist5k import Digits, MNIST5k
 from lightning_gen.data.source import TensorSource
 from lightning_gen.randomness import generator
 
@@ -17,7 +18,7 @@ NUM_VAL = 5_000
 class StackedMNIST(MNIST5k):
     """28x28 RGB images of the digits a, b, c of class 100 a + 10 b + c, drawn with replacement from mnist5k.
 
-    No digit is in two splits; which they are, and their combinations, depend on `seed`.
+    No digit is in two splits; `seed` determines the splits and the combinations.
     """
 
     name = "stacked_mnist"
@@ -25,23 +26,23 @@ class StackedMNIST(MNIST5k):
     num_images: PositiveInt
     num_test: PositiveInt
 
-    def load(self) -> dict[str, TensorSource]:
+    def load(self) -> Mapping[str, TensorSource]:
         sizes = {"train": self.num_images, "val": NUM_VAL, "test": self.num_test}
-        sources = {split: self._stacked(split, source, sizes[split]) for split, source in super().load().items()}
+        sources = {split: self._stacked(split, digits, sizes[split]) for split, digits in self.digits().items()}
         self.class_names = [f"{number:03}" for number in range(1000)]
         return sources
 
-    def _stacked(self, split: str, source: TensorSource, size: int) -> TensorSource:
+    def _stacked(self, split: str, digits: Digits, size: int) -> TensorSource:
         draw = generator("stacked_mnist", self.seed, split)
-        members = torch.randint(len(source), (size, 3), generator=draw)
-        labels = source.labels[members] @ torch.tensor([100, 10, 1])
-        return TensorSource(StackedDigits(source.images, members), labels)
+        members = torch.randint(len(digits.labels), (size, 3), generator=draw)
+        labels = digits.labels[members] @ torch.tensor([100, 10, 1])
+        return TensorSource(StackedDigits(digits.images, members), labels)
 
 
 class StackedDigits:
-    """What a uint8 tensor `(N, 3, H, W)` is to a source, in the memory of its digits: channels are gathered on demand.
+    """Images that behave as a uint8 tensor `(N, 3, H, W)` and take the memory of their digits: an `ImageTensor`.
 
-    `digits` is `(D, 1, H, W)`; `members` `(N, 3)` holds the numbers of each image's digits.
+    `digits` is `(D, 1, H, W)`; `members` `(N, 3)` holds the indices of each image's digits.
     """
 
     def __init__(self, digits: Tensor, members: Tensor) -> None:

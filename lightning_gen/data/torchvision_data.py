@@ -1,6 +1,6 @@
 """The classic data sets, downloaded by torchvision: MNIST, FashionMNIST, CIFAR-10, CIFAR-100, SVHN and CelebA."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,10 +13,10 @@ from lightning_gen.data.cache import cache_dir
 from lightning_gen.data.decode import ImageFiles, check_format, reason
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.data.source import Source, StreamSource, TensorSource
-from lightning_gen.data.splitting import carve
+from lightning_gen.data.splitting import split_indices
 from lightning_gen.errors import UserError
 
-# Where torchvision looks below `path`, and what for.
+# The folder below `path` where torchvision looks, and the files that it looks for.
 FILES = {
     "mnist": ("MNIST/raw", "{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz"),
     "fashion_mnist": ("FashionMNIST/raw", "{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz"),
@@ -30,7 +30,7 @@ _CLASSES = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "cifar10": "CIFAR
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Torchvision(ImageData):
-    """The official training images but `num_val` for training, those for validation, and the official test split.
+    """The official training images without `num_val` of them, which are for validation, and the official test split.
 
     `path` null: the folder `datasets` in the cache.
     """
@@ -47,13 +47,13 @@ class Torchvision(ImageData):
     def prepare_data(self) -> None:
         download(self.name, self.root, lambda fetch: [self._open(train, fetch) for train in (True, False)])
 
-    def load(self) -> dict[str, Source]:
+    def load(self) -> Mapping[str, Source]:
         train, test = self._open(True), self._open(False)
         self.class_names = [str(name) for name in getattr(train, "classes", range(10))]
         images, labels = _tensors(train)
         if not 0 < self.num_val < len(images):
             raise UserError(f"data.num_val={self.num_val}: give 1 to {len(images) - 1}")
-        parts = carve(len(images), {"val": self.num_val / len(images)}, self.seed)
+        parts = split_indices(len(images), {"val": self.num_val / len(images)}, self.seed)
         sources = {split: TensorSource(images[part], labels[part]) for split, part in parts.items()}
         return {"train": sources["train"], "val": sources["val"], "test": TensorSource(*_tensors(test))}
 
@@ -82,7 +82,7 @@ class CelebA(ImageData):
     def prepare_data(self) -> None:
         download(self.name, self.root, lambda fetch: self._open("train", fetch))
 
-    def load(self) -> dict[str, Source]:
+    def load(self) -> Mapping[str, Source]:
         names = {split: self._open(name).filename for split, name in OFFICIAL.items()}
         folder = self.root / "celeba" / "img_align_celeba"
         size = (self.size, self.size)
@@ -107,7 +107,7 @@ def root_folder(path: str | None) -> Path:
 
 
 def download(name: str, root: Path, open_dataset: Callable[[bool], Any]) -> None:
-    """Fetch the data set unless it is there; `open_dataset(fetch)` raises if it is not there in the end."""
+    """Download the data set unless it is present; `open_dataset(fetch)` raises if it is not present afterwards."""
     from filelock import FileLock
 
     try:
@@ -126,7 +126,7 @@ def download(name: str, root: Path, open_dataset: Callable[[bool], Any]) -> None
     except (RuntimeError, OSError, ImportError, ValueError) as error:
         folder, files = FILES[name]
         raise UserError(
-            f"data={name}: not in {root}, and not to be downloaded ({reason(error)}): "
+            f"data={name}: not in {root}, and it cannot be downloaded ({reason(error)}): "
             f"put {files} into {root / folder}, set data.path to where they are, or fix the network"
         ) from error
 

@@ -135,19 +135,19 @@ def _uncertainty(runs: list[dict[str, Score]], halves: dict[str, float]) -> dict
 def _num_fake(files: "ImageData | None", n_real: int, num_samples: int | None) -> int:
     if files is None:
         return n_real if num_samples is None else num_samples
-    there = files.num_images["train"]
+    there = files.split_sizes["train"]
     if num_samples is not None and num_samples > there:
         raise UserError(f"num_samples={num_samples}: samples={files.name} holds only {there} images")
     return there if num_samples is None else num_samples
 
 
 def _num_real(data: "ImageData", split: str, limit: int | None) -> int:
-    if split not in data.num_images:
-        fix = did_you_mean(split, data.num_images) or f", give one of {', '.join(data.num_images)}"
+    if split not in data.split_sizes:
+        fix = did_you_mean(split, data.split_sizes) or f", give one of {', '.join(data.split_sizes)}"
         raise UserError(f"split={split}: no such split{fix}")
     if limit is not None and limit < 2:
         raise UserError(f"num_real={limit}: give at least 2, or null for all")
-    count = data.num_images[split]
+    count = data.split_sizes[split]
     if count < 2:
         raise UserError(f"split={split}: data={data.name} has {count} images in it, a comparison needs at least 2")
     return count if limit is None else min(limit, count)

@@ -105,7 +105,7 @@ class Scoring:
         """Show real images' features to the metrics that compare: from the cache, where they are in it."""
         learned = [key for key, metric in self.compared.items() if metric.needs_training_set]
         if learned:
-            found = self._real_features("train", self.data.num_images["train"], {key for _, key in learned})
+            found = self._real_features("train", self.data.split_sizes["train"], {key for _, key in learned})
             for name, key in learned if self.group.rank == 0 else ():
                 self.compared[name, key].see_training_set(found[key])
         # Also where none are compared: scores of other images are not to be ranked together.

@@ -117,7 +117,7 @@ def build_trainer(config: DictConfig, data: ImageData, loggers: Sequence[Any]) -
     trainer = instantiate(
         config.trainer,
         batch_size=data.batch_size,
-        images_per_epoch=data.num_images["train"],
+        images_per_epoch=data.split_sizes["train"],
         logger=list(loggers) or False,
         callbacks=[*callbacks, Stopping()],
         default_root_dir=config.run_dir,
@@ -179,7 +179,7 @@ def _describe(model: ImageGenerator, data: ImageData, trainer: ImageTrainer, con
     if not trainer.is_global_zero:
         return
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    splits = " / ".join(f"{count:,}" for count in data.num_images.values())
+    splits = " / ".join(f"{count:,}" for count in data.split_sizes.values())
     shape = "x".join(map(str, data.image_shape))
     log.info("%s: %s parameters; %s: %s images of %s", type(model).__name__, f"{trained:,}", data.name, splits, shape)
     where = f"{config.trainer.accelerator} x {trainer.world_size}, {trainer.precision}"

@@ -62,12 +62,12 @@ def run(job: Job) -> None:
 
 
 def _check_data(cfg: DictConfig, data: ImageData) -> None:
-    if cfg.split not in data.num_images or cfg.split == "train":
-        others = [split for split in data.num_images if split != "train"]
+    if cfg.split not in data.split_sizes or cfg.split == "train":
+        others = [split for split in data.split_sizes if split != "train"]
         fix = did_you_mean(cfg.split, others) or f"; give {' or '.join(others)}"
         raise UserError(f"split={cfg.split}: no split that training images can be compared with{fix}")
-    if cfg.k > data.num_images["train"]:
-        raise UserError(f"k={cfg.k}: data={data.name} has only {data.num_images['train']} training images")
+    if cfg.k > data.split_sizes["train"]:
+        raise UserError(f"k={cfg.k}: data={data.name} has only {data.split_sizes['train']} training images")
 
 
 def _extractor(config: DictConfig) -> Extractor | None:
@@ -92,7 +92,7 @@ def search(
     of_fake = Nearest(torch.cat([features(part) for part in fake.split(64)]), k)
     of_real = Nearest(torch.cat(real), 1)
     seed_all("neighbors", seed, "train")
-    with progress("training images", data.num_images["train"]) as advance:
+    with progress("training images", data.split_sizes["train"]) as advance:
         for batch in data.batches("train", device):
             found = features(to_uint8(batch.images))
             of_fake.update(found)

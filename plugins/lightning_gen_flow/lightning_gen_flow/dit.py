@@ -1,4 +1,4 @@
-"""DiT: a transformer of patches, conditioned by its normalization (adaLN-Zero), https://arxiv.org/abs/2212.09748."""
+"""DiT: a transformer on patches, conditioned by adaptive layer norm (adaLN-Zero), https://arxiv.org/abs/2212.09748."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,10 +9,12 @@ from lightning_gen_flow.unet import padded
 
 
 class DiT(nn.Module):
-    """Noisy images or sequences of any size to a tensor like them: `depth` blocks on tokens of `width` values.
+    """Noisy images or sequences of any size to a tensor of the same shape: `depth` blocks on tokens of size `width`.
 
     A token is `patch` x `patch` pixels of a frame; all tokens of a sequence attend to each other.
     """
+
+    positions: Tensor
 
     def __init__(
         self,
@@ -56,7 +58,7 @@ class DiT(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and a perceptron, each scaled and shifted before and gated after by the condition; gates begin shut."""
+    """Attention and an MLP, each scaled and shifted before and gated after by the condition; gates start at 0."""
 
     def __init__(self, width: int, head_dim: int, mlp_ratio: int, dropout: float):
         super().__init__()

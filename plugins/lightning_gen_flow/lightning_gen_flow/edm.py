@@ -10,10 +10,10 @@ from lightning_gen_flow.probability_flow import ProbabilityFlow, like
 
 
 class EDM(ProbabilityFlow):
-    """Noise is added: at the level sigma, x is image + sigma * noise.
+    """Additive noise: at level sigma, x is image + sigma * noise.
 
-    `sigma_data` is about the standard deviation of pixels. Samples begin at `sigma_max` and go down to `sigma_min` in
-    steps that are even in sigma^(1 / `rho`), then to 0.
+    `sigma_data` is about the standard deviation of pixels. Sampling starts at `sigma_max` and goes down to `sigma_min`
+    in even steps of sigma^(1 / `rho`), then to 0.
     """
 
     def __init__(
@@ -33,15 +33,15 @@ class EDM(ProbabilityFlow):
         self.sigma_data, self.sigma_min, self.sigma_max, self.rho = sigma_data, sigma_min, sigma_max, rho
 
     @property
-    def largest(self) -> float:
+    def max_level(self) -> float:
         return self.sigma_max
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Squared error of the denoised image, weighted so that all levels begin with the same (table 1, eq. 8)."""
-        x = self.observe(batch.images)
-        sigma = self.noise_level.draw(len(x), x.device).exp()
+        """Squared error of the denoised image, weighted to give all levels the same initial loss (table 1, eq. 8)."""
+        x = self.to_support(batch.images)
+        sigma = self.noise_level.sample(len(x), x.device).exp()
         noisy = x + like(sigma, x) * torch.randn_like(x)
-        denoised = self.denoise(noisy, sigma, self.forgotten(batch.labels))
+        denoised = self.denoise(noisy, sigma, self.drop_labels(batch.labels))
         weight = (sigma**2 + self.sigma_data**2) / (sigma * self.sigma_data) ** 2
         return {"loss": (like(weight, x) * (denoised - x).square()).mean()}
 
@@ -53,10 +53,10 @@ class EDM(ProbabilityFlow):
         return like(skip, x) * x + like(out, x) * self.predict_noise(x, sigma, labels)
 
     def field(self, x: Tensor, level: Tensor, labels: Tensor | None) -> Tensor:
-        """(x - denoised) / sigma, eq. 3, with the division carried out: nothing is divided by 0 at the level 0."""
+        """(x - denoised) / sigma, eq. 3, with the division carried out, so that level 0 causes no division by 0."""
         variance = level**2 + self.sigma_data**2
-        of_network = self.sigma_data / variance.sqrt()
-        return like(level / variance, x) * x - like(of_network, x) * self.predict_noise(x, level, labels)
+        scale = self.sigma_data / variance.sqrt()
+        return like(level / variance, x) * x - like(scale, x) * self.predict_noise(x, level, labels)
 
     def predict_noise(self, x: Tensor, sigma: Tensor, labels: Tensor | None) -> Tensor:
         """The network's raw output F, given inputs of unit variance."""
@@ -69,10 +69,10 @@ class EDM(ProbabilityFlow):
         return torch.cat([self._between(steps - 1), torch.zeros(1)])
 
     def likelihood_levels(self, steps: int) -> Tensor:
-        """From `sigma_min`, whose noise is less than that within an image's level."""
+        """From `sigma_min`, whose noise is below the quantization noise of 8 bits."""
         return self._between(steps).flip(0)
 
     def _between(self, steps: int) -> Tensor:
-        share = torch.linspace(0, 1, steps + 1) if steps else torch.zeros(1)
+        weight = torch.linspace(0, 1, steps + 1) if steps else torch.zeros(1)
         ends = self.sigma_max ** (1 / self.rho), self.sigma_min ** (1 / self.rho)
-        return torch.lerp(torch.full_like(share, ends[0]), torch.full_like(share, ends[1]), share) ** self.rho
+        return torch.lerp(torch.full_like(weight, ends[0]), torch.full_like(weight, ends[1]), weight) ** self.rho

@@ -10,24 +10,26 @@ RHO = 3.0  # likelihoods take small steps near the data, where the field changes
 
 
 class FlowMatching(ProbabilityFlow):
-    """Noise goes to the image on a straight line: at the level t, x is (1 - t) * image + t * noise.
+    """Straight paths: at level t, x is (1 - t) * image + t * noise.
 
-    The papers' time runs the other way, from noise at 0 to images at 1.
+    Time in the papers runs the other way, from noise at 0 to images at 1.
     """
 
-    largest = 1.0
+    @property
+    def max_level(self) -> float:
+        return 1.0
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Squared error of the velocity, eq. 14 of the former and eq. 1 of the latter paper."""
-        x = self.observe(batch.images)
+        """Squared error of the velocity, 2210.02747, eq. 14, and 2209.03003, eq. 1."""
+        x = self.to_support(batch.images)
         noise = torch.randn_like(x)
-        level = self.noise_level.draw(len(x), x.device).sigmoid()
+        level = self.noise_level.sample(len(x), x.device).sigmoid()
         noisy = torch.lerp(x, noise, like(level, x))
-        velocity = self.field(noisy, level, self.forgotten(batch.labels))
+        velocity = self.field(noisy, level, self.drop_labels(batch.labels))
         return {"loss": (velocity - (noise - x)).square().mean()}
 
     def field(self, x: Tensor, level: Tensor, labels: Tensor | None) -> Tensor:
-        """The velocity, which is what the network gives."""
+        """The velocity, predicted by the network."""
         log_ratio = torch.logit(level, eps=1e-3).expand(len(x))
         return self.network(x, log_ratio / 4, labels).float()
 

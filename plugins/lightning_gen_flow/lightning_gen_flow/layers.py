@@ -1,4 +1,4 @@
-"""What both networks are built of: the vector that conditions them, attention, and positions."""
+"""Layers of both networks: the conditioning vector, attention, and position embeddings."""
 
 import math
 
@@ -6,16 +6,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-FREQUENCIES = 1.0, 32.0  # radians per unit of the noise level, which lies between about -2 and 2
+# Radians per unit of the noise level, which lies between about -2 and 2.
+LOWEST, HIGHEST = 1.0, 32.0
 
 
 class Condition(nn.Module):
-    """Noise levels `(B,)` and labels `(B,)`, of which `num_classes` means none, to vectors `(B, dim)`."""
+    """Noise levels `(B,)` and labels `(B,)`, where `num_classes` means no label, to vectors `(B, dim)`."""
+
+    frequencies: Tensor
 
     def __init__(self, dim: int, num_classes: int | None):
         super().__init__()
         half = max(4, dim // 2)
-        self.register_buffer("frequencies", torch.logspace(*map(math.log10, FREQUENCIES), half), persistent=False)
+        self.register_buffer(
+            "frequencies", torch.logspace(math.log10(LOWEST), math.log10(HIGHEST), half), persistent=False
+        )
         self.embed = nn.Sequential(nn.Linear(2 * half, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.labels = nn.Embedding(num_classes + 1, dim) if num_classes else None
         if self.labels is not None:
@@ -32,7 +37,7 @@ class Condition(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention between the tokens of `(B, N, dim)`, with heads of about `head_dim` values."""
+    """Self-attention between the tokens of `(B, N, dim)`, with heads of about `head_dim` channels."""
 
     def __init__(self, dim: int, head_dim: int):
         super().__init__()
@@ -46,7 +51,7 @@ class Attention(nn.Module):
 
 
 def positions(sizes: tuple[int, ...], dim: int) -> Tensor:
-    """Fixed positions `(N, dim)` of the places of a grid: sines and cosines for each of its axes, and zeros to fill."""
+    """Sinusoidal position embeddings `(N, dim)` of a grid: sines and cosines for each axis, padded with zeros."""
     half = dim // (2 * len(sizes))
     frequencies = 10_000 ** (-torch.arange(half) / max(1, half))
     axes = torch.meshgrid(*(torch.arange(size) for size in sizes), indexing="ij")
@@ -56,7 +61,7 @@ def positions(sizes: tuple[int, ...], dim: int) -> Tensor:
 
 
 def zero(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
-    """The layer, beginning with an output of 0."""
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
+    """The layer with weights and bias of 0, so that its initial output is 0."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
     return layer

@@ -1,6 +1,6 @@
-"""How much noise a model is trained with: distributions of the logarithm of the ratio of noise to signal.
+"""Distributions of the noise level in training, the log of the noise-to-signal ratio.
 
-Flow matching takes its sigmoid, the time on the way from data to noise; EDM its exponential, sigma.
+Flow matching takes its sigmoid, the time from data (0) to noise (1); EDM its exponential, sigma.
 """
 
 import torch
@@ -15,14 +15,14 @@ class LogNormal:
     def __init__(self, mean: float, std: PositiveFloat):
         self.mean, self.std = mean, std
 
-    def draw(self, n: int, device: torch.device) -> Tensor:
-        """`(n,)` logarithms."""
+    def sample(self, n: int, device: torch.device) -> Tensor:
+        """Log ratios `(n,)`."""
         return self.mean + self.std * torch.randn(n, device=device)
 
 
 class Uniform:
     """Logistic: time is uniform between 0 and 1 (https://arxiv.org/abs/2210.02747, eq. 9)."""
 
-    def draw(self, n: int, device: torch.device) -> Tensor:
-        """`(n,)` logarithms."""
+    def sample(self, n: int, device: torch.device) -> Tensor:
+        """Log ratios `(n,)`."""
         return torch.logit(torch.rand(n, device=device), eps=1e-5)

@@ -1,4 +1,4 @@
-"""Ordinary differential equations: steps, whole solutions, and how they change densities."""
+"""Ordinary differential equations: steps, solvers, and the change of density along solutions."""
 
 import itertools
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from torch import Tensor
 Field = Callable[[Tensor, Tensor], Tensor]  # (x, time of shape ()) -> dx/dtime, of x's shape
 Step = Callable[[Field, Tensor, Tensor, Tensor], Tensor]
 
-MOST_EXACT = 16  # values of x up to which the trace is summed up, not estimated
+MAX_EXACT = 16  # dimensions of x up to which the trace is computed exactly, not estimated
 
 
 def euler(field: Field, x: Tensor, start: Tensor, end: Tensor) -> Tensor:
@@ -25,11 +25,11 @@ def heun(field: Field, x: Tensor, start: Tensor, end: Tensor) -> Tensor:
 
 
 STEPS: dict[str, Step] = {"euler": euler, "heun": heun}
-EVALUATIONS = {"euler": 1, "heun": 2}  # of the field, for a step
+EVALUATIONS = {"euler": 1, "heun": 2}  # of the field, per step
 
 
 def solve(field: Field, x: Tensor, times: Tensor, step: Step, last: Step | None = None) -> Tensor:
-    """x at the end of `times`, given x at their beginning; the `last` step may be of another kind."""
+    """x at the end of `times`, given x at their start; `last` replaces the `step` of the last interval."""
     final = len(times) - 2
     for index in range(final + 1):
         make = last if last is not None and index == final else step
@@ -38,14 +38,14 @@ def solve(field: Field, x: Tensor, times: Tensor, step: Step, last: Step | None 
 
 
 def solve_with_divergence(field: Field, x: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
-    """x at the end of `times`, and `(B,)` the integral of the field's divergence along the way, by Heun's steps.
+    """x at the end of `times`, and `(B,)` the integral of the field's divergence along the way, by Heun's method.
 
-    The instantaneous change of variables, https://arxiv.org/abs/1806.07366, eq. 8: log p(x) at the beginning is log p
-    at the end plus this integral. The divergence is exact for x of few values, else Hutchinson's estimate with one
+    The instantaneous change of variables, https://arxiv.org/abs/1806.07366, eq. 8: log p(x) at the start is log p
+    at the end plus this integral. The divergence is exact for x of few dimensions, else Hutchinson's estimate with one
     vector of signs for all times, https://arxiv.org/abs/1810.01367, eq. 7.
     """
     total = x.new_zeros(len(x))
-    signs = None if x[0].numel() <= MOST_EXACT else torch.randint(0, 2, x.shape, device=x.device).to(x.dtype) * 2 - 1
+    signs = None if x[0].numel() <= MAX_EXACT else torch.randint(0, 2, x.shape, device=x.device).to(x.dtype) * 2 - 1
     for start, end in itertools.pairwise(times):
         slope, divergence = _with_divergence(field, x, start, signs)
         ahead, divergence_ahead = _with_divergence(field, x + (end - start) * slope, end, signs)

@@ -1,4 +1,4 @@
-"""What models of an ODE from noise to images share: sampling, guidance, latents and likelihoods."""
+"""Base of models of an ODE from noise to images: sampling, guidance, latents and likelihoods."""
 
 import math
 from collections.abc import Callable
@@ -16,30 +16,29 @@ LEVELS = 256  # of 8-bit images
 
 
 class NoiseLevels(Protocol):
-    """What `noise_level` in the config makes."""
+    """A distribution of noise levels, the option `model/noise_level`."""
 
-    def draw(self, n: int, device: torch.device) -> Tensor:
-        """Logarithms `(n,)` of the ratio of noise to signal."""
+    def sample(self, n: int, device: torch.device) -> Tensor:
+        """Logs `(n,)` of the noise-to-signal ratio."""
         ...
 
 
 class ProbabilityFlow(ImageGenerator):
-    """Base of models whose `network` gives the field dx/dlevel of an ODE; the noise level goes from `largest` to 0.
+    """Base of models whose `network` gives the field dx/dlevel of an ODE; the noise level goes from `max_level` to 0.
 
-    - `network(image_shape, num_classes)` is completed here. It maps noisy images, a quarter of the logarithm of the
-      ratio of noise to signal `(B,)`, and labels, of which `num_classes` means none, to a tensor like the images.
-    - `steps` of the `solver` make an image. `likelihood_steps` of Heun's, each with its divergence, give a likelihood.
-    - A conditional model forgets `label_dropout` of the labels in training, so that it can be guided: the field goes
-      `guidance` times the way from that without label to that with it (https://arxiv.org/abs/2207.12598); 1 is plain.
+    - `network(image_shape, num_classes)` is completed here. It maps noisy images, a quarter of the log of the
+      noise-to-signal ratio `(B,)`, and labels, where `num_classes` means no label, to a tensor like the images.
+    - An image takes `steps` steps of the `solver`; a likelihood `likelihood_steps` of Heun's method with divergence.
+    - Training drops the fraction `label_dropout` of labels, for classifier-free guidance: the field is extrapolated
+      from the unconditional to the conditional one by the factor `guidance` (https://arxiv.org/abs/2207.12598).
 
-    x is the image with each of its 256 levels spread evenly over a 256th of [-1, 1], as its density needs it.
+    x is the uniformly dequantized image: each of its 256 levels takes a 256th of [-1, 1].
     """
 
     takes_sequences = True
     averaged_parts = ("network",)
     compiled_parts = ("network",)
-    exact_likelihood = True  # of x, up to the solver: no samples make it tighter
-    largest: float  # noise level, where nothing of the image is left
+    exact_likelihood = True  # of x, up to the solver's error: more samples do not tighten it
 
     def __init__(
         self,
@@ -57,7 +56,7 @@ class ProbabilityFlow(ImageGenerator):
     ):
         super().__init__(image_shape, num_classes, **training)
         if not 0 <= label_dropout < 1:
-            raise UserError(f"model.label_dropout={label_dropout}: give a share from 0 to below 1")
+            raise UserError(f"model.label_dropout={label_dropout}: give a fraction from 0 to below 1")
         if self.num_classes and guidance != 1 and not label_dropout:
             raise UserError(f"model.guidance={guidance}: needs images without labels; give model.label_dropout=0.1")
         self.network = network(image_shape=self.image_shape, num_classes=self.num_classes)
@@ -68,68 +67,73 @@ class ProbabilityFlow(ImageGenerator):
         self.label_dropout = label_dropout
         self.guidance = guidance
 
-    # What a model implements, besides `losses`.
+    # To be implemented by a model, besides `losses`.
+
+    @property
+    def max_level(self) -> float:
+        """The noise level at which nothing of the image remains."""
+        raise NotImplementedError
 
     def field(self, x: Tensor, level: Tensor, labels: Tensor | None) -> Tensor:
         """dx/dlevel at x `(B, *image_shape)` and one `level` for all, or `(B,)`."""
         raise NotImplementedError
 
     def sampling_levels(self, steps: int) -> Tensor:
-        """The `steps + 1` noise levels of the way from `largest` to 0."""
+        """The `steps + 1` noise levels from `max_level` to 0."""
         raise NotImplementedError
 
     def likelihood_levels(self, steps: int) -> Tensor:
-        """The `steps + 1` noise levels of the way back, from (nearly) 0 to `largest`."""
+        """The `steps + 1` noise levels back from (nearly) 0 to `max_level`."""
         raise NotImplementedError
 
-    # What is made of it.
+    # Provided by this base.
 
     def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
-        """Images of noise."""
+        """Images `(n, *image_shape)` from noise."""
         return self.decode(self.latent(n), labels)
 
     def latent(self, n: int) -> Tensor:
-        """Standard normal noise `(n, d)` with as many values as an image."""
+        """Standard normal noise `(n, d)`, with d the number of values of an image."""
         return torch.randn(n, math.prod(self.image_shape), device=self.device)
 
     def decode(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The images that the ODE makes of noise."""
+        """The images to which the ODE maps noise."""
         if labels is None:
             labels = self.draw_labels(len(latent))
-        x = self.largest * latent.view(-1, *self.image_shape)
-        # The last step is Euler's, so that no network is asked about images without noise (2206.00364, algorithm 1).
+        x = self.max_level * latent.view(-1, *self.image_shape)
+        # The last step is Euler's, so that the network is never evaluated without noise (2206.00364, algorithm 1).
         levels = self.sampling_levels(self.steps).to(self.device)
         x = solve(self.guided(labels), x, levels, STEPS[self.solver], last=euler)
         return self.to_images(x)
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The noise `(B, d)` that the ODE makes these images of."""
+        """The noise `(B, d)` that the ODE maps to these images."""
         levels = self.likelihood_levels(self.likelihood_steps).to(self.device)
-        return solve(self.guided(labels), to_x(images), levels, heun).flatten(1) / self.largest
+        return solve(self.guided(labels), to_x(images), levels, heun).flatten(1) / self.max_level
 
-    def observe(self, images: Tensor) -> Tensor:
-        """x of images: on 256 levels, and drawn evenly within their levels (https://arxiv.org/abs/1511.01844, 3.1)."""
+    def to_support(self, images: Tensor) -> Tensor:
+        """x of images, by uniform dequantization of their 256 levels (https://arxiv.org/abs/1511.01844, 3.1)."""
         return to_x(images) + (torch.rand_like(images) - 0.5) * (2 / LEVELS)
 
     def to_images(self, x: Tensor) -> Tensor:
-        """Images in [-1, 1] of x: what is within a level is rounded to it when it becomes 8 bits."""
+        """Images in [-1, 1] from x: rounding to 8 bits gives the level that x lies in."""
         return (((x + 1) * (LEVELS / 2) - 0.5) * (2 / (LEVELS - 1)) - 1).clamp(-1, 1)
 
     def log_likelihood(self, images: Tensor, labels: Tensor | None = None, samples: int = 1) -> Tensor:
-        """Nats `(B,)` of the observed images on 256 levels: the density of x by the ODE without guidance.
+        """Nats `(B,)` of dequantized images on 256 levels: the density of x by the ODE without guidance.
 
-        By Jensen's inequality its mean over draws of x is below the likelihood of the 8-bit images. `samples` have no
-        effect. Hutchinson's estimate makes it noisy, but not biased.
+        By Jensen's inequality its mean over samples of x is below the likelihood of the 8-bit images. `samples` has no
+        effect. Hutchinson's estimate makes it noisy but unbiased.
         """
         levels = self.likelihood_levels(self.likelihood_steps).to(self.device)
         noise, divergence = solve_with_divergence(lambda x, level: self.field(x, level, labels), images, levels)
         values = images[0].numel()
-        log_prior = -0.5 * (noise / self.largest).square().flatten(1).sum(1)
-        log_prior = log_prior - values * (0.5 * math.log(2 * math.pi) + math.log(self.largest))
+        log_prior = -0.5 * (noise / self.max_level).square().flatten(1).sum(1)
+        log_prior = log_prior - values * (0.5 * math.log(2 * math.pi) + math.log(self.max_level))
         return log_prior + divergence + values * math.log(2 / LEVELS)
 
     def guided(self, labels: Tensor | None) -> Callable[[Tensor, Tensor], Tensor]:
-        """The field of images with these labels, as far beyond that of images without as `guidance` says."""
+        """The field with these labels, extrapolated from the unconditional one by `guidance`."""
         if not self.num_classes or labels is None or self.guidance == 1:
             return lambda x, level: self.field(x, level, labels)
         both = torch.cat([labels, torch.full_like(labels, self.num_classes)])
@@ -140,20 +144,20 @@ class ProbabilityFlow(ImageGenerator):
 
         return field
 
-    def forgotten(self, labels: Tensor | None) -> Tensor | None:
-        """Labels for a training step, some of them replaced by that of none."""
-        if not self.num_classes:
+    def drop_labels(self, labels: Tensor | None) -> Tensor | None:
+        """Labels of a training step, the fraction `label_dropout` of them replaced by `num_classes`."""
+        if not self.num_classes or labels is None:
             return None
         drop = torch.rand(len(labels), device=labels.device) < self.label_dropout
         return labels.masked_fill(drop, self.num_classes)
 
 
 def to_x(images: Tensor) -> Tensor:
-    """The middle of the interval that stands for each value's level."""
+    """The center of the interval of each value's level."""
     level = ((images + 1) * ((LEVELS - 1) / 2)).round()
     return (level + 0.5) * (2 / LEVELS) - 1
 
 
 def like(values: Tensor, x: Tensor) -> Tensor:
-    """Values `(B,)` or `()` so that they multiply x `(B, ...)`."""
+    """Values `(B,)` or `()`, reshaped to broadcast with x `(B, ...)`."""
     return values.view(-1, *[1] * (x.ndim - 1))

@@ -1,4 +1,4 @@
-"""U-Net of diffusion models, https://arxiv.org/abs/2006.11239 and 2105.05233; its frames meet as in 2204.03458."""
+"""U-Net of diffusion models, https://arxiv.org/abs/2006.11239 and 2105.05233; attention over time as in 2204.03458."""
 
 import math
 
@@ -12,14 +12,15 @@ from lightning_gen_flow.layers import Attention, Condition, positions, zero
 
 
 class UNet(nn.Module):
-    """Noisy images or sequences of any size to a tensor like them.
+    """Noisy images or sequences of any size to a tensor of the same shape.
 
-    Maps are halved, rounding up, while the shorter side is 8 or more, and get channels doubled from `width`, at most
-    `largest`. Each level has `depth` residual blocks on the way down and as many on the way up; those whose longer side
-    is at most `attention_size` are followed by attention between places. Frames are seen one by one, and meet in
-    attention between the frames of each place, at every level. `patch` x `patch` pixels become one place with as many
-    times the channels before anything else. `fourier` are exponents n of sin(2^n pi x) and cos(2^n pi x), which it sees
-    beside the pixels x: they show small noise that would be lost in large layers (2107.00630, appendix C).
+    - Each level halves the maps, rounding up, while the shorter side is 8 or more, and doubles the channels, from
+      `width` to at most `largest`. It has `depth` residual blocks down and `depth` up; where the longer side is at most
+      `attention_size`, spatial attention follows each block.
+    - Frames are processed separately but for attention over the frames of each position, at every level.
+    - `patch` x `patch` pixels are folded into channels at the input.
+    - `fourier` holds exponents n of the features sin(2^n pi x) and cos(2^n pi x), which are added to the pixels x as
+      channels and make small noise visible (2107.00630, appendix C).
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class UNet(nn.Module):
 
 
 class Stage(nn.Module):
-    """Residual blocks at one size, with attention behind each where it `attends`; frames meet at the end."""
+    """Residual blocks of one level, with spatial attention if it `attends`, then attention over frames."""
 
     def __init__(
         self,
@@ -102,14 +103,14 @@ class Stage(nn.Module):
         frames: int | None,
     ):
         super().__init__()
-        self.blocks = nn.ModuleList(ResidualBlock(each, outputs, condition_dim, dropout) for each in inputs)
+        self.blocks = nn.ModuleList(ResidualBlock(channels, outputs, condition_dim, dropout) for channels in inputs)
         self.attention = nn.ModuleList(SpaceAttention(outputs, head_dim) for _ in inputs if attends)
         self.time = None if frames is None else TimeAttention(outputs, head_dim, frames)
 
     def forward(
         self, maps: Tensor, condition: Tensor, kept: list[Tensor] | None = None, given: list[Tensor] | None = None
     ) -> Tensor:
-        """What each block makes is `kept`, or each block takes the last of what is `given` beside its input."""
+        """Append each block's output to `kept`, or concatenate the last of `given` to its input (skip connections)."""
         for index, block in enumerate(self.blocks):
             maps = block(maps if given is None else torch.cat([maps, given.pop()], dim=1), condition)
             if self.attention:
@@ -122,7 +123,7 @@ class Stage(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions; the condition scales and shifts what the second one gets (2105.05233, section 3)."""
+    """Two convolutions; the condition scales and shifts the input of the second (2105.05233, section 3)."""
 
     def __init__(self, inputs: int, outputs: int, condition_dim: int, dropout: float):
         super().__init__()
@@ -142,7 +143,7 @@ class ResidualBlock(nn.Module):
 
 
 class SpaceAttention(nn.Module):
-    """Each place of a map gathers from all others."""
+    """Attention between all positions of a map."""
 
     def __init__(self, channels: int, head_dim: int):
         super().__init__()
@@ -156,7 +157,9 @@ class SpaceAttention(nn.Module):
 
 
 class TimeAttention(nn.Module):
-    """Each place of a frame gathers from the same place of all `frames`."""
+    """Attention between the `frames` at each position."""
+
+    positions: Tensor
 
     def __init__(self, channels: int, head_dim: int, frames: int):
         super().__init__()
@@ -174,12 +177,12 @@ class TimeAttention(nn.Module):
 
 
 def with_waves(images: Tensor, exponents: list[int]) -> Tensor:
-    """Images, and their sines and cosines, as channels."""
+    """Images with Fourier features as further channels."""
     angles = [2**n * math.pi * images for n in exponents]
     return torch.cat([images, *(wave for angle in angles for wave in (angle.sin(), angle.cos()))], dim=1)
 
 
 def padded(images: Tensor, patch: int) -> Tensor:
-    """Images with their last row and column repeated until `patch` divides the sides."""
+    """Images padded by their last row and column until `patch` divides the sides."""
     below, right = (-side % patch for side in images.shape[-2:])
     return F.pad(images, (0, right, 0, below), mode="replicate") if below or right else images
