@@ -165,7 +165,7 @@ def _lost() -> str:
 
 def _suggest_option(group: str, option: str, key: str) -> str:
     options = _options(group)
-    moved = [name for name in options if name.replace("/", "_") == option]  # cifar10_r3gan is cifar10/r3gan now
+    moved = [name for name in options if name.replace("/", "_") == option]  # as before folders: cifar10_r3gan
     partly = [name for name in options if option in name.split("/")]  # cifar10, or r3gan
     if closest(option, moved or options) and not partly:
         return did_you_mean(option, moved or options, f"{key}={{}}")

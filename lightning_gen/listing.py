@@ -11,7 +11,6 @@ from lightning_gen.errors import UserError
 from lightning_gen.plugins import Plugin, clashes, discover, usable
 from lightning_gen.suggestions import closest, did_you_mean
 
-
 FOLDERS = ("experiment",)  # groups whose folders hold options of their own: experiment=cifar10/r3gan
 
 
