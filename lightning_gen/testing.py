@@ -159,7 +159,7 @@ def check_network(name: str, *overrides: str, model: str | None = None, part: st
     assert role, f"{name} is neither encoder nor decoder by its parameters: say which model it is for, and which part"
     settings = {k: SMALL[k] for k, v in make.keywords.items() if k in SMALL and v and v > SMALL[k]} | settings
     conditions = (0, 3) if "condition_dim" in signature_of(make.func).parameters else (0,)
-    for shape in ((1, 28, 28), (3, 20, 36)):
+    for shape in _shapes(make):
         for dim in conditions:
             sizes = settings | ({"condition_dim": dim} if dim else {})
             given = (torch.randn(4, dim),) if dim else ()
@@ -168,6 +168,13 @@ def check_network(name: str, *overrides: str, model: str | None = None, part: st
             else:
                 network, inputs, expected = make(in_dim=8, image_shape=shape, **sizes), torch.randn(4, 8), shape
             _assert_network(network, (inputs, *given), (4, *expected))
+
+
+def _shapes(make: partial) -> tuple[tuple[int, ...], ...]:
+    """Of images; of sequences for a network whose `image_shape` is annotated as four numbers."""
+    if signature_of(make.func).parameters["image_shape"] == tuple[int, int, int, int]:
+        return (6, 1, 16, 16), (5, 3, 20, 12)
+    return (1, 28, 28), (3, 20, 36)
 
 
 def network_role(name: str) -> str | None:

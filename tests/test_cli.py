@@ -153,6 +153,17 @@ def test_list_group(capsys):
     assert len({line.index("  core ") for line in lines}) == 1
 
 
+def test_list_experiments(capsys):
+    assert main(["list", "experiment"]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert {"cifar10/r3gan", "digits/sngan"} <= set(names)
+    assert not any("_base" in name for name in names)
+    assert main(["list", "experiment/gaussians"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["gaussians/gan", "gaussians/r3gan"]
+    assert main(["list"]) == 0
+    assert re.search(r"^experiment .*gaussians/{gan, r3gan}", capsys.readouterr().out, re.MULTILINE)
+
+
 def test_list_unknown_group(capsys):
     assert main(["list", "modle"]) == 2
     assert capsys.readouterr().err == "error: list modle: no such group; did you mean model?\n"

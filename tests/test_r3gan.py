@@ -110,7 +110,7 @@ def test_relativistic_loss_by_hand():
 
 
 def test_schedules_are_the_papers():
-    model = compose(["experiment=cifar10_r3gan"]).model
+    model = compose(["experiment=cifar10/r3gan"]).model
     end = 20_000_000
     r1, r2, beta2, rate = map(
         instantiate, (model.penalty.r1.schedule, model.penalty.r2.schedule, model.beta2_schedule, model.schedule)

@@ -62,7 +62,7 @@ def sequences(place) -> None:
     small = ["debug=smoke", "metrics=[]", "data.batch_size=8", "trainer.max_images=32"]
     pixels = ["model=pixel_rnn_row", "callbacks.continuations.n=1", "callbacks.sample_grid.n=4"]
     assert main(["train", "run_dir=my_pixels", *pixels, *small]) == 0
-    moving = ["experiment=moving_digits_small", "model=frame_lstm", "data.num_test=16"]
+    moving = ["experiment=moving_digits/small", "model=frame_lstm", "data.num_test=16"]
     assert main(["train", "run_dir=my_predictor", *moving, *small]) == 0
 
 

@@ -6,9 +6,10 @@ from lightning_gen.cli.commands import description
 from lightning_gen.config.options import describe_all
 from lightning_gen.config.plugins import conf_dir
 
-FOOTER = """Look around:  lightning-gen list     `lightning-gen list model` describes each option
+FOOTER = """Look around:  lightning-gen list     all options; `lightning-gen list model` describes each
               --cfg job              the composed config, without running
               -m seed=1,2 model=a,b  every combination, one process each
+              metrics=none           switch a group off: metrics, extractor, callbacks, logger, ...
 Shell completion and Hydra's own flags: --hydra-help"""
 
 

@@ -133,11 +133,14 @@ def _missing_option(error: Any, overrides: list[str]) -> str:
     missing = error.missing_cfg_file or (re.findall(r"Could not (?:load|find) '(.+?)'", str(error)) or [""])[0]
     if "/" not in missing:
         return f"{_other(error)} Is the conf/ folder complete?"
-    group, _, option = missing.rpartition("/")
     for typed in overrides:
         key, _, value = typed.lstrip("+").partition("=")
-        if key.split("@")[0] == group and option in re.split(r"[\[\], ]+", value):
-            return f"{typed}: {_left_out(missing) or f'no such option{_suggest_option(group, option, key)}{_lost()}'}"
+        group = key.split("@")[0]
+        for option in re.split(r"[\[\], ]+", value):
+            if f"{group}/{option}" == missing:
+                why = _left_out(missing) or f"no such option{_suggest_option(group, option, key)}{_lost()}"
+                return f"{typed}: {why}"
+    group, _, option = missing.rpartition("/")
     found = re.match(r"In '(.+?)'", str(error))
     if not found:
         return f"defaults: there is no {missing}.yaml{_suggest_option(group, option, group)}"
@@ -161,9 +164,11 @@ def _lost() -> str:
 
 def _suggest_option(group: str, option: str, key: str) -> str:
     options = _options(group)
-    if closest(option, options):
-        return did_you_mean(option, options, f"{key}={{}}")
-    return f"; options: {', '.join(options)}"
+    moved = [name for name in options if name.replace("/", "_") == option]  # as before folders: cifar10_r3gan
+    partly = [name for name in options if option in name.split("/")]  # cifar10, or r3gan
+    if closest(option, moved or options) and not partly:
+        return did_you_mean(option, moved or options, f"{key}={{}}")
+    return f"; options: {', '.join(partly or options)}"
 
 
 def _options(group: str) -> list[str]:

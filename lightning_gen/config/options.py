@@ -2,14 +2,17 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 from lightning_gen.config.plugins import Plugin, usable
 
+FOLDERS = ("experiment",)  # groups whose folders hold options of their own: experiment=cifar10/r3gan
+
 
 class Option(NamedTuple):
-    """A value of a config group: the file's name, its first comment, and the plugin it is from."""
+    """A value of a config group as it is typed, the first comment of its file, and the plugin it is from."""
 
     name: str
     description: str
@@ -31,22 +34,24 @@ def _groups(plugins: Iterable[Plugin]) -> set[str]:
     for plugin in plugins:
         for folder, _, files in os.walk(plugin.conf_dir):
             group = Path(folder).relative_to(plugin.conf_dir).as_posix()
-            if group.split("/")[0] not in {".", "hydra"} and any(map(_is_option, files)):
-                groups.add(group)
+            top = group.split("/")[0]
+            if top not in {".", "hydra"} and any(map(_is_option, files)):
+                groups.add(top if top in FOLDERS else group)
     return groups
 
 
 def _options(group: str, plugins: Iterable[Plugin]) -> list[Option]:
     options: dict[str, Option] = {}
     for plugin in plugins:
-        for path in _files(plugin.conf_dir / group):
-            options.setdefault(path.stem, Option(path.stem, _description(path), plugin.source))
+        for path in _files(plugin.conf_dir, group):
+            name = path.relative_to(plugin.conf_dir / group).with_suffix("").as_posix()
+            options.setdefault(name, Option(name, _description(path), plugin.source))
     return sorted(options.values())
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    if folder.is_dir():
-        yield from (path for path in folder.iterdir() if _is_option(path.name))
+def _files(conf_dir: Path, group: str) -> Iterator[Path]:
+    pattern = "**/*.yaml" if group in FOLDERS else "*.yaml"
+    yield from (path for path in conf_dir.joinpath(group).glob(pattern) if _is_option(path.name))
 
 
 def _is_option(name: str) -> bool:
@@ -71,6 +76,15 @@ def _description(path: Path) -> str:
 def describe_all() -> list[str]:
     plugins = usable()
     names = {group: [option.name for option in _options(group, plugins)] for group in sorted(_groups(plugins))}
-    groups = {group: ", ".join(options) for group, options in names.items()}
+    groups = {group: ", ".join(_by_folder(options)) for group, options in names.items()}
     width = max(map(len, groups), default=0)
     return [f"{group:<{width}}  {options}" for group, options in groups.items()]
+
+
+def _by_folder(names: list[str]) -> Iterator[str]:
+    """Names in folders are told together, as a shell would: `cifar10/{dcgan, r3gan}`."""
+    for folder, group in groupby(names, lambda name: name.rpartition("/")[0]):
+        if folder:
+            yield f"{folder}/{{{', '.join(name.rpartition('/')[2] for name in group)}}}"
+        else:
+            yield from group

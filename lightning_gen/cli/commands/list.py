@@ -7,7 +7,7 @@ With GROUP, such as `model`, the options of that group with their descriptions a
 
 import sys
 
-from lightning_gen.config.options import describe_all, list_groups, list_options
+from lightning_gen.config.options import FOLDERS, describe_all, list_groups, list_options
 from lightning_gen.config.plugins import clashes, discover
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.suggestions import closest, did_you_mean
@@ -29,7 +29,11 @@ def run(arguments: list[str]) -> int:
 
 
 def _describe_group(group: str) -> list[str]:
-    options = list_options(group)
+    top, _, folder = group.partition("/")
+    if top in FOLDERS and folder:
+        options = [option for option in list_options(top) if option.name.startswith(f"{folder}/")]
+    else:
+        options = list_options(group)
     if not options:
         groups = list_groups()
         fix = did_you_mean(group, groups) if closest(group, groups) else f"; groups: {', '.join(groups)}"

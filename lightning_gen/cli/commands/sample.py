@@ -1,4 +1,4 @@
-"""Draw images from a checkpoint.
+"""Generate images from a checkpoint.
 
 Examples:
 

@@ -6,7 +6,7 @@ Examples:
   python train.py model=rgb_vae data=cifar10 trainer=gpu  another model, data set and machine
   python train.py model.latent_dim=64 seed=1              any value of the config
   python train.py -m model=vae,beta_vae seed=1,2,3        six runs
-  python train.py run_dir=outputs/my_run resume=true      continue a run that was stopped
+  python train.py run_dir=outputs/my_run resume=true      resume a stopped run
 """
 
 from lightning_gen.cli.hydra_app import Job

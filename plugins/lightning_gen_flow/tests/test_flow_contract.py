@@ -35,7 +35,7 @@ def test_capabilities(name):
     assert not isinstance(model, Reconstructs)  # it would give back every image
 
 
-@pytest.mark.parametrize("name", ["digits_flow_matching", "digits_edm", "cifar10_flow_matching"])
+@pytest.mark.parametrize("name", ["digits/flow_matching", "digits/edm", "cifar10/flow_matching"])
 def test_experiments_compose(name):
     assert compose([f"experiment={name}"]).model._target_.startswith("lightning_gen_flow.")
 
