@@ -16,8 +16,11 @@ from pathlib import Path
 import torch
 
 SMALL = [
-    *("trainer.max_images=25_600", "trainer.validate_every_images=2_560", "metrics=[]"),
-    *("callbacks.last.every_images=1_920", "callbacks.sample_grid.every_images=5_120"),
+    "trainer.max_images=25_600",
+    "trainer.validate_every_images=2_560",
+    "metrics=[]",
+    "callbacks.last.every_images=1_920",
+    "callbacks.sample_grid.every_images=5_120",
     "callbacks.reconstructions.every_images=5_120",
 ]
 
