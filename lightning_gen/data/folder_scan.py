@@ -13,27 +13,12 @@ from lightning_gen.data.decode import UNREADABLE, bit_depth, header, reason
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.suggestions import closest
 
-SUFFIXES = set(
-    [
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".webp",
-        ".gif",
-        ".bmp",
-        ".tif",
-        ".tiff",
-        ".avif",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".tga",
-        ".jp2",
-    ]
-)
+# fmt: off
+SUFFIXES = {
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif",
+    ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2",
+}
+# fmt: on
 Item = TypeVar("Item")
 _SPLIT_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 
