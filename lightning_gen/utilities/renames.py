@@ -15,7 +15,7 @@ RENAMED = {
     "lightning_gen.extractors.clips": "lightning_gen.extractors.video_clips",
     "lightning_gen.listing": "lightning_gen.config.options",
     "lightning_gen.loggers": "lightning_gen.training.loggers",
-    "lightning_gen.metrics.neighbors": "lightning_gen.metrics.neighbors",
+    "lightning_gen.metrics.neighbours": "lightning_gen.metrics.neighbors",
     "lightning_gen.networks.conditioning": "lightning_gen.networks.players",
     "lightning_gen.optimizers": "lightning_gen.optim.muon",
     "lightning_gen.process_group": "lightning_gen.utilities.ranks",
