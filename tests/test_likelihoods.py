@@ -206,13 +206,13 @@ def test_mean_of_a_nearly_certain_level_stays_in_range():
 @pytest.mark.parametrize("name", ALL)
 def test_observing_binary_images_changes_nothing(name):
     images = random_images(*SHAPE, levels=2).float()
-    assert torch.equal(ALL[name].observe(images), images)
+    assert torch.equal(ALL[name].to_support(images), images)
 
 
 def test_observed_gray_images_are_binary_with_the_right_mean():
     torch.manual_seed(0)
     gray = torch.tensor([-1, -0.8, 0, 0.3, 1])
-    drawn = Bernoulli().observe(gray.expand(100_000, 1, 1, 5))
+    drawn = Bernoulli().to_support(gray.expand(100_000, 1, 1, 5))
     assert drawn.unique().tolist() == [-1, 1]
     deviation = ((1 - gray**2) / 100_000).sqrt()
     assert ((drawn.mean(dim=(0, 1, 2)) - gray).abs() <= 5 * deviation).all()

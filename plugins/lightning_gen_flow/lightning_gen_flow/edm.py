@@ -38,7 +38,7 @@ class EDM(ProbabilityFlow):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Squared error of the denoised image, weighted so that all levels begin with the same (table 1, eq. 8)."""
-        x = self.observe(batch.images)
+        x = self.to_support(batch.images)
         sigma = self.noise_level.draw(len(x), x.device).exp()
         noisy = x + like(sigma, x) * torch.randn_like(x)
         denoised = self.denoise(noisy, sigma, self.forgotten(batch.labels))

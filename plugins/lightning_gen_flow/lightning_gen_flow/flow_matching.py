@@ -19,7 +19,7 @@ class FlowMatching(ProbabilityFlow):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Squared error of the velocity, eq. 14 of the former and eq. 1 of the latter paper."""
-        x = self.observe(batch.images)
+        x = self.to_support(batch.images)
         noise = torch.randn_like(x)
         level = self.noise_level.draw(len(x), x.device).sigmoid()
         noisy = torch.lerp(x, noise, like(level, x))

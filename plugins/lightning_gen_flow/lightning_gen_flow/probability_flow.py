@@ -107,7 +107,7 @@ class ProbabilityFlow(ImageGenerator):
         levels = self.likelihood_levels(self.likelihood_steps).to(self.device)
         return solve(self.guided(labels), to_x(images), levels, heun).flatten(1) / self.largest
 
-    def observe(self, images: Tensor) -> Tensor:
+    def to_support(self, images: Tensor) -> Tensor:
         """x of images: on 256 levels, and drawn evenly within their levels (https://arxiv.org/abs/1511.01844, 3.1)."""
         return to_x(images) + (torch.rand_like(images) - 0.5) * (2 / LEVELS)
 

@@ -68,7 +68,7 @@ class TestFlowMatching:
     def test_path_and_velocity(self):
         """For data of one image the velocity is known, (x - image) / level, and its loss is 0."""
         model, image = build("flow_matching"), torch.rand(1, 8, 8)
-        model.observe = lambda images: images
+        model.to_support = lambda images: images
         model.field = lambda x, level, labels: (x - image) / level.view(-1, 1, 1, 1)
         assert model.losses(Batch(image.expand(16, 1, 8, 8)))["loss"] < 1e-6
 
@@ -102,7 +102,7 @@ class TestEDM:
     @pytest.mark.parametrize("mean", [-6.0, 0.0, 5.0])
     def test_loss_begins_at_one_for_any_noise(self, mean):
         model = build("edm", f"model.noise_level.mean={mean}", "model.noise_level.std=0.1")
-        model.observe = lambda images: images
+        model.to_support = lambda images: images
         images = model.sigma_data * torch.randn(4096, 1, 8, 8)
         assert model.losses(Batch(images))["loss"].item() == pytest.approx(1, abs=0.02)
 
@@ -153,13 +153,13 @@ class TestLikelihood:
         """The field of a new network is 0: x itself is normal, and its noise costs more than its entropy, 8 bits."""
         model = build("flow_matching", "model.likelihood_steps=2")
         levels = torch.randint(0, 256, (512, 1, 8, 8))
-        nats = -model.log_likelihood(model.observe(levels / 127.5 - 1)).mean() / 64
+        nats = -model.log_likelihood(model.to_support(levels / 127.5 - 1)).mean() / 64
         expected = math.log2(128) + (0.5 * math.log(2 * math.pi) + 1 / 6) / math.log(2)  # 8.57
         assert nats.item() / math.log(2) == pytest.approx(expected, abs=0.01)
 
     def test_all_levels_survive(self):
         model, levels = build("edm"), torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(50, 1, 16, 16)
-        x = model.observe(levels / 127.5 - 1)
+        x = model.to_support(levels / 127.5 - 1)
         assert torch.equal(to_uint8(model.to_images(x)), levels)
         assert x.abs().max() <= 1
 
