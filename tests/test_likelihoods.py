@@ -224,3 +224,22 @@ def test_kl_is_that_of_torch():
     expected = D.kl_divergence(posterior, D.Normal(torch.zeros_like(mean), torch.ones_like(mean))).sum(1)
     torch.testing.assert_close(kl_from_standard_normal(mean, log_var), expected)
     assert kl_from_standard_normal(torch.zeros(2, 4), torch.zeros(2, 4)).tolist() == [0, 0]
+
+
+def test_methods_have_their_old_names_too():
+    class Old(Bernoulli):
+        def observe(self, images):
+            return super().observe(images) + 1
+
+        def draw(self, parameters):
+            return parameters
+
+    class Newer(Old):
+        def to_support(self, images):
+            return super().to_support(images) + 1
+
+    images = torch.ones(1, 1, 2, 2)
+    for method in ("observe", "to_support"):
+        assert torch.equal(getattr(Old(), method)(images), images + 1)
+        assert torch.equal(getattr(Newer(), method)(images), images + 2)
+    assert torch.equal(Newer().sample(images), images)

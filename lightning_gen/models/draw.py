@@ -36,9 +36,9 @@ class DRAW(LatentVariableModel):
         hidden: PositiveInt,
         read_size: PositiveInt | None,
         write_size: PositiveInt | None,
-        **bound,
+        **training,
     ):
-        super().__init__(image_shape, num_classes, **bound)
+        super().__init__(image_shape, num_classes, **training)
         self.steps = steps
         self.latent_dim = latent_dim
         self.encoder = Encoder(image_shape, self.label_dim, latent_dim, hidden, read_size)

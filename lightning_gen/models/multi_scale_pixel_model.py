@@ -27,10 +27,10 @@ class MultiScalePixelModel(PixelModel):
         num_classes: int | None,
         *,
         small_network: Callable[..., PixelNetwork],
-        **pixel_model,
+        **training,
     ):
         channels, height, width = image_shape
-        super().__init__(image_shape, num_classes, context_channels=channels, **pixel_model)
+        super().__init__(image_shape, num_classes, context_channels=channels, **training)
         self.small_pixels = self.distribution(small_network, (channels, -(-height // 2), -(-width // 2)))
         is_other = torch.ones(height, width, dtype=torch.bool)
         is_other[::2, ::2] = False

@@ -21,9 +21,9 @@ class PredRNN(RecurrentPredictor):
         num_classes: int | None,
         *,
         decoupling_weight: NonNegativeFloat,
-        **prediction,
+        **training,
     ):
-        super().__init__(image_shape, num_classes, **prediction)
+        super().__init__(image_shape, num_classes, **training)
         self.decoupling_weight = decoupling_weight
         cells = self.next_frame.cells
         if not isinstance(cells, STLSTMLayers):

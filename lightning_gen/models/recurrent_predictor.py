@@ -32,9 +32,9 @@ class RecurrentPredictor(FramePredictor):
         patch_size: PositiveInt,
         out_width: PositiveInt,
         scheduled_sampling_images: NonNegativeInt,
-        **prediction,
+        **training,
     ):
-        super().__init__(image_shape, num_classes, **prediction)
+        super().__init__(image_shape, num_classes, **training)
         self.scheduled_sampling_images = scheduled_sampling_images
         out_channels, _, _ = self.parameters_shape(self.frame_shape)
         self.next_frame = NextFrame(

@@ -66,9 +66,9 @@ class SVGLP(FramePredictor, LatentVariableModel):
         latent_dim: PositiveInt,
         hidden: PositiveInt,
         first_beta: NonNegativeFloat,
-        **bound,
+        **training,
     ):
-        super().__init__(image_shape, num_classes, **bound)
+        super().__init__(image_shape, num_classes, **training)
         self.first_dim = first_dim
         self.latent_dim = latent_dim
         self.first_beta = first_beta

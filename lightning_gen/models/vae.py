@@ -32,9 +32,9 @@ class VAE(LatentVariableModel):
         decoder: Callable[..., nn.Module],
         latent_dim: PositiveInt,
         prior: Callable[..., LatentPrior] = StandardNormalPrior,
-        **bound,
+        **training,
     ):
-        super().__init__(image_shape, num_classes, **bound)
+        super().__init__(image_shape, num_classes, **training)
         condition = {"condition_dim": self.label_dim} if self.num_classes else {}
         self.latent_dim = latent_dim
         self.prior = prior(dim=latent_dim)

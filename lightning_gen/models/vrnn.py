@@ -34,9 +34,9 @@ class VRNN(LatentVariableModel):
         decoder: Callable[..., nn.Module],
         latent_dim: PositiveInt,
         hidden: PositiveInt,
-        **bound,
+        **training,
     ):
-        super().__init__(image_shape, num_classes, **bound)
+        super().__init__(image_shape, num_classes, **training)
         *time, channels, height, width = image_shape
         self.of_frames = bool(time)
         if self.of_frames:
