@@ -53,8 +53,8 @@ class HasStyle(Protocol):
 class HasLikelihood(Protocol):
     """Gives a likelihood, or a lower bound of one."""
 
-    def observe(self, images: Tensor) -> Tensor:
-        """Images as the likelihood's support holds them (binarized, for instance); may draw."""
+    def to_support(self, images: Tensor) -> Tensor:
+        """Images mapped to the support of the likelihood (binarized, for instance), possibly at random."""
         ...
 
     def log_likelihood(self, images: Tensor, labels: Tensor | None = None, samples: int = 1) -> Tensor:
@@ -64,10 +64,14 @@ class HasLikelihood(Protocol):
 
 @runtime_checkable
 class Completes(Protocol):
-    """Goes on with images of which the beginning is given."""
+    """Completes images of which the upper rows are given."""
+
+    def to_support(self, images: Tensor) -> Tensor:
+        """Images as `complete` takes them."""
+        ...
 
     def complete(self, images: Tensor, rows: int, labels: Tensor | None = None) -> Tensor:
-        """Images `(B, C, H, W)` with their first `rows` rows as they are and the others drawn."""
+        """Keep the first `rows` rows of images `(B, C, H, W)` and sample the others."""
         ...
 
 
@@ -75,11 +79,15 @@ class Completes(Protocol):
 class Predicts(Protocol):
     """Continues image sequences."""
 
-    context_frames: int  # how many frames it was trained to continue
+    context_frames: int  # number of frames it was trained to continue
+
+    def to_support(self, images: Tensor) -> Tensor:
+        """Sequences as `predict` takes them."""
+        ...
 
     def predict(self, context: Tensor, steps: int) -> Tensor:
         """The `steps` frames `(B, steps, C, H, W)` in [-1, 1] after `context` `(B, T0, C, H, W)`, any T0 from 1.
 
-        A model with `draws_predictions` gives others each time.
+        Predictions of a model with `draws_predictions` are random.
         """
         ...

@@ -16,6 +16,7 @@ from lightning_gen.optim.ema import WeightAverage
 from lightning_gen.optim.schedules import Schedule, cheap
 from lightning_gen.optim.stepper import Stepper
 from lightning_gen.randomness import seed_all
+from lightning_gen.utilities.renames import keep_overrides
 from lightning_gen.utilities.running_means import RunningMeans
 
 if TYPE_CHECKING:
@@ -82,6 +83,10 @@ class ImageGenerator(LightningModule):
         # A `sample` that takes long calls it as it goes with the number of images' worth of work done, if it is set.
         self.on_progress: Callable[[float], None] | None = None
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        keep_overrides(cls, observe="to_support")
+
     def _check_kind(self, image_shape: tuple[int, ...]) -> None:
         sequences = len(image_shape) == 4
         if self.takes_sequences if sequences else self.takes_images:
@@ -102,6 +107,12 @@ class ImageGenerator(LightningModule):
     def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
         """Draw `n` images, `(n, *image_shape)` in [-1, 1]; conditional models draw labels where none are given."""
         raise NotImplementedError
+
+    def to_support(self, images: Tensor) -> Tensor:
+        """Images mapped to the support of the model's likelihood (binarized, for instance), possibly at random."""
+        return images
+
+    observe = to_support  # its name in 0.1
 
     # What the base does with it.
 

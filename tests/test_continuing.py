@@ -32,6 +32,9 @@ class Repeats:
         self.errors = list(errors)
         self.draws_predictions = len(errors) > 1
 
+    def to_support(self, images):
+        return images
+
     def predict(self, context, steps):
         error = self.errors.pop(0)
         self.errors.append(error)

@@ -107,7 +107,7 @@ def test_bound_by_hand(labels, whole):
     encoder, decoder = model.encoder, model.decoder
     for part in (encoder.first_state, decoder.first_state, decoder.first_canvas):
         torch.nn.init.normal_(part)
-    images = model.observe(torch.rand(6, 1, 4, 5) * 2 - 1)
+    images = model.to_support(torch.rand(6, 1, 4, 5) * 2 - 1)
     chosen = torch.arange(6) % 4 if labels else None
     condition = [model.label_embedding(chosen)] if labels else []
     torch.manual_seed(1)
@@ -186,5 +186,5 @@ def test_reconstructions_are_drawn_from_posterior_means():
     images = all_images(1, 9)[:6].expand(6, 1, 7, 9)
     latent = model.encode(images)
     assert latent.shape == (6, 3 * 2)
-    canvas = model.look_and_draw(images, None, torch.zeros_like(latent))[0]
+    canvas = model.read_and_write(images, None, torch.zeros_like(latent))[0]
     torch.testing.assert_close(model.reconstruct(images), canvas.sigmoid() * 2 - 1)

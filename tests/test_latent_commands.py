@@ -76,7 +76,7 @@ class TestSpaces:
 
     def test_styles_go_straight(self):
         space = StyleSpace(Linear())
-        start, end = space.draw(2, None)[:, None]
+        start, end = space.sample(2, None)[:, None]
         torch.testing.assert_close(space.between(start, end, 0.25), 0.75 * start + 0.25 * end)
         torch.testing.assert_close(space.decode(start, None), (start - 5).view(1, 1, 8, 8) / 8)
 
@@ -132,7 +132,7 @@ class TestProject:
     def test_finds_latents_of_a_linear_model(self, space):
         space = space(Linear())
         torch.manual_seed(3)
-        points = space.draw(3, None) * 0.4 if space.name == "z" else space.draw(3, None)
+        points = space.sample(3, None) * 0.4 if space.name == "z" else space.sample(3, None)
         targets = space.decode(points, None)
         found, images = project(space, targets, None, descent(steps=400))
         assert (found - points).abs().max() < 0.1

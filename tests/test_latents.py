@@ -19,7 +19,7 @@ def test_divergence_of_two_is_that_of_the_relative_one_from_a_standard_normal():
 
 def test_draws_have_the_mean_and_the_variance():
     normal = DiagonalNormal.of(torch.tensor([1.0, -2.0, 0.0, 2.0]))
-    drawn = normal.draw(torch.randn(100_000, 2, generator=torch.Generator().manual_seed(0)))
+    drawn = normal.reparameterize(torch.randn(100_000, 2, generator=torch.Generator().manual_seed(0)))
     assert drawn.mean(0).tolist() == pytest.approx([1.0, -2.0], abs=0.03)
     assert drawn.var(0).log().tolist() == pytest.approx([0.0, 2.0], abs=0.03)
 
@@ -31,7 +31,7 @@ class TestAutoregressivePrior:
 
     def test_drawing_is_the_inverse_of_standardising(self):
         prior, noise = self.prior(), torch.randn(4, 6)
-        latents = prior.draw(noise)
+        latents = prior.sample(noise)
         mean, log_var = prior(latents)
         torch.testing.assert_close((latents - mean) * (-0.5 * log_var).exp(), noise, rtol=1e-4, atol=1e-5)
 
@@ -54,7 +54,7 @@ class TestAutoregressivePrior:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        drawn = prior.draw(torch.randn(1000, 6))
+        drawn = prior.sample(torch.randn(1000, 6))
         assert (drawn[:, 2] - drawn[:, 0] ** 2).std().item() < 0.5  # of independent normals it is 2
         assert drawn[:, [0, 2]].mean(0).tolist() == pytest.approx([0.0, 1.0], abs=0.2)
 
@@ -77,21 +77,21 @@ class TestVAEWithALearnedPrior:
         model, images = self.model(), torch.where(torch.rand(5, 1, 3, 3) < 0.5, 1.0, -1.0)
         [inference] = model.inferences(images, None, samples=1)
         posterior = model.posterior(images)
-        latent = posterior.draw(inference.noise)
+        latent = posterior.reparameterize(inference.noise)
         q, p = (D.Normal(mean, (log_var / 2).exp()) for mean, log_var in (posterior, model.prior(latent)))
         torch.testing.assert_close(inference.kl, D.kl_divergence(q, p).sum(1))
         ratio = (p.log_prob(latent) - q.log_prob(latent)).sum(1)
         torch.testing.assert_close(inference.log_weight - inference.log_prob, ratio)
 
-    def test_latents_are_in_units_of_the_prior(self):
+    def test_latents_are_whitened_by_the_prior(self):
         model, images = self.model(), torch.where(torch.rand(5, 1, 3, 3) < 0.5, 1.0, -1.0)
         latent = model.latent(20_000)
         assert latent.std(0).tolist() == pytest.approx([1.0, 1.0], abs=0.05)
-        expected = model.decoder_output(model.prior.draw(latent), None)
+        expected = model.decoder_output(model.prior.sample(latent), None)
         torch.testing.assert_close(model.decode(latent), model.likelihood.mean(expected))
         torch.manual_seed(1)  # to binarize alike
         encoded = model.encode(images)
         torch.manual_seed(1)
-        mean = model.posterior(model.observe(images)).mean
-        torch.testing.assert_close(model.prior.draw(encoded), mean)
+        mean = model.posterior(model.to_support(images)).mean
+        torch.testing.assert_close(model.prior.sample(encoded), mean)
         torch.testing.assert_close(model.decode(encoded), model.likelihood.mean(model.decoder_output(mean, None)))

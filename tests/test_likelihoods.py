@@ -206,13 +206,13 @@ def test_mean_of_a_nearly_certain_level_stays_in_range():
 @pytest.mark.parametrize("name", ALL)
 def test_observing_binary_images_changes_nothing(name):
     images = random_images(*SHAPE, levels=2).float()
-    assert torch.equal(ALL[name].observe(images), images)
+    assert torch.equal(ALL[name].to_support(images), images)
 
 
 def test_observed_gray_images_are_binary_with_the_right_mean():
     torch.manual_seed(0)
     gray = torch.tensor([-1, -0.8, 0, 0.3, 1])
-    drawn = Bernoulli().observe(gray.expand(100_000, 1, 1, 5))
+    drawn = Bernoulli().to_support(gray.expand(100_000, 1, 1, 5))
     assert drawn.unique().tolist() == [-1, 1]
     deviation = ((1 - gray**2) / 100_000).sqrt()
     assert ((drawn.mean(dim=(0, 1, 2)) - gray).abs() <= 5 * deviation).all()
@@ -224,3 +224,22 @@ def test_kl_is_that_of_torch():
     expected = D.kl_divergence(posterior, D.Normal(torch.zeros_like(mean), torch.ones_like(mean))).sum(1)
     torch.testing.assert_close(kl_from_standard_normal(mean, log_var), expected)
     assert kl_from_standard_normal(torch.zeros(2, 4), torch.zeros(2, 4)).tolist() == [0, 0]
+
+
+def test_methods_have_their_old_names_too():
+    class Old(Bernoulli):
+        def observe(self, images):
+            return super().observe(images) + 1
+
+        def draw(self, parameters):
+            return parameters
+
+    class Newer(Old):
+        def to_support(self, images):
+            return super().to_support(images) + 1
+
+    images = torch.ones(1, 1, 2, 2)
+    for method in ("observe", "to_support"):
+        assert torch.equal(getattr(Old(), method)(images), images + 1)
+        assert torch.equal(getattr(Newer(), method)(images), images + 2)
+    assert torch.equal(Newer().sample(images), images)

@@ -211,8 +211,8 @@ class Uniform:
     exact_likelihood = True
     likelihood = CrossEntropy(levels=256)
 
-    def observe(self, images):
-        return self.likelihood.observe(images)
+    def to_support(self, images):
+        return self.likelihood.to_support(images)
 
     def log_likelihood(self, images, labels=None, samples=1):
         batch, channels, height, width = images.shape
@@ -242,7 +242,7 @@ class LinearGaussian:
         covariance = torch.eye(6) + self.weight @ self.weight.T
         return torch.distributions.MultivariateNormal(torch.zeros(6), covariance).log_prob(x.flatten(1))
 
-    def observe(self, images):
+    def to_support(self, images):
         return images
 
     def log_likelihood(self, images, labels=None, samples=1):

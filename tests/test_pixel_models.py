@@ -70,7 +70,7 @@ def test_every_value_depends_on_all_before_it_and_on_no_other(name, shape):
 def test_multi_scale_sees_the_small_image_and_the_pixels_before():
     model = made("pixel_rnn_multi_scale", (1, 4, 4))
     images = torch.randn(1, 1, 4, 4, dtype=torch.float64, requires_grad=True)
-    parameters = model.pixels(images, None, model._enlarged(images[:, :, ::2, ::2]))[0, 0]
+    parameters = model.pixels(images, None, model.upsample(images[:, :, ::2, ::2]))[0, 0]
     is_small = torch.zeros(4, 4, dtype=torch.bool)
     is_small[::2, ::2] = True
     number = torch.arange(16).view(4, 4)
@@ -89,7 +89,7 @@ def test_logits_from_memory_are_bit_for_bit_those_of_the_whole_image(name, likel
     labels = torch.tensor([0, 2])
     images = model.sample(2, labels)
     network, condition = model.pixels.network, model.condition(labels)
-    context = model._enlarged(images[:, :, ::2, ::2]) if name == "pixel_rnn_multi_scale" else None
+    context = model.upsample(images[:, :, ::2, ::2]) if name == "pixel_rnn_multi_scale" else None
     whole = model.pixels(images, condition, context).unflatten(1, (-1, 2))  # (B, P, C, H, W)
     assert whole.dtype == torch.float32
     state = network.start(2, condition, context)

@@ -18,7 +18,7 @@ from lightning_gen.errors import UserError
 from lightning_gen.losses.penalties import Consistency
 from lightning_gen.networks.conv_lstm import ConvLSTMCell
 from lightning_gen.networks.moving_content import MovingContent
-from lightning_gen.networks.st_lstm import State, STLSTMCell, STLSTMLayers, decoupling
+from lightning_gen.networks.st_lstm import STLSTMCell, STLSTMLayers, STLSTMState, decoupling
 from lightning_gen.networks.video_discriminator import VideoDiscriminator
 
 SHAPES = [(6, 1, 16, 16), (5, 3, 20, 12)]
@@ -127,7 +127,7 @@ class TestCells:
         h2, c2, m, second = high(high.of_input(h1), zero, zero, m)
         h1, c1, m, third = low(low.of_input(maps[:, 1]), h1, c1, m)
         h2, c2, m, fourth = high(high.of_input(h1), h2, c2, m)
-        top, state = layers(maps, State(increments=[]))
+        top, state = layers(maps, STLSTMState(increments=[]))
         torch.testing.assert_close(top[:, -1], h2)
         torch.testing.assert_close(tuple(state), ([h1, h2], [c1, c2], m, [first, second, third, fourth]))
 
@@ -139,7 +139,7 @@ class TestCells:
     def test_decoupling_counts_per_pixel_what_the_authors_mean(self):
         model, images = build("pred_rnn", decoupling_weight=0.5), moving_blobs()
         model.eval()
-        _, state = model.roll_out(images[:, :3], 3, model.start())
+        _, state = model.roll_out(images[:, :3], 3, model.initial_state())
         assert len(state.increments) == 5 * 2  # steps, layers
         each = [decoupling(*(model.decouple(part) for part in pair)) for pair in state.increments]
         terms = model.losses(Batch(images, None))
@@ -193,15 +193,15 @@ class TestRollOut:
     def test_share_of_true_frames_falls_from_all_to_none(self, name):
         model = build(name, scheduled_sampling_images=100)
         model.train()
-        assert model.draw_forced(8, 5).all()
+        assert model.teacher_forcing_mask(8, 5).all()
         model.images_seen = 75
-        assert model.draw_forced(200, 50).float().mean().item() == pytest.approx(0.25, abs=0.03)
+        assert model.teacher_forcing_mask(200, 50).float().mean().item() == pytest.approx(0.25, abs=0.03)
         model.images_seen = 100
-        assert model.draw_forced(8, 5) is None
+        assert model.teacher_forcing_mask(8, 5) is None
         model.images_seen = 0
         model.eval()
-        assert model.draw_forced(8, 5) is None
-        assert build(name, scheduled_sampling_images=0).draw_forced(8, 5) is None
+        assert model.teacher_forcing_mask(8, 5) is None
+        assert build(name, scheduled_sampling_images=0).teacher_forcing_mask(8, 5) is None
 
     def test_loss_is_of_the_frames_after_the_context_and_in_training_of_all_but_the_first(self, name):
         model, frames = build(name, "model/likelihood=gaussian"), moving_blobs()
@@ -373,7 +373,7 @@ class TestSVG:
         torch.manual_seed(1)
         first_noise, _ = model.noise(2, 6)
         torch.testing.assert_close(
-            samples[:, 0], model.likelihood.mean(model.first_decoder(model.first_prior.draw(first_noise)))
+            samples[:, 0], model.likelihood.mean(model.first_decoder(model.first_prior.sample(first_noise)))
         )
 
 

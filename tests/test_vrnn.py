@@ -31,7 +31,7 @@ def test_bound_by_hand(image_shape, overrides):
     for network in (model.prior, model.posterior):  # away from the standard normal
         for parameter in network.parameters():
             torch.nn.init.normal_(parameter, std=0.5)
-    images = model.observe(torch.rand(6, *image_shape) * 2 - 1)
+    images = model.to_support(torch.rand(6, *image_shape) * 2 - 1)
     labels = torch.arange(6) % 4 if overrides else None
     condition = [model.label_embedding(labels)] if overrides else []
     torch.manual_seed(1)
@@ -67,7 +67,7 @@ def test_importance_weights_average_to_a_probability():
 @pytest.mark.parametrize("of_frames", [False, True])
 def test_a_steps_prior_knows_the_steps_before_it_alone(of_frames):
     model = vrnn((5, 1, 2, 3) if of_frames else (1, 5, 6))
-    steps = model.steps_of(torch.rand(2, *model.image_shape) * 2 - 1).requires_grad_()
+    steps = model.to_steps(torch.rand(2, *model.image_shape) * 2 - 1).requires_grad_()
     _, posterior, prior, _ = model.follow(steps, None, torch.randn(2, 5, 2))
     for t in range(5):
         for normal, known in ((prior, t), (posterior, t + 1)):
@@ -83,10 +83,10 @@ def test_generation_follows_what_it_drew(image_shape):
     model = vrnn(image_shape, *CONV * (len(image_shape) == 4), CONDITIONAL)
     for parameter in model.latent_features.parameters():
         parameter.data.zero_()
-    images, labels = model.observe(torch.rand(3, *image_shape) * 2 - 1), torch.tensor([0, 1, 2])
-    steps = model.steps_of(images)
+    images, labels = model.to_support(torch.rand(3, *image_shape) * 2 - 1), torch.tensor([0, 1, 2])
+    steps = model.to_steps(images)
     draws = iter(steps.unbind(1))
-    model.likelihood.draw = lambda parameters: next(draws)
+    model.likelihood.sample = lambda parameters: next(draws)
     with torch.no_grad():
         expected = model.reconstruct(images, labels)
         torch.testing.assert_close(model.sample(3, labels), expected)

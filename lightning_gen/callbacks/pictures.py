@@ -119,7 +119,7 @@ class Reconstructions(Pictures):
         if not isinstance(model, Reconstructs):
             return {}
         images, labels = self.validation_images(trainer, model)
-        images = model.observe(images) if hasattr(model, "observe") else images
+        images = model.to_support(images)
         found = model.reconstruct(images, labels)
         if images.ndim == 5:
             return {"reconstructions": film(torch.stack([images, found], 1)[:MOST_FILMS].flatten(0, 1))}

@@ -1,7 +1,7 @@
-"""Likelihoods of 8-bit images given a decoder's output: what a reconstruction loss is, with its normalizer kept.
+"""Likelihoods of 8-bit images given a decoder's output: reconstruction losses with their normalizers.
 
-Every class gives `log_prob` in nats per image of the same thing, images on 256 levels (Bernoulli: on 2), so that
-bounds can be compared: densities are multiplied by the width of a level, 2/255 in [-1, 1].
+Every class gives `log_prob` in nats per image of images on 256 levels (Bernoulli: on 2), so that bounds can be
+compared: densities are multiplied by the width of a level, 2/255 in [-1, 1].
 Squared error is `Gaussian` with a fixed scale, absolute error is `Laplace` with a fixed scale.
 """
 
@@ -12,25 +12,29 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lightning_gen.bounds import PositiveFloat, PositiveInt
+from lightning_gen.utilities.renames import keep_overrides
 
 LEVEL_WIDTH = 2 / 255
 
 
 def on_levels(images: Tensor, levels: int = 256) -> Tensor:
-    """Images in [-1, 1], each value moved to the nearest of so many equally spaced ones."""
+    """Images in [-1, 1], each value rounded to the nearest of `levels` equally spaced ones."""
     return ((images + 1) / 2 * (levels - 1)).round() * (2 / (levels - 1)) - 1
 
 
 class Likelihood:
-    """p(image | parameters). A decoder must emit `parameters_per_value` channels for each image channel.
+    """p(image | parameters), where a decoder emits `parameters_per_value` channels for each image channel.
 
     `parameters` are `(B, parameters_per_value * C, H, W)`, images `(B, C, H, W)` in [-1, 1].
     """
 
     parameters_per_value = 1
 
-    def observe(self, images: Tensor) -> Tensor:
-        """Images as this likelihood's support holds them."""
+    def __init_subclass__(cls) -> None:
+        keep_overrides(cls, observe="to_support", draw="sample")
+
+    def to_support(self, images: Tensor) -> Tensor:
+        """Images mapped to the support of the likelihood, at random where it is coarser than 8 bits."""
         return images
 
     def log_prob(self, parameters: Tensor, images: Tensor) -> Tensor:
@@ -41,19 +45,23 @@ class Likelihood:
         """The expected image, in [-1, 1]."""
         raise NotImplementedError
 
-    def draw(self, parameters: Tensor) -> Tensor:
+    def sample(self, parameters: Tensor) -> Tensor:
         """A random image, in [-1, 1] and in the support."""
         raise NotImplementedError
 
+    # Names of 0.1.
+    observe = to_support
+    draw = sample
+
 
 class Bernoulli(Likelihood):
-    """Pixels are black or white with probability `sigmoid(parameters)`.
+    """Black and white pixels, white with probability `sigmoid(parameters)`.
 
     Gray images are binarized dynamically: a pixel is white with the probability of its intensity, drawn anew at
-    each observation (Burda et al., https://arxiv.org/abs/1509.00519, section 5).
+    each call (Burda et al., https://arxiv.org/abs/1509.00519, section 5).
     """
 
-    def observe(self, images: Tensor) -> Tensor:
+    def to_support(self, images: Tensor) -> Tensor:
         # rand < p is several times faster on a CPU than torch.bernoulli.
         return (torch.rand_like(images) < (images + 1) / 2).to(images.dtype) * 2 - 1
 
@@ -64,74 +72,72 @@ class Bernoulli(Likelihood):
     def mean(self, parameters: Tensor) -> Tensor:
         return parameters.sigmoid() * 2 - 1
 
-    def draw(self, parameters: Tensor) -> Tensor:
+    def sample(self, parameters: Tensor) -> Tensor:
         return (torch.rand_like(parameters) < parameters.sigmoid()).to(parameters.dtype) * 2 - 1
 
 
 class Gaussian(Likelihood):
-    """Normal around the decoder's output; `scale` is fixed, or learned for each value when None."""
+    """Normal distribution around the decoder's output; `scale` is fixed, or predicted for each value if None."""
 
     def __init__(self, scale: PositiveFloat | None):
         self.scale = scale
         self.parameters_per_value = 1 if scale else 2
 
-    def _location_and_log_scale(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+    def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor | float, Tensor | float]:
+        """Location, scale and log-scale."""
+        if self.scale:
+            return parameters, self.scale, math.log(self.scale)
         location, log_scale = parameters.chunk(2, dim=1)
-        # With a smaller scale the density times the width of a level, which stands for its mass, would exceed 1.
-        return location, log_scale.clamp(min=math.log(LEVEL_WIDTH / math.sqrt(2 * math.pi)))
+        # A smaller scale would make the density times the width of a level, which stands for its mass, exceed 1.
+        log_scale = log_scale.clamp(min=math.log(LEVEL_WIDTH / math.sqrt(2 * math.pi)))
+        return location, log_scale.exp(), log_scale
 
     def log_prob(self, parameters: Tensor, images: Tensor) -> Tensor:
-        if self.scale:
-            log_density = -0.5 * ((images - parameters) / self.scale) ** 2 - math.log(self.scale)
-        else:
-            location, log_scale = self._location_and_log_scale(parameters)
-            log_density = -0.5 * ((images - location) / log_scale.exp()) ** 2 - log_scale
-        log_density = log_density - 0.5 * math.log(2 * math.pi)
+        # log N(x; m, s) = -(x - m)^2 / (2 s^2) - log s - log(2 pi) / 2
+        location, scale, log_scale = self._split(parameters)
+        log_density = -0.5 * ((images - location) / scale) ** 2 - log_scale - 0.5 * math.log(2 * math.pi)
         return (log_density + math.log(LEVEL_WIDTH)).flatten(1).sum(1)
 
     def mean(self, parameters: Tensor) -> Tensor:
-        location = parameters if self.scale else parameters.chunk(2, dim=1)[0]
-        return location.clamp(-1, 1)
+        return self._split(parameters)[0].clamp(-1, 1)
 
-    def draw(self, parameters: Tensor) -> Tensor:
-        if self.scale:
-            location, scale = parameters, self.scale
-        else:
-            location, log_scale = self._location_and_log_scale(parameters)
-            scale = log_scale.exp()
+    def sample(self, parameters: Tensor) -> Tensor:
+        location, scale, _ = self._split(parameters)
         return on_levels((location + scale * torch.randn_like(location)).clamp(-1, 1))
 
 
 class Laplace(Likelihood):
-    """Laplace with a fixed `scale` around the decoder's output: absolute error."""
+    """Laplace distribution around the decoder's output, with a fixed `scale`: absolute error."""
 
     def __init__(self, scale: PositiveFloat):
         self.scale = scale
 
     def log_prob(self, parameters: Tensor, images: Tensor) -> Tensor:
+        # log p(x) = -|x - m| / s - log(2 s)
         log_density = -(images - parameters).abs() / self.scale - math.log(2 * self.scale)
         return (log_density + math.log(LEVEL_WIDTH)).flatten(1).sum(1)
 
     def mean(self, parameters: Tensor) -> Tensor:
         return parameters.clamp(-1, 1)
 
-    def draw(self, parameters: Tensor) -> Tensor:
+    def sample(self, parameters: Tensor) -> Tensor:
+        # the inverse of the distribution function: x = m - s sign(u) log(1 - 2 |u|), u uniform in (-1/2, 1/2)
         uniform = torch.rand_like(parameters).clamp(1e-7, 1 - 1e-7) - 0.5
         noise = -uniform.sign() * torch.log1p(-2 * uniform.abs())
         return on_levels((parameters + self.scale * noise).clamp(-1, 1))
 
 
 class DiscretizedLogistic(Likelihood):
-    """The mass of a mixture of `components` logistics on each of 256 levels, tails on the outer two.
+    """Mixture of `components` logistic distributions, integrated over each of 256 levels; the outer two hold the tails.
 
-    PixelCNN++, https://arxiv.org/abs/1701.05517, eq. 2. Channels have mixtures of their own.
+    PixelCNN++, https://arxiv.org/abs/1701.05517, eq. 2, with a separate mixture for each channel.
     """
 
     def __init__(self, components: PositiveInt = 1):
         self.components = components
         self.parameters_per_value = 2 if components == 1 else 3 * components
 
-    def observe(self, images: Tensor) -> Tensor:
+    def to_support(self, images: Tensor) -> Tensor:
         return on_levels(images)
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -152,21 +158,22 @@ class DiscretizedLogistic(Likelihood):
         location = location.clamp(-1, 1)
         return (location if log_weight is None else location * log_weight.exp()).sum(1).clamp(-1, 1)
 
-    def draw(self, parameters: Tensor) -> Tensor:
+    def sample(self, parameters: Tensor) -> Tensor:
         location, log_scale, log_weight = self._split(parameters)
         if log_weight is not None:
-            chosen = _gumbel(log_weight).argmax(1, keepdim=True)
-            location, log_scale = location.gather(1, chosen), log_scale.gather(1, chosen)
+            component = _gumbel(log_weight).argmax(1, keepdim=True)
+            location, log_scale = location.gather(1, component), log_scale.gather(1, component)
         noise = torch.logit(torch.rand_like(location), eps=1e-7)
         return on_levels((location + log_scale.exp() * noise).squeeze(1).clamp(-1, 1))
 
 
 def _logistic_log_mass(location: Tensor, log_scale: Tensor, images: Tensor) -> Tensor:
+    """log(sigmoid((x + w/2 - m) / s) - sigmoid((x - w/2 - m) / s)) of levels x of width w."""
     centered, inverse_scale = images - location, torch.exp(-log_scale)
     upper = inverse_scale * (centered + LEVEL_WIDTH / 2)
     lower = inverse_scale * (centered - LEVEL_WIDTH / 2)
-    # log(sigmoid(u) - sigmoid(l)) = logsigmoid(u) + logsigmoid(-l) + log(1 - exp(l - u)): no cancellation,
-    # nor in l - u itself, which rounding would make 0 far from the image.
+    # log(sigmoid(u) - sigmoid(l)) = logsigmoid(u) + logsigmoid(-l) + log(1 - exp(l - u)) has no cancellation; nor has
+    # l - u = -w / s, which as a difference would round to 0 far from the image.
     difference = torch.log(-torch.expm1(-inverse_scale * LEVEL_WIDTH))
     inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + difference
     edge = LEVEL_WIDTH / 2
@@ -176,12 +183,12 @@ def _logistic_log_mass(location: Tensor, log_scale: Tensor, images: Tensor) -> T
 
 
 class CrossEntropy(Likelihood):
-    """A free distribution over `levels` gray levels for each value: softmax and cross-entropy."""
+    """Categorical distribution over `levels` gray levels for each value: softmax and cross-entropy."""
 
     def __init__(self, levels: PositiveInt = 256):
         self.parameters_per_value = levels
 
-    def observe(self, images: Tensor) -> Tensor:
+    def to_support(self, images: Tensor) -> Tensor:
         return on_levels(images, self.parameters_per_value)
 
     def _logits(self, parameters: Tensor) -> Tensor:
@@ -194,13 +201,13 @@ class CrossEntropy(Likelihood):
     def mean(self, parameters: Tensor) -> Tensor:
         levels = torch.linspace(-1, 1, self.parameters_per_value, device=parameters.device, dtype=parameters.dtype)
         mean = torch.einsum("blchw,l->bchw", self._logits(parameters).softmax(1), levels)
-        return mean.clamp(-1, 1)  # rounding leaves it by 1e-7
+        return mean.clamp(-1, 1)  # rounding can exceed it by 1e-7
 
-    def draw(self, parameters: Tensor) -> Tensor:
+    def sample(self, parameters: Tensor) -> Tensor:
         level = _gumbel(self._logits(parameters)).argmax(1)
         return level.to(parameters.dtype) * (2 / (self.parameters_per_value - 1)) - 1
 
 
 def _gumbel(logits: Tensor) -> Tensor:
-    """Logits with noise whose largest is a draw from their softmax: no wait for the device, as multinomial has."""
+    """Logits plus Gumbel noise, whose argmax samples their softmax; unlike multinomial it needs no device sync."""
     return logits - torch.empty_like(logits).exponential_().log()

@@ -38,7 +38,7 @@ class Likelihood(ImageMeans):
 
     def observe(self, model: Any, batch: Batch) -> None:
         """Both bounds of the same observation of a batch."""
-        images = model.observe(batch.images)
+        images = model.to_support(batch.images)
         elbo = model.log_likelihood(images, batch.labels, samples=1)
         exact = self.samples == 1 or getattr(model, "exact_likelihood", False)
         many = elbo if exact else model.log_likelihood(images, batch.labels, samples=self.samples)

@@ -83,7 +83,7 @@ class PathLength(ModelMetric):
         seed_all("path length", seed, start)
         labels = space.model.draw_labels(n)
         # In single precision the step would be lost in rounding; there are devices that have no other.
-        ends = [space.draw(n, labels).cpu().double() for _ in range(2)]
+        ends = [space.sample(n, labels).cpu().double() for _ in range(2)]
         place = torch.rand(n, 1, dtype=torch.float64) * (self.place == "full")
         units = []
         for fraction in (place, place + self.epsilon):

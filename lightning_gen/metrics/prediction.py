@@ -61,7 +61,7 @@ class Prediction(PairedMetric):
 
     def observe(self, model: Any, batch: Batch) -> None:
         """Predict what follows the context of a batch."""
-        images = model.observe(batch.images) if hasattr(model, "observe") else batch.images
+        images = model.to_support(batch.images)
         context = self._context(model)
         given, truth = images[:, :context], images[:, context:]
         draws = self.draws if getattr(model, "draws_predictions", False) else 1

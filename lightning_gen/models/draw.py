@@ -1,4 +1,4 @@
-"""DRAW: an image drawn in steps on a canvas, https://arxiv.org/abs/1502.04623."""
+"""DRAW: images painted step by step on a canvas, https://arxiv.org/abs/1502.04623."""
 
 import math
 from collections.abc import Iterator
@@ -10,16 +10,17 @@ from lightning_gen.bounds import PositiveInt
 from lightning_gen.models.latent_variable_model import Inference, LatentVariableModel
 from lightning_gen.networks.attention_window import attention_window
 from lightning_gen.networks.diagonal_normal import DiagonalNormal
+from lightning_gen.networks.layers import with_condition
 
-State = tuple[Tensor, Tensor]  # of an LSTM: hidden and cell
+CellState = tuple[Tensor, Tensor]  # hidden and cell of an LSTM, (B, hidden)
 
 
 class DRAW(LatentVariableModel):
-    """Encoder and decoder are LSTMs of `hidden` units that take `steps` steps, each with a latent of its own.
+    """Encoder and decoder are LSTMs of `hidden` units that run for `steps` steps with a latent each.
 
     The encoder reads through an attention window of `read_size` pixels a side, the decoder writes through one of
-    `write_size`; None is the whole image. The canvas, summed up, is what the likelihood takes. The label's
-    embedding is an input of both.
+    `write_size`; None is the whole image. The canvas is the sum of all that is written, and holds the parameters of
+    the likelihood. The label embedding is an input of both.
     """
 
     averaged_parts = ("encoder", "decoder", "label_embedding")
@@ -35,43 +36,41 @@ class DRAW(LatentVariableModel):
         hidden: PositiveInt,
         read_size: PositiveInt | None,
         write_size: PositiveInt | None,
-        **bound,
+        **training,
     ):
-        super().__init__(image_shape, num_classes, **bound)
-        channels, *size = image_shape
+        super().__init__(image_shape, num_classes, **training)
         self.steps = steps
         self.latent_dim = latent_dim
-        self.encoder = Encoder(2 * channels, size, self.label_dim, latent_dim, hidden, read_size)
-        canvas_channels = channels * self.likelihood.parameters_per_value
-        self.decoder = Decoder(canvas_channels, size, self.label_dim, latent_dim, hidden, write_size)
+        self.encoder = Encoder(image_shape, self.label_dim, latent_dim, hidden, read_size)
+        self.decoder = Decoder(self.parameters_shape(image_shape), self.label_dim, latent_dim, hidden, write_size)
 
     def inferences(self, images: Tensor, labels: Tensor | None, samples: int) -> Iterator[Inference]:
-        """Draw the image anew `samples` times, looking at it."""
+        """Paint the image `samples` times while reading it."""
         for _ in range(samples):
             noise = self.latent(len(images))
-            canvas, mean, log_var = self.look_and_draw(images, labels, noise)
-            yield Inference(self.likelihood.log_prob(canvas, images), mean, log_var, noise)
+            canvas, posterior = self.read_and_write(images, labels, noise)
+            log_prob = self.likelihood.log_prob(canvas, images)
+            yield Inference(log_prob=log_prob, mean=posterior.mean, log_var=posterior.log_var, noise=noise)
 
-    def look_and_draw(self, images: Tensor, labels: Tensor | None, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The last canvas and the mean and log-variance of the latents `(B, steps * latent_dim)`, given their noise."""
+    def read_and_write(self, images: Tensor, labels: Tensor | None, noise: Tensor) -> tuple[Tensor, DiagonalNormal]:
+        """The last canvas and the posterior of all latents `(B, steps * latent_dim)`, given their noise."""
         condition, posteriors = self.condition(labels), []
-        encoder_state, (canvas, *state) = self.encoder.start(len(images)), self.decoder.start(len(images))
+        encoder_state, (canvas, state) = self.encoder.start(len(images)), self.decoder.start(len(images))
         for step_noise in noise.chunk(self.steps, dim=1):
             error = images - self.likelihood.mean(canvas)  # eq. 3
             output, encoder_state = self.encoder(images, error, state[0], condition, encoder_state)
             posterior = DiagonalNormal.of(output)
-            latent = posterior.draw(step_noise)
-            canvas, *state = self.decoder(latent, condition, canvas, state)
+            latent = posterior.reparameterize(step_noise)
+            canvas, state = self.decoder(latent, condition, canvas, state)
             posteriors.append(posterior)
-        means, log_vars = (torch.cat(each, dim=1) for each in zip(*posteriors, strict=True))
-        return canvas, means, log_vars
+        return canvas, DiagonalNormal.cat(posteriors)
 
     def canvases(self, latent: Tensor, labels: Tensor | None) -> Iterator[Tensor]:
         """The expected image under the likelihood after each step."""
         condition = self.condition(self.draw_labels(len(latent)) if labels is None else labels)
-        canvas, *state = self.decoder.start(len(latent))
+        canvas, state = self.decoder.start(len(latent))
         for step_latent in latent.chunk(self.steps, dim=1):
-            canvas, *state = self.decoder(step_latent, condition, canvas, state)
+            canvas, state = self.decoder(step_latent, condition, canvas, state)
             yield self.likelihood.mean(canvas)
 
     def latent(self, n: int) -> Tensor:
@@ -79,9 +78,10 @@ class DRAW(LatentVariableModel):
         return torch.randn(n, self.steps * self.latent_dim, device=self.device)
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The posterior means of all steps, each given those before it."""
-        images = self.observe(images)
-        return self.look_and_draw(images, labels, torch.zeros_like(self.latent(len(images))))[1]
+        """The posterior means of all steps, each given the earlier ones."""
+        images = self.to_support(images)
+        _, posterior = self.read_and_write(images, labels, torch.zeros_like(self.latent(len(images))))
+        return posterior.mean
 
     def decode(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
         """The image at the last step."""
@@ -93,45 +93,67 @@ class DRAW(LatentVariableModel):
         return self.decode(self.encode(images, labels), labels)
 
     def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
-        """Expected images of latents from the prior."""
+        """Decode latents from the prior."""
         return self.decode(self.latent(n), labels)
 
     def drawing(self, n: int, labels: Tensor | None = None) -> Tensor:
-        """Samples as they come to be, `(n, steps, C, H, W)` in [-1, 1]: the paper's figures 1 and 7."""
+        """Samples after each step, `(n, steps, C, H, W)` in [-1, 1]: figures 1 and 7."""
         return torch.stack(list(self.canvases(self.latent(n), labels)), dim=1)
 
 
 class Encoder(nn.Module):
-    """Reads the image and what is still wrong, and says where the step's latent is (eqs. 4-6)."""
+    """Reads the image and the error of the canvas, and predicts the posterior of the step's latent (eqs. 4-6)."""
 
-    def __init__(self, channels: int, size: list[int], label_dim: int, latent_dim: int, hidden: int, read_size):
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        label_dim: int,
+        latent_dim: int,
+        hidden: int,
+        read_size: int | None,
+    ):
         super().__init__()
-        self.window = attention_window(hidden, read_size, *size, writes=False)
-        inputs = channels * math.prod(self.window.patch_shape) + hidden + label_dim
+        channels, height, width = image_shape
+        self.window = attention_window(hidden, read_size, height, width, writes=False)
+        inputs = 2 * channels * math.prod(self.window.patch_shape) + hidden + label_dim
         self.first_state = nn.Parameter(torch.zeros(2, 1, hidden))
         self.cell = nn.LSTMCell(inputs, hidden)
         self.posterior = nn.Linear(hidden, 2 * latent_dim)  # eqs. 1-2
 
-    def start(self, n: int) -> State:
+    def start(self, n: int) -> CellState:
         """The learned state before the first step."""
         hidden, cell = self.first_state.expand(-1, n, -1)
         return hidden, cell
 
     def forward(
-        self, images: Tensor, error: Tensor, decoder_hidden: Tensor, condition: tuple[Tensor, ...], state: State
-    ) -> tuple[Tensor, State]:
+        self,
+        images: Tensor,
+        error: Tensor,
+        decoder_hidden: Tensor,
+        condition: Tensor | None,
+        state: CellState,
+    ) -> tuple[Tensor, CellState]:
         patches = self.window.read(torch.cat([images, error], dim=1), decoder_hidden).flatten(1)
-        hidden, cell = self.cell(torch.cat([patches, decoder_hidden, *condition], dim=1), state)
+        inputs = with_condition(torch.cat([patches, decoder_hidden], dim=1), condition)
+        hidden, cell = self.cell(inputs, state)
         return self.posterior(hidden), (hidden, cell)
 
 
 class Decoder(nn.Module):
-    """Adds to the canvas what the step's latent says (eqs. 7-8)."""
+    """Writes the step's latent onto the canvas (eqs. 7-8)."""
 
-    def __init__(self, channels: int, size: list[int], label_dim: int, latent_dim: int, hidden: int, write_size):
+    def __init__(
+        self,
+        canvas_shape: tuple[int, int, int],
+        label_dim: int,
+        latent_dim: int,
+        hidden: int,
+        write_size: int | None,
+    ):
         super().__init__()
-        self.window = attention_window(hidden, write_size, *size, writes=True)
-        self.first_canvas = nn.Parameter(torch.zeros(1, channels, *size))
+        channels, height, width = canvas_shape
+        self.window = attention_window(hidden, write_size, height, width, writes=True)
+        self.first_canvas = nn.Parameter(torch.zeros(1, *canvas_shape))
         self.first_state = nn.Parameter(torch.zeros(2, 1, hidden))
         self.cell = nn.LSTMCell(latent_dim + label_dim, hidden)
         self.patch = nn.Sequential(  # eq. 28
@@ -139,13 +161,13 @@ class Decoder(nn.Module):
             nn.Unflatten(1, (channels, *self.window.patch_shape)),
         )
 
-    def start(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    def start(self, n: int) -> tuple[Tensor, CellState]:
         """The learned canvas and state before the first step."""
         hidden, cell = self.first_state.expand(-1, n, -1)
-        return self.first_canvas.expand(n, -1, -1, -1), hidden, cell
+        return self.first_canvas.expand(n, -1, -1, -1), (hidden, cell)
 
     def forward(
-        self, latent: Tensor, condition: tuple[Tensor, ...], canvas: Tensor, state: State
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        hidden, cell = self.cell(torch.cat([latent, *condition], dim=1), state)
-        return canvas + self.window.write(self.patch(hidden), hidden), hidden, cell
+        self, latent: Tensor, condition: Tensor | None, canvas: Tensor, state: CellState
+    ) -> tuple[Tensor, CellState]:
+        hidden, cell = self.cell(with_condition(latent, condition), state)
+        return canvas + self.window.write(self.patch(hidden), hidden), (hidden, cell)

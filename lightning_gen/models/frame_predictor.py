@@ -1,25 +1,23 @@
-"""What models that continue image sequences frame by frame have in common."""
+"""Base of models that continue image sequences frame by frame."""
 
 from torch import Tensor
 
 from lightning_gen.errors import UserError
-from lightning_gen.image_generator import ImageGenerator
-from lightning_gen.losses.likelihoods import Likelihood
+from lightning_gen.models.likelihood_model import LikelihoodModel
 
 
-class FramePredictor(ImageGenerator):
-    """Base: of sequences `(T, C, H, W)` the first `context_frames` are given, and the others predicted.
+class FramePredictor(LikelihoodModel):
+    """Base: the first `context_frames` of sequences `(T, C, H, W)` are given, and the others predicted.
 
-    A model implements `predict(context, steps)`, and sets `likelihood`, that of a frame.
+    A model implements `predict(context, steps)`; its `likelihood` is that of a frame.
     """
 
     takes_images = False
     takes_sequences = True
-    likelihood: Likelihood
 
     def __init__(self, image_shape: tuple[int, ...], num_classes: int | None, *, context_frames: int, **training):
         super().__init__(image_shape, num_classes, **training)
-        frames, *frame_shape = self.image_shape
+        frames, channels, height, width = self.image_shape
         if self.num_classes:
             raise UserError("model.conditional=true: predictors of frames don't see labels; use conditional=false")
         if not 0 < context_frames < frames:
@@ -28,20 +26,10 @@ class FramePredictor(ImageGenerator):
                 "give at least 1, and leave at least one to predict"
             )
         self.context_frames = context_frames
-        self.frame_shape = tuple(frame_shape)
-
-    @property
-    def output_shape(self) -> tuple[int, int, int]:
-        """Of the likelihood's parameters for a frame."""
-        channels, height, width = self.frame_shape
-        return channels * self.likelihood.parameters_per_value, height, width
-
-    def observe(self, images: Tensor) -> Tensor:
-        """Frames as the likelihood's support holds them."""
-        return self.likelihood.observe(images)
+        self.frame_shape = (channels, height, width)
 
     def log_prob(self, parameters: Tensor, frames: Tensor) -> Tensor:
-        """Nats `(B,)` of frames `(B, T, C, H, W)` together."""
+        """Log-likelihood of frames `(B, T, C, H, W)` in nats, summed over time, `(B,)`."""
         return self.likelihood.log_prob(parameters.flatten(0, 1), frames.flatten(0, 1)).view(frames.shape[:2]).sum(1)
 
     def mean(self, parameters: Tensor) -> Tensor:

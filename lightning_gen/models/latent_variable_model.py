@@ -1,24 +1,24 @@
-"""What models with latent variables share: the evidence lower bound, https://arxiv.org/abs/1312.6114, eq. 3."""
+"""Base of latent-variable models: the evidence lower bound, https://arxiv.org/abs/1312.6114, eq. 3."""
 
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightning_gen.batch import Batch
 from lightning_gen.bounds import NonNegativeFloat, NonNegativeInt
-from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.losses.divergences import kl_from_standard_normal
-from lightning_gen.losses.likelihoods import Likelihood
+from lightning_gen.models.likelihood_model import LikelihoodModel
 from lightning_gen.networks.diagonal_normal import DiagonalNormal
+from lightning_gen.networks.label_embedding import label_embedding
 
 
 class Inference(NamedTuple):
-    """One draw of the latents: `log_prob` (B,) of the image given them, and their posterior `(B, d)`.
+    """One posterior sample: `log_prob` `(B,)` of the images given their latents, and the posterior, `(B, d)` each.
 
-    Latents are in units of the prior, a standard normal; the drawn ones are `mean + exp(log_var / 2) * noise`.
+    Latents are whitened by the prior, which is standard normal; the sample is `mean + exp(log_var / 2) * noise`.
     """
 
     log_prob: Tensor
@@ -28,24 +28,24 @@ class Inference(NamedTuple):
 
     @property
     def kl(self) -> Tensor:
-        """Divergence of the posterior from the prior, `(B,)`."""
+        """KL(q(z | x) || p(z)), `(B,)`."""
         return kl_from_standard_normal(self.mean, self.log_var)
 
     @property
     def log_weight(self) -> Tensor:
-        """log p(x, z) - log q(z | x), `(B,)`; the normalizers of the two Gaussians cancel up to the variance."""
-        latent = DiagonalNormal(self.mean, self.log_var).draw(self.noise)
+        """log p(x, z) - log q(z | x), `(B,)`."""
+        # log p(z) - log q(z | x) = (noise^2 + log_var - z^2) / 2: the other terms of both normalizers cancel.
+        latent = DiagonalNormal(self.mean, self.log_var).reparameterize(self.noise)
         return self.log_prob + 0.5 * (self.noise**2 + self.log_var - latent**2).sum(dim=1)
 
 
-class LatentVariableModel(ImageGenerator):
-    """Base of models trained on the lower bound, with any likelihood; `beta` weighs the divergence (beta-VAE).
+class LatentVariableModel(LikelihoodModel):
+    """Base of models trained on the evidence lower bound, with any likelihood; `beta` weights the KL term (beta-VAE).
 
-    In training it rises from 0 over `beta_warmup_images`, https://arxiv.org/abs/1511.06349, section 3.1: where a
-    decoder has more to go by than the latents, as frames before, it may otherwise not learn to use them for long.
+    In training it rises linearly from 0 over `beta_warmup_images`, https://arxiv.org/abs/1511.06349, section 3.1:
+    decoders with other inputs, such as earlier frames, may otherwise ignore the latents for long.
 
-    A subclass contributes `inferences`. A conditional model gives its networks an embedding of the label with
-    `label_dim` values.
+    A subclass implements `inferences`. A conditional model gives its networks a label embedding of `label_dim` values.
     """
 
     def __init__(
@@ -53,44 +53,38 @@ class LatentVariableModel(ImageGenerator):
         image_shape: tuple[int, ...],
         num_classes: int | None,
         *,
-        likelihood: Likelihood,
         beta: NonNegativeFloat,
         beta_warmup_images: NonNegativeInt = 0,
         label_dim: NonNegativeInt = 16,
         **training,
     ):
         super().__init__(image_shape, num_classes, **training)
-        self.likelihood = likelihood
         self.beta = beta
         self.beta_warmup_images = beta_warmup_images
         self.label_dim = label_dim if self.num_classes else 0
-        self.label_embedding = nn.Embedding(self.num_classes, label_dim) if self.num_classes else nn.Identity()
+        self.label_embedding = label_embedding(self.num_classes, label_dim)
 
     def inferences(self, images: Tensor, labels: Tensor | None, samples: int) -> Iterator[Inference]:
-        """Draw latents of the observed images `samples` times."""
+        """Yield `samples` posterior samples for images in the likelihood's support."""
         raise NotImplementedError
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The negative evidence lower bound in nats, and its two terms."""
-        [inference] = self.inferences(self.observe(batch.images), batch.labels, samples=1)
+        [inference] = self.inferences(self.to_support(batch.images), batch.labels, samples=1)
         nll, divergence = -inference.log_prob.mean(), inference.kl
-        loss, kl = nll + self.weighed_divergence(inference, divergence).mean(), divergence.mean()
+        loss, kl = nll + self.weighted_kl(inference, divergence).mean(), divergence.mean()
         return {"loss": loss, "reconstruction": nll, "kl": kl, "negative_elbo": (nll + kl).detach()}
 
-    def weighed_divergence(self, inference: Inference, divergence: Tensor) -> Tensor:
-        """What is minimized of the divergence, `(B,)` that of all latents."""
-        return self.kl_weight * divergence
+    def weighted_kl(self, inference: Inference, kl: Tensor) -> Tensor:
+        """The KL term of the loss, `(B,)`, given the KL divergence of all latents, `(B,)`."""
+        return self.kl_weight * kl
 
     @property
     def kl_weight(self) -> float:
-        """`beta`, or in its warm-up what is due."""
+        """The current weight of the KL term: `beta`, with linear warm-up in training."""
         if not self.training or self.images_seen >= self.beta_warmup_images:
             return self.beta
         return self.beta * self.images_seen / self.beta_warmup_images
-
-    def observe(self, images: Tensor) -> Tensor:
-        """Images as the likelihood's support holds them."""
-        return self.likelihood.observe(images)
 
     def log_likelihood(self, images: Tensor, labels: Tensor | None = None, samples: int = 1) -> Tensor:
         """Nats `(B,)`: the evidence lower bound, or with more `samples` the tighter one of IWAE (1509.00519, eq. 8)."""
@@ -98,9 +92,10 @@ class LatentVariableModel(ImageGenerator):
         if samples == 1:
             [inference] = inferences
             return inference.log_prob - inference.kl
+        # log (1 / K) sum_k p(x, z_k) / q(z_k | x)
         weights = [inference.log_weight for inference in inferences]
         return torch.stack(weights).logsumexp(0) - math.log(samples)
 
-    def condition(self, labels: Tensor | None) -> tuple[Tensor, ...]:
-        """What the networks of a conditional model are given beside their input."""
-        return (self.label_embedding(labels),) if self.num_classes else ()
+    def condition(self, labels: Tensor | None) -> Tensor | None:
+        """The second input of a conditional model's networks, `(B, label_dim)`."""
+        return self.label_embedding(labels)

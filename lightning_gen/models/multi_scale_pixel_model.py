@@ -1,4 +1,4 @@
-"""Multi-scale pixel models, https://arxiv.org/abs/1601.06759, section 3.5: every second pixel first, then the rest."""
+"""Multi-scale pixel models, https://arxiv.org/abs/1601.06759, section 3.5: a subsampled image first, then the rest."""
 
 from collections.abc import Callable
 
@@ -11,13 +11,15 @@ from lightning_gen.networks.pixel_network import PixelNetwork
 
 
 class MultiScalePixelModel(PixelModel):
-    """A `small_network` draws the pixels in even rows and columns; the network, which sees them all, the other ones.
+    """A `small_network` models the pixels in even rows and columns, the network the others, conditioned on the former.
 
-    The likelihood is exact: p(small) times p of each other pixel given the small image and the pixels before it.
+    The likelihood is exact: p(x) = p(small) prod_i p(x_i | small, x_1, ..., x_{i-1}), i over the other pixels.
     """
 
     averaged_parts = ("pixels", "small_pixels", "label_embedding")
     compiled_parts = ("pixels", "small_pixels")
+
+    others: Tensor  # raster indices of the pixels that are not in the small image
 
     def __init__(
         self,
@@ -25,33 +27,35 @@ class MultiScalePixelModel(PixelModel):
         num_classes: int | None,
         *,
         small_network: Callable[..., PixelNetwork],
-        **pixel_model,
+        **training,
     ):
         channels, height, width = image_shape
-        super().__init__(image_shape, num_classes, context_channels=channels, **pixel_model)
+        super().__init__(image_shape, num_classes, context_channels=channels, **training)
         self.small_pixels = self.distribution(small_network, (channels, -(-height // 2), -(-width // 2)))
-        # raster numbers of the pixels that are not in the small image
-        inside = torch.ones(height, width, dtype=torch.bool)
-        inside[::2, ::2] = False
-        self.register_buffer("others", inside.flatten().nonzero()[:, 0], persistent=False)
+        is_other = torch.ones(height, width, dtype=torch.bool)
+        is_other[::2, ::2] = False
+        self.register_buffer("others", is_other.flatten().nonzero()[:, 0], persistent=False)
 
     def log_likelihood(self, images: Tensor, labels: Tensor | None = None, samples: int = 1) -> Tensor:
         """Nats `(B,)`, exact."""
         condition, small = self.condition(labels), images[:, :, ::2, ::2]
-        of_small = self.likelihood.log_prob(self.small_pixels(small, condition), small)
-        parameters = self.pixels(images, condition, self._enlarged(small))
-        parameters, others = (each.flatten(2)[:, :, self.others, None] for each in (parameters, images))
-        return of_small + self.likelihood.log_prob(parameters, others)
+        log_prob_small = self.likelihood.log_prob(self.small_pixels(small, condition), small)
+        parameters = self.pixels(images, condition, self.upsample(small))
+        return log_prob_small + self.likelihood.log_prob(self._at_others(parameters), self._at_others(images))
 
-    def draw(self, images: Tensor, known: Tensor, condition: Tensor | None) -> Tensor:
-        """First the small image, then the pixels between."""
-        tell = self.tell_pixels(images, known.numel() + known[::2, ::2].numel())
-        small = self.small_pixels.draw(images[:, :, ::2, ::2], known[::2, ::2], condition, tell=tell)
+    def sample_unknown(self, images: Tensor, known: Tensor, condition: Tensor | None) -> Tensor:
+        """Sample the small image, then the other pixels."""
+        on_progress = self.pixel_progress(images, known.numel() + known[::2, ::2].numel())
+        small = self.small_pixels.sample(images[:, :, ::2, ::2], known[::2, ::2], condition, on_progress=on_progress)
         images, known = images.clone(), known.clone()
         images[:, :, ::2, ::2], known[::2, ::2] = small, True
-        return self.pixels.draw(images, known, condition, self._enlarged(small), tell)
+        return self.pixels.sample(images, known, condition, self.upsample(small), on_progress)
 
-    def _enlarged(self, small: Tensor) -> Tensor:
-        """Each pixel of the small image four times, cut to the full size."""
+    def _at_others(self, maps: Tensor) -> Tensor:
+        """Values of the other pixels, `(B, C, N, 1)`."""
+        return maps.flatten(2)[:, :, self.others, None]
+
+    def upsample(self, small: Tensor) -> Tensor:
+        """The small image by nearest neighbors, cropped to the full size."""
         _, height, width = self.image_shape
         return F.interpolate(small, scale_factor=2, mode="nearest")[:, :, :height, :width]

@@ -44,7 +44,7 @@ class StyleGenerator(Generator):
 
     def style(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
         """Latents to styles `(B, style_dim)`."""
-        return self.decoder.mapping(latent, None if self.embedding is None else self.embedding(labels))
+        return self.decoder.mapping(latent, self.embedding(labels))
 
     def render(self, styles: Tensor) -> Tensor:
         """Styles `(B, style_dim)`, or `(B, num_layers, style_dim)`, to images."""

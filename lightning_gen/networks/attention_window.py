@@ -1,11 +1,11 @@
-"""Where a recurrent network looks and draws (DRAW), https://arxiv.org/abs/1502.04623, sections 3.1 and 3.2."""
+"""Attention windows through which DRAW reads and writes, https://arxiv.org/abs/1502.04623, sections 3.1 and 3.2."""
 
 import math
 
 import torch
 from torch import Tensor, nn
 
-CALM = 0.1  # of the state: places and exponentials jump at learning rates that suit all else
+STATE_SCALE = 0.1  # damps the window's position and its exponentials, which jump at the learning rates of the rest
 
 
 class WholeImage(nn.Module):
@@ -23,10 +23,10 @@ class WholeImage(nn.Module):
 
 
 class AttentionWindow(nn.Module):
-    """A grid of `size` x `size` Gaussian filters, which the state `hidden` `(B, hidden_dim)` places and scales.
+    """A grid of `size` x `size` Gaussian filters, positioned and scaled by the state `hidden` `(B, hidden_dim)`.
 
-    At first it spans the map, and filters blend into the next ones. One that `writes` then makes a patch of ones a
-    map of ones: filters sum to one, so that it would write too faintly to be learned.
+    At first it spans the map, and neighboring filters overlap. The initial intensity of a window that `writes` makes a
+    patch of ones a map of ones: filters sum to one, so that it would write too faintly to be learned.
     """
 
     def __init__(self, hidden_dim: int, size: int, height: int, width: int, writes: bool):
@@ -36,23 +36,24 @@ class AttentionWindow(nn.Module):
         self.widest = (max(height, width, 2) - 1) / max(size - 1, 1)  # stride, eq. 24
         self.place = nn.Linear(hidden_dim, 5)  # eq. 21
         log_stride = math.log(self.widest)
-        first = [0, 0, 2 * (log_stride - math.log(2)), 0, -2 * log_stride if writes else 0]
-        self.place.bias.data = torch.tensor(first)
+        # x, y, log-variance, log-stride, log-intensity
+        initial = [0, 0, 2 * (log_stride - math.log(2)), 0, -2 * log_stride if writes else 0]
+        self.place.bias.data = torch.tensor(initial)
 
     def read(self, maps: Tensor, hidden: Tensor) -> Tensor:
-        """What the filters see of maps `(B, C, H, W)`: patches `(B, C, N, N)` (eq. 27)."""
+        """Filter maps `(B, C, H, W)` to patches `(B, C, N, N)` (eq. 27)."""
         rows, columns, intensity = self.filters(hidden)
         return intensity * (rows @ (maps @ columns.mT))
 
     def write(self, patches: Tensor, hidden: Tensor) -> Tensor:
-        """Patches laid down where the filters are, on maps of zeros (eq. 29)."""
+        """Place patches at the filters on maps of zeros (eq. 29)."""
         rows, columns, intensity = self.filters(hidden)
         return rows.mT @ (patches / intensity) @ columns
 
     def filters(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Filters of the rows `(B, 1, N, H)` and of the columns `(B, 1, N, W)`, and the intensity `(B, 1, 1, 1)`."""
         (height, width), size = self.map_shape, self.patch_shape[0]
-        x, y, log_var, log_stride, log_intensity = self.place(CALM * hidden).float().unbind(dim=1)
+        x, y, log_var, log_stride, log_intensity = self.place(STATE_SCALE * hidden).float().unbind(dim=1)
         x, y = (width + 1) / 2 * (x + 1), (height + 1) / 2 * (y + 1)  # eqs. 22-23
         stride = self.widest * log_stride.exp()  # eq. 24
         rows, columns = (filterbank(*axis, stride, log_var.exp(), size) for axis in ((y, height), (x, width)))
@@ -62,14 +63,14 @@ class AttentionWindow(nn.Module):
 def attention_window(
     hidden_dim: int, size: int | None, height: int, width: int, writes: bool
 ) -> AttentionWindow | WholeImage:
-    """A window of `size`, or none."""
+    """An attention window of `size`, or the whole image for None."""
     return AttentionWindow(hidden_dim, size, height, width, writes) if size else WholeImage(height, width)
 
 
 def filterbank(center: Tensor, length: int, stride: Tensor, variance: Tensor, size: int) -> Tensor:
     """`size` Gaussians along an axis of `length` pixels, `stride` apart around `center`: `(B, size, length)`.
 
-    Pixels count from 1. Each filter sums to one: its softmax cannot underflow, wherever it is.
+    Pixels count from 1. Each filter sums to one; as a softmax it cannot underflow at any position.
     """
     offsets = torch.arange(size, device=center.device) + (1 - size) / 2
     means = center[:, None] + offsets * stride[:, None]  # eqs. 19-20

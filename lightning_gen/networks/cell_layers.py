@@ -1,12 +1,24 @@
-"""Recurrent cells on top of each other."""
+"""Recurrent maps, and stacks of recurrent cells that make them."""
+
+from typing import Any, Generic
 
 from torch import Tensor, nn
 
 from lightning_gen.bounds import PositiveInt
+from lightning_gen.networks.layer_list import Layer, LayerList
 
 
-class CellLayers(nn.Module):
-    """Base of `layers` cells on top of each other: maps `(B, T, C, H, W)` to hidden states `(B, T, width, H, W)`.
+class RecurrentMaps(nn.Module):
+    """Base: maps `(B, T, C, H, W)` and a state, None before the first, to maps `(B, T, width, H, W)` and a state."""
+
+    width: int
+
+    def forward(self, maps: Tensor, state: Any) -> tuple[Tensor, Any]:
+        raise NotImplementedError
+
+
+class CellLayers(RecurrentMaps, Generic[Layer]):
+    """Base: a stack of `layers` cells, each of which reads the hidden states `(B, width, H, W)` of the one below.
 
     A stack implements `make_cell` and `forward`.
     """
@@ -24,11 +36,11 @@ class CellLayers(nn.Module):
         self.size = size
         self.width = width
         inputs = [in_channels, *[width] * (layers - 1)]
-        self.cells = nn.ModuleList(self.make_cell(channels, kernel_size) for channels in inputs)
+        self.cells = LayerList(self.make_cell(channels, kernel_size) for channels in inputs)
 
-    def make_cell(self, in_channels: int, kernel_size: int) -> nn.Module:
+    def make_cell(self, in_channels: int, kernel_size: int) -> Layer:
         raise NotImplementedError
 
     def zeros(self, maps: Tensor) -> Tensor:
-        """What every state of a layer is before all maps, `(B, width, H, W)`."""
+        """The initial hidden state or cell of a layer, `(B, width, H, W)`."""
         return maps.new_zeros(len(maps), self.width, *self.size)

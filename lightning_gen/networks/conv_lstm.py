@@ -5,22 +5,23 @@ from torch import Tensor, nn
 
 from lightning_gen.networks.cell_layers import CellLayers
 
-State = list[tuple[Tensor, Tensor]]  # of each layer: hidden and cell, (B, width, H, W)
+ConvLSTMState = list[tuple[Tensor, Tensor]]  # hidden state and cell of each layer, (B, width, H, W)
 
 
 class ConvLSTMCell(nn.Module):
-    """Eq. 3. What convolves the input is apart, so that it can be done for many steps at once."""
+    """Eq. 3. The convolution of the input is apart, so that it can be applied to many steps at once."""
 
     def __init__(self, in_channels: int, width: int, kernel_size: int, size: tuple[int, int]):
         super().__init__()
         self.of_input = nn.Conv2d(in_channels, 4 * width, kernel_size, padding="same")
         self.of_hidden = nn.Conv2d(width, 4 * width, kernel_size, padding="same", bias=False)
-        self.peephole = nn.Parameter(torch.zeros(3, width, *size))  # of the input, forget and output gate
+        self.peephole = nn.Parameter(torch.zeros(3, width, *size))  # of the input, forget and output gates
+        assert self.of_input.bias is not None
         with torch.no_grad():
-            self.of_input.bias[width : 2 * width] = 1.0  # remember at first
+            self.of_input.bias[width : 2 * width] = 1.0  # the forget gate is open at first
 
     def forward(self, from_input: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """The next hidden state and cell; `from_input` `(B, 4 * width, H, W)` is what `of_input` gave."""
+        """The next hidden state and cell; `from_input` `(B, 4 * width, H, W)` is the output of `of_input`."""
         input, forget, new, output = (from_input + self.of_hidden(hidden)).chunk(4, dim=1)
         input = torch.sigmoid(input + self.peephole[0] * cell)
         forget = torch.sigmoid(forget + self.peephole[1] * cell)
@@ -29,15 +30,15 @@ class ConvLSTMCell(nn.Module):
         return output * cell.tanh(), cell
 
 
-class ConvLSTMLayers(CellLayers):
+class ConvLSTMLayers(CellLayers[ConvLSTMCell]):
     """A stack of `ConvLSTMCell`."""
 
     def make_cell(self, in_channels: int, kernel_size: int) -> ConvLSTMCell:
         return ConvLSTMCell(in_channels, self.width, kernel_size, self.size)
 
-    def forward(self, maps: Tensor, state: State | None) -> tuple[Tensor, State]:
+    def forward(self, maps: Tensor, state: ConvLSTMState | None) -> tuple[Tensor, ConvLSTMState]:
         zeros = self.zeros(maps)
-        after = []
+        next_state = []
         hiddens = list(maps.unbind(1))
         for cell, (hidden, memory) in zip(self.cells, state or [(zeros, zeros)] * len(self.cells), strict=True):
             from_inputs = cell.of_input(torch.cat(hiddens)).chunk(len(hiddens))
@@ -45,5 +46,5 @@ class ConvLSTMLayers(CellLayers):
             for from_input in from_inputs:
                 hidden, memory = cell(from_input, hidden, memory)
                 hiddens.append(hidden)
-            after.append((hidden, memory))
-        return torch.stack(hiddens, dim=1), after
+            next_state.append((hidden, memory))
+        return torch.stack(hiddens, dim=1), next_state

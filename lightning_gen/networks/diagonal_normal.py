@@ -1,7 +1,9 @@
-"""Normal distributions of independent latents, as networks say them, https://arxiv.org/abs/1312.6114, appendix C.2."""
+"""Diagonal normal distributions parameterized by networks, https://arxiv.org/abs/1312.6114, appendix C.2."""
 
+from collections.abc import Iterable
 from typing import NamedTuple, Self
 
+import torch
 from torch import Tensor
 
 
@@ -13,14 +15,20 @@ class DiagonalNormal(NamedTuple):
 
     @classmethod
     def of(cls, output: Tensor) -> Self:
-        """A network's output `(..., 2 * d)`."""
+        """Split a network's output `(..., 2 * d)`."""
         mean, log_var = output.float().chunk(2, dim=-1)
-        return cls(mean, log_var.clamp(-15, 15))  # exp() of more is of no use and overflows early in training
+        return cls(mean, log_var.clamp(-15, 15))  # exp() of larger values overflows early in training
 
-    def draw(self, noise: Tensor) -> Tensor:
-        """What standard normal `noise` `(..., d)` stands for."""
+    @classmethod
+    def cat(cls, normals: Iterable[Self]) -> Self:
+        """The joint distribution of independent ones `(B, d)`, `(B, sum of d)`."""
+        means, log_vars = zip(*normals, strict=True)
+        return cls(torch.cat(means, dim=1), torch.cat(log_vars, dim=1))
+
+    def reparameterize(self, noise: Tensor) -> Tensor:
+        """The sample z = mean + std * noise for standard normal `noise` `(..., d)`."""
         return self.mean + (0.5 * self.log_var).exp() * noise
 
     def relative_to(self, other: Self) -> Self:
-        """The same in units of `other`: its divergence from a standard normal is that from `other`."""
+        """Whitened by `other`: the KL divergence from a standard normal is then the one from `other`."""
         return type(self)((self.mean - other.mean) * (-0.5 * other.log_var).exp(), self.log_var - other.log_var)

@@ -10,26 +10,36 @@ from lightning_gen.networks.diagonal_normal import DiagonalNormal
 from lightning_gen.networks.lstm import LSTMOutput
 
 
-class StandardNormalPrior(nn.Module):
+class LatentPrior(nn.Module):
+    """Base of priors p(z) of latents `(B, dim)`."""
+
+    def forward(self, latents: Tensor) -> DiagonalNormal:
+        """The distribution of each latent, given the earlier ones if it depends on them."""
+        raise NotImplementedError
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Map standard normal noise `(B, dim)` to latents: the inverse of whitening."""
+        raise NotImplementedError
+
+
+class StandardNormalPrior(LatentPrior):
     """Independent latents of mean 0 and variance 1."""
 
     def __init__(self, dim: int):
         super().__init__()
 
     def forward(self, latents: Tensor) -> DiagonalNormal:
-        """Of latents `(B, dim)`."""
         return DiagonalNormal(torch.zeros_like(latents), torch.zeros_like(latents))
 
-    def draw(self, noise: Tensor) -> Tensor:
-        """Latents `(B, dim)` of standard normal noise."""
+    def sample(self, noise: Tensor) -> Tensor:
         return noise
 
 
-class AutoregressivePrior(nn.Module):
-    """Normal distributions of `group` latents each, said by an LSTM of `hidden` units that reads the groups before.
+class AutoregressivePrior(LatentPrior):
+    """Normal distributions of `group` latents each, predicted from the earlier groups by an LSTM of `hidden` units.
 
-    All posteriors together are seldom a standard normal: draws of one are often like no image's latents. This prior
-    learns what they are like.
+    The aggregate posterior is seldom a standard normal, so samples of one often look like no image's latents. This
+    prior learns the aggregate posterior.
     """
 
     def __init__(self, dim: int, *, group: PositiveInt, hidden: PositiveInt):
@@ -41,15 +51,14 @@ class AutoregressivePrior(nn.Module):
         self.groups = LSTMOutput(group, hidden, 2 * group)
 
     def forward(self, latents: Tensor) -> DiagonalNormal:
-        """Of latents `(B, dim)`, each given those of earlier groups."""
-        before = F.pad(latents.unflatten(1, (-1, self.group))[:, :-1], (0, 0, 1, 0))
-        return DiagonalNormal(*(each.flatten(1) for each in DiagonalNormal.of(self.groups(before)[0])))
+        earlier = F.pad(latents.unflatten(1, (-1, self.group))[:, :-1], (0, 0, 1, 0))
+        mean, log_var = DiagonalNormal.of(self.groups(earlier)[0])
+        return DiagonalNormal(mean.flatten(1), log_var.flatten(1))
 
-    def draw(self, noise: Tensor) -> Tensor:
-        """Latents `(B, dim)` of standard normal noise."""
-        group, state, drawn = torch.zeros_like(noise[:, : self.group]), None, []
-        for each in noise.split(self.group, dim=1):
-            output, state = self.groups(group[:, None], state)
-            group = DiagonalNormal.of(output[:, 0]).draw(each)
-            drawn.append(group)
-        return torch.cat(drawn, dim=1)
+    def sample(self, noise: Tensor) -> Tensor:
+        latents, state, groups = torch.zeros_like(noise[:, : self.group]), None, []
+        for group_noise in noise.split(self.group, dim=1):
+            output, state = self.groups(latents[:, None], state)
+            latents = DiagonalNormal.of(output[:, 0]).reparameterize(group_noise)
+            groups.append(latents)
+        return torch.cat(groups, dim=1)

@@ -1,4 +1,4 @@
-"""h_t = a_t h_{t-1} + b_t for all t: the scan of minGRU, minLSTM and their kin, https://arxiv.org/abs/2410.01201, 3."""
+"""Linear recurrences h_t = a_t h_{t-1} + b_t by a scan: minGRU and minLSTM, https://arxiv.org/abs/2410.01201, 3."""
 
 from itertools import pairwise
 from typing import Any
@@ -9,10 +9,10 @@ from torch.autograd import Function
 
 
 class LinearRecurrence(Function):
-    """Decays and inputs `(T, ...)` to values `(T, ...)`, from h_{-1} = 0.
+    """Decays a_t and inputs b_t `(T, ...)` to values h_t `(T, ...)`, from h_{-1} = 0.
 
-    The backward pass is the same recurrence in reverse, written by hand: autograd would keep and revisit every step.
-    The paper scans logarithms; decays in [0, 1] need none, and plain values are exact to rounding.
+    The backward pass is the same recurrence in reverse, written by hand: autograd would store and revisit every step.
+    The paper scans in log space; with decays in [0, 1] plain values are exact to rounding.
     """
 
     @staticmethod
@@ -22,13 +22,14 @@ class LinearRecurrence(Function):
         return values
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        [gradient] = gradients
         decay, values = ctx.saved_tensors
-        # What reaches b_t: its own gradient and, through a_{t+1}, what reaches b_{t+1}.
-        later = torch.cat([decay[1:], torch.zeros_like(decay[:1])])
-        of_inputs = scan(later, gradient, reverse=True)
-        of_decay = torch.cat([torch.zeros_like(values[:1]), of_inputs[1:] * values[:-1]])
-        return of_decay, of_inputs
+        # dL/db_t = dL/dh_t + a_{t+1} dL/db_{t+1},  dL/da_t = dL/db_t h_{t-1}
+        next_decay = torch.cat([decay[1:], torch.zeros_like(decay[:1])])
+        input_gradient = scan(next_decay, gradient, reverse=True)
+        decay_gradient = torch.cat([torch.zeros_like(values[:1]), input_gradient[1:] * values[:-1]])
+        return decay_gradient, input_gradient
 
 
 def linear_recurrence(decay: Tensor, inputs: Tensor) -> Tensor:
@@ -37,8 +38,8 @@ def linear_recurrence(decay: Tensor, inputs: Tensor) -> Tensor:
 
 
 def scan(decay: Tensor, inputs: Tensor, reverse: bool = False) -> Tensor:
-    """The recurrence without a graph; `reverse` runs it from the last step to the first."""
-    # Few large operations are for devices that wait between small ones, many small ones for a CPU's cache.
+    """The recurrence without autograd; `reverse` runs it from the last step to the first."""
+    # Few large operations suit devices that wait between small ones, many small ones a CPU's cache.
     run = step_by_step if inputs.device.type == "cpu" else by_doubling
     return run(decay, inputs, reverse)
 
@@ -49,19 +50,19 @@ def step_by_step(decay: Tensor, inputs: Tensor, reverse: bool = False) -> Tensor
     steps = list(zip(values.unbind(0), decay.unbind(0), strict=True))
     if reverse:
         steps.reverse()
-    for (before, _), (value, own) in pairwise(steps):
-        value.addcmul_(own, before)
+    for (previous, _), (value, step_decay) in pairwise(steps):
+        value.addcmul_(step_decay, previous)
     return values
 
 
 def by_doubling(decay: Tensor, inputs: Tensor, reverse: bool = False) -> Tensor:
-    """log2(T) operations on everything: Hillis and Steele's scan of the maps h -> a h + b."""
+    """log2(T) operations on all steps: Hillis and Steele's scan of the maps h -> a h + b."""
     if reverse:
         return by_doubling(decay.flip(0), inputs.flip(0)).flip(0)
     distance = 1
     while distance < len(inputs):
-        earlier, own = inputs[:-distance], inputs[distance:]
-        inputs = torch.cat([inputs[:distance], torch.addcmul(own, decay[distance:], earlier)])
+        earlier, later = inputs[:-distance], inputs[distance:]
+        inputs = torch.cat([inputs[:distance], torch.addcmul(later, decay[distance:], earlier)])
         decay = torch.cat([decay[:distance], decay[distance:] * decay[:-distance]])
         distance *= 2
     return inputs

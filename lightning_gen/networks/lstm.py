@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-State = tuple[Tensor, Tensor]  # hidden and cell, (1, B, hidden)
+LSTMState = tuple[Tensor, Tensor]  # hidden and cell, (1, B, hidden)
 
 
 class LSTMOutput(nn.Module):
-    """Vectors `(B, T, in_dim)` to `(B, T, out_dim)`, each of what came until then, and the state after all.
+    """Vectors `(B, T, in_dim)` to outputs `(B, T, out_dim)`, each of the vectors up to then, and the last state.
 
-    The output is linear in the vector just read too: what it says need not be learned to be passed on.
+    A skip connection makes the output linear in the current vector too.
     """
 
     def __init__(self, in_dim: int, hidden: int, out_dim: int):
@@ -17,12 +17,12 @@ class LSTMOutput(nn.Module):
         self.lstm = nn.LSTM(in_dim, hidden, batch_first=True)
         self.out = nn.Linear(in_dim + hidden, out_dim)
 
-    def forward(self, vectors: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        outputs, state = read(self.lstm, vectors, state)
+    def forward(self, vectors: Tensor, state: LSTMState | None = None) -> tuple[Tensor, LSTMState]:
+        outputs, state = run(self.lstm, vectors, state)
         return self.out(torch.cat([vectors, outputs], dim=2)), state
 
 
-def read(lstm: nn.LSTM, vectors: Tensor, state: State | None) -> tuple[Tensor, State]:
-    """What the LSTM says of vectors, and its state after them; in 32 bits on CPUs, of which most have no 16-bit one."""
+def run(lstm: nn.LSTM, vectors: Tensor, state: LSTMState | None) -> tuple[Tensor, LSTMState]:
+    """Outputs and last state of an LSTM, in float32 on CPUs, most of which have no 16-bit one."""
     with torch.autocast("cpu", enabled=False):
         return lstm(vectors.float(), state)

@@ -1,4 +1,4 @@
-"""The next frame as the last one and what changes in it, from recurrent maps of its patches."""
+"""The next frame as the last one plus a change, from recurrent maps of its patches."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,19 +8,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_gen.errors import UserError
+from lightning_gen.networks.cell_layers import RecurrentMaps
 
 
 class NextFrame(nn.Module):
-    """Frames `(B, T, C, H, W)` to what comes after each of them, `(B, T, out_channels, H, W)`.
+    """Frames `(B, T, C, H, W)` to the frames that follow them, `(B, T, out_channels, H, W)`.
 
-    Patches of `patch_size` pixels a side are made channels, which recurrent `cells(in_channels, size)` read, with
-    `hints` channels of further maps of that size. They make maps `(B, T, C, *size)` and a state, None before all, into
-    maps of `cells.width` channels and the next state. The next frame is the frame itself, convolved, and a change: two
-    convolutions of all that was read and of what the cells say, with `out_width` gated linear units between them
-    (https://arxiv.org/abs/1612.08083). To move a patch is to multiply what it shows by where it goes, as gates do.
+    Patches of `patch_size` pixels a side become channels of the input of recurrent `cells(in_channels, size)`, beside
+    `hints` channels of further maps. The next frame is the frame itself, convolved, plus a change: two convolutions of
+    the cells' input and output with `out_width` gated linear units between them (https://arxiv.org/abs/1612.08083).
+    Gating lets the network move patch content: a product of content and place.
 
-    At first the next frame is the same again. If cells had to pass it on, to copy would have to be learned first, and
-    for long the mean image is all that is predicted.
+    At first the next frame is the last one. If it had to pass through the cells, copying would have to be learned
+    first, and for long the mean image is all that is predicted.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class NextFrame(nn.Module):
         frame_shape: tuple[int, int, int],
         out_channels: int,
         *,
-        cells: Callable[..., nn.Module],
+        cells: Callable[..., RecurrentMaps],
         patch_size: int,
         out_width: int,
         hints: int = 0,
@@ -52,18 +52,18 @@ class NextFrame(nn.Module):
             nn.Conv2d(out_width, parameters, 3, padding=1),
         )
         with torch.no_grad():
-            self.frame.bias.zero_()
-            self.frame.weight.zero_()
-            nn.init.dirac_(self.frame.weight[:patches])  # a likelihood's locations come first
+            for parameter in self.frame.parameters():
+                parameter.zero_()
+            nn.init.dirac_(self.frame.weight[:patches])  # the channels of the likelihood's location come first
 
     def forward(self, frames: Tensor, state: Any, hints: Tensor | None = None) -> tuple[Tensor, Any]:
-        """What comes next, and the state of the cells after all frames; None is that before all.
+        """Parameters of the next frames, and the last state of the cells; a `state` of None precedes the first frame.
 
         `hints` are `(B, T, hints, H / patch_size, W / patch_size)`.
         """
         patches = F.pixel_unshuffle(frames, self.patch_size)
-        read = patches if hints is None else torch.cat([patches, hints], dim=2)
-        hidden, state = self.cells(read, state)
-        change = self.change(torch.cat([hidden, read], dim=2).flatten(0, 1))
+        inputs = patches if hints is None else torch.cat([patches, hints], dim=2)
+        hidden, state = self.cells(inputs, state)
+        change = self.change(torch.cat([hidden, inputs], dim=2).flatten(0, 1))
         parameters = (self.frame(patches.flatten(0, 1)) + change).float().unflatten(0, frames.shape[:2])
         return F.pixel_shuffle(parameters, self.patch_size), state

@@ -6,19 +6,20 @@ from torch import Tensor, nn
 
 from lightning_gen.bounds import NonNegativeInt, PositiveInt
 from lightning_gen.errors import UserError
+from lightning_gen.networks.layer_list import LayerList
 from lightning_gen.networks.pixel_network import CausalStem, PixelNetwork, PixelState
 
 
 def gated(maps: Tensor, dim: int) -> Tensor:
-    """tanh(a) sigmoid(b) of the halves a and b: eq. 2."""
+    """Gated activation tanh(a) * sigmoid(b) of the halves a and b: eq. 2."""
     value, gate = maps.chunk(2, dim)
     return value.tanh() * gate.sigmoid()
 
 
 class GatedLayer(nn.Module):
-    """Vertical maps, of all rows above, and horizontal ones, of the row's pixels so far: figure 2.
+    """The vertical stack, over all rows above, and the horizontal stack, over earlier pixels of the row: figure 2.
 
-    Both are `(B, F, H, W)`; the first sees `size` rows of itself, the second `size // 2` pixels to the left.
+    Maps of both are `(B, F, H, W)`; kernels are `size` pixels wide, and causal.
     """
 
     def __init__(self, features: int, size: int):
@@ -32,18 +33,18 @@ class GatedLayer(nn.Module):
     def forward(self, vertical: Tensor, horizontal: Tensor) -> tuple[Tensor, Tensor]:
         from_above = self.vertical(F.pad(vertical, (self.reach, self.reach, self.rows, 0)))
         from_left = self.horizontal(F.pad(horizontal, (self.reach, 0, 0, 0)))
-        own = gated(from_left + self.link(from_above), 1)
-        return gated(from_above, 1), horizontal + self.out(own)
+        hidden = gated(from_left + self.link(from_above), 1)
+        return gated(from_above, 1), horizontal + self.out(hidden)
 
     def start(self, n: int, features: int, width: int, like: Tensor) -> dict[str, Tensor]:
-        """No rows above, no pixels to the left."""
+        """Memory before the first pixel: zeros above and to the left."""
         return {
             "rows": like.new_zeros(n, features, self.rows + 1, width + 2 * self.reach),
             "left": like.new_zeros(n, features, self.reach + 1),
         }
 
     def step_row(self, memory: dict[str, Tensor], vertical: Tensor) -> Tensor:
-        """A row's vertical maps `(B, F, 1, W)` to the same, and the link's to the pixels `(B, 2 F, 1, W)` in memory."""
+        """Next vertical maps of a row `(B, F, 1, W)`; stores their link to the horizontal stack, `(B, 2 F, 1, W)`."""
         padded = F.pad(vertical, (self.reach, self.reach))
         memory["rows"] = torch.cat([memory["rows"][:, :, 1:], padded], 2)
         from_above = self.vertical(memory["rows"])
@@ -52,15 +53,15 @@ class GatedLayer(nn.Module):
         return gated(from_above, 1)
 
     def step(self, memory: dict[str, Tensor], horizontal: Tensor, column: int) -> Tensor:
-        """One pixel's horizontal features `(B, F)` to the same."""
+        """Next horizontal features of a pixel, `(B, F)`."""
         memory["left"] = torch.cat([memory["left"][:, :, 1:], horizontal[:, :, None]], 2)
         from_left = F.linear(memory["left"].flatten(1), self.horizontal.weight.flatten(1), self.horizontal.bias)
-        own = gated(from_left + memory["link"][:, :, 0, column], 1)
-        return horizontal + F.linear(own, self.out.weight.flatten(1), self.out.bias)
+        hidden = gated(from_left + memory["link"][:, :, 0, column], 1)
+        return horizontal + F.linear(hidden, self.out.weight.flatten(1), self.out.bias)
 
 
 class PixelCNN(PixelNetwork):
-    """A causal convolution for the row's pixels, one of the rows above for the rest, and `depth` gated layers."""
+    """A causal convolution for the horizontal stack, one over the rows above for the vertical, `depth` gated layers."""
 
     def __init__(
         self,
@@ -74,11 +75,11 @@ class PixelCNN(PixelNetwork):
     ):
         super().__init__()
         if size % 2 == 0:
-            raise UserError(f"model.network.size={size}: give an odd number of pixels, 3 or more to see any before one")
+            raise UserError(f"model.network.size={size}: give an odd number, 3 or more to see earlier pixels")
         self.out_dim = width
         self.above = nn.Conv2d(image_shape[0], width, (3, 7))
         self.stem = CausalStem(image_shape, width, condition_dim, context_channels)
-        self.layers = nn.ModuleList(GatedLayer(width, size) for _ in range(depth))
+        self.layers = LayerList(GatedLayer(width, size) for _ in range(depth))
 
     def forward(self, images: Tensor, condition: Tensor | None = None, context: Tensor | None = None) -> Tensor:
         vertical = self.above(F.pad(images, (3, 3, 3, 0))[:, :, :-1])

@@ -1,6 +1,6 @@
-"""minGRU and minLSTM over the raster of an image, https://arxiv.org/abs/2410.01201: gates that see only the input.
+"""minGRU and minLSTM over the raster of an image, https://arxiv.org/abs/2410.01201: gates depend on the input alone.
 
-All pixels are trained in one scan; in sampling a layer remembers one vector.
+Training processes all pixels in one scan; in sampling the memory of a layer is one vector.
 """
 
 from typing import Literal
@@ -9,12 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_gen.bounds import NonNegativeInt, PositiveInt
+from lightning_gen.networks.layer_list import LayerList
 from lightning_gen.networks.linear_recurrence import linear_recurrence
 from lightning_gen.networks.pixel_network import CausalStem, PixelNetwork, PixelState
 
 
 class MinGRU(nn.Module):
-    """Inputs `(..., F)` to the decay and the input of the recurrence, `(..., h)` each: section 3.1."""
+    """Inputs `(..., F)` to the decay and the input of the recurrence, `(..., h)` each: section 3.1.
+
+    h_t = (1 - z_t) h_{t-1} + z_t c_t, where z_t = sigmoid(gate).
+    """
 
     def __init__(self, features: int, hidden: int):
         super().__init__()
@@ -27,7 +31,7 @@ class MinGRU(nn.Module):
 
 
 class MinLSTM(nn.Module):
-    """The same with forget and input gates that are divided by their sum: section 3.2."""
+    """The same with forget and input gates normalized to sum to one: section 3.2."""
 
     def __init__(self, features: int, hidden: int):
         super().__init__()
@@ -35,7 +39,7 @@ class MinLSTM(nn.Module):
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         forget, input_, content = self.linear(inputs).chunk(3, -1)
-        # f / (f + i) = sigmoid(log f - log i), which can't divide by zero
+        # f / (f + i) = sigmoid(log f - log i), without a division by zero
         decay = (F.logsigmoid(forget) - F.logsigmoid(input_)).sigmoid()
         return decay, (1 - decay) * content
 
@@ -44,7 +48,7 @@ CELLS = {"min_gru": MinGRU, "min_lstm": MinLSTM}
 
 
 class MinLayer(nn.Module):
-    """The recurrence and a hidden layer, each on normalized inputs and added to them, as in the paper's appendix C."""
+    """A recurrence and an MLP, both pre-normalized and residual, as in the paper's appendix C."""
 
     def __init__(self, cell: str, features: int, hidden: int):
         super().__init__()
@@ -56,18 +60,19 @@ class MinLayer(nn.Module):
         )
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """`(T, B, F)` to the same."""
-        return self.closed(inputs, linear_recurrence(*self.cell(self.before(inputs))))
+        """All steps `(T, B, F)`."""
+        return self.output(inputs, linear_recurrence(*self.cell(self.before(inputs))))
 
-    def closed(self, inputs: Tensor, hidden: Tensor) -> Tensor:
+    def output(self, inputs: Tensor, hidden: Tensor) -> Tensor:
+        """Both residual connections, given the hidden values of the recurrence."""
         inputs = inputs + self.out(hidden)
         return inputs + self.mixer(inputs)
 
     def step(self, memory: dict[str, Tensor], inputs: Tensor) -> Tensor:
-        """One step's outputs `(B, F)`."""
-        decay, own = self.cell(self.before(inputs))
-        memory["hidden"] = own + decay * memory["hidden"] if memory else own
-        return self.closed(inputs, memory["hidden"])
+        """Outputs `(B, F)` of one step."""
+        decay, increment = self.cell(self.before(inputs))
+        memory["hidden"] = increment + decay * memory["hidden"] if memory else increment
+        return self.output(inputs, memory["hidden"])
 
 
 class PixelMinRNN(PixelNetwork):
@@ -87,7 +92,7 @@ class PixelMinRNN(PixelNetwork):
         super().__init__()
         self.out_dim = width
         self.stem = CausalStem(image_shape, width, condition_dim, context_channels)
-        self.layers = nn.ModuleList(MinLayer(cell, width, hidden) for _ in range(depth))
+        self.layers = LayerList(MinLayer(cell, width, hidden) for _ in range(depth))
 
     def forward(self, images: Tensor, condition: Tensor | None = None, context: Tensor | None = None) -> Tensor:
         maps = self.stem(images, condition, context)

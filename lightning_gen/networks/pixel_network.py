@@ -1,6 +1,4 @@
-"""What networks of pixel-by-pixel models share: a causal first layer, and the state that sampling goes on from."""
-
-from typing import Any
+"""Base of autoregressive networks over pixels: a causal first layer, an output head, and the state of sampling."""
 
 import torch
 import torch.nn.functional as F
@@ -8,11 +6,11 @@ from torch import Tensor, nn
 
 
 class PixelNetwork(nn.Module):
-    """Images to features `(B, H, W, out_dim)`; those of a pixel depend on the pixels before it in raster order alone.
+    """Images to features `(B, H, W, out_dim)`; those of a pixel depend only on earlier pixels in raster order.
 
-    `forward` gives all at once, `step` those of one pixel after another, from cached states: nothing is computed
-    twice. Constructed with `(image_shape, condition_dim, context_channels)`; `condition` `(B, condition_dim)` and
-    `context` maps `(B, context_channels, H, W)` are known from the start.
+    `forward` computes all at once, `step` those of one pixel after another from cached states. Constructed with
+    `(image_shape, condition_dim, context_channels)`; `condition` `(B, condition_dim)` and `context` maps
+    `(B, context_channels, H, W)` are given from the start.
     """
 
     out_dim: int
@@ -26,30 +24,39 @@ class PixelNetwork(nn.Module):
         raise NotImplementedError
 
     def step(self, state: "PixelState", row: int, column: int) -> Tensor:
-        """Features `(n, out_dim)` of the next pixel in raster order; all pixels before it are in `state.images`."""
+        """Features `(n, out_dim)` of the next pixel in raster order; all earlier pixels are in `state.images`."""
         raise NotImplementedError
 
 
 class PixelState:
-    """Images as far as they are drawn, and what the layers of a network remember.
+    """Partly sampled images, and the memory of a network's layers.
 
-    The caller writes each pixel into `images` `(n, C, H, W)`, a view into `padded`.
+    The caller writes each pixel into `images` `(n, C, H, W)`, a view of `padded`.
     """
 
-    def __init__(self, padded: Tensor, images: Tensor, given: Tensor | None, layers: list[Any]):
+    def __init__(
+        self,
+        padded: Tensor,
+        images: Tensor,
+        stem_weight: Tensor,  # of the causal stem, masked and flattened
+        given: Tensor | None,  # its features of condition and context, (n, H, W, F)
+        layers: list[dict[str, Tensor]],
+    ):
         self.padded = padded
         self.images = images
+        self.stem_weight = stem_weight
         self.given = given
         self.layers = layers
 
 
 class CausalStem(nn.Module):
-    """Images to features `(B, H, W, features)` by a convolution that sees the pixels before each one alone.
+    """Images to features `(B, H, W, features)` by a masked convolution over the earlier pixels.
 
-    It is "mask A" of PixelRNN, https://arxiv.org/abs/1601.06759, section 3.4, for whole pixels: the channels of one
-    pixel are told apart by the head. What is known from the start is added: `condition` to all pixels, `context`,
-    looked at in 3x3, where it is.
+    It is "mask A" of PixelRNN, https://arxiv.org/abs/1601.06759, section 3.4, for whole pixels: the channels of a pixel
+    are ordered by the head. A linear map of `condition` is added to all pixels, and a 3x3 convolution of `context`.
     """
+
+    mask: Tensor
 
     def __init__(
         self, image_shape: tuple[int, int, int], features: int, condition_dim: int, context_channels: int, size: int = 7
@@ -70,14 +77,16 @@ class CausalStem(nn.Module):
         return maps.contiguous() if given is None else maps + given
 
     def given(self, condition: Tensor | None, context: Tensor | None) -> Tensor | None:
-        """What is added to all features, `(B, H or 1, W or 1, features)`; None if there is nothing."""
+        """Features of condition and context, `(B, H or 1, W or 1, features)`; None without them."""
         given = None if self.condition is None else self.condition(condition)[:, None, None]
         if self.context is None:
             return given
         maps = self.context(context).permute(0, 2, 3, 1)
         return maps if given is None else maps + given
 
-    def start(self, n: int, condition: Tensor | None, context: Tensor | None, layers: list[Any]) -> PixelState:
+    def start(
+        self, n: int, condition: Tensor | None, context: Tensor | None, layers: list[dict[str, Tensor]]
+    ) -> PixelState:
         """The state of `n` blank images."""
         blank = self.conv.weight.new_zeros(n, self.conv.in_channels, self.height, self.width)
         padded = self._pad(blank)
@@ -85,14 +94,13 @@ class CausalStem(nn.Module):
         given = self.given(condition, context)
         if given is not None:
             given = given.expand(n, self.height, self.width, -1)
-        state = PixelState(padded, images, given, layers)
-        state.stem_weight = (self.conv.weight * self.mask).flatten(1)
-        return state
+        stem_weight = (self.conv.weight * self.mask).flatten(1)
+        return PixelState(padded, images, stem_weight, given, layers)
 
     def step(self, state: PixelState, row: int, column: int) -> Tensor:
         """Features `(n, features)` of one pixel."""
-        seen = state.padded[:, :, row : row + self.reach + 1, column : column + 2 * self.reach + 1]
-        features = F.linear(seen.flatten(1), state.stem_weight, self.conv.bias)
+        patches = state.padded[:, :, row : row + self.reach + 1, column : column + 2 * self.reach + 1]
+        features = F.linear(patches.flatten(1), state.stem_weight, self.conv.bias)
         return features if state.given is None else features + state.given[:, row, column]
 
     def _pad(self, images: Tensor) -> Tensor:
@@ -100,10 +108,12 @@ class CausalStem(nn.Module):
 
 
 class PixelHead(nn.Module):
-    """Features and the pixel's own earlier channels to parameters of a likelihood, channel by channel.
+    """Features and the earlier channels of a pixel to parameters of the likelihood of each channel.
 
-    Features `(..., F)` and values `(..., C)` give `(..., C, P)`: parameters of channel c see channels below c.
+    Features `(..., F)` and values `(..., C)` to `(..., C, P)`: parameters of channel c depend on channels below c.
     """
+
+    mask: Tensor
 
     def __init__(self, features: int, channels: int, parameters_per_value: int, hidden: int):
         super().__init__()

@@ -1,28 +1,48 @@
 """Row LSTM and Diagonal BiLSTM, https://arxiv.org/abs/1601.06759, section 3.
 
-Layers take and give `(B, H, W, F)`, with the residual connection of section 3.3. All that doesn't recur is one matrix
-product for the whole image; only the recurrent half is in the loop.
+Layers map `(B, H, W, F)` to the same shape, with the residual connection of section 3.3. The input-to-state half is one
+matrix product for the whole image; only the state-to-state half is in the loop.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_gen.bounds import NonNegativeInt, PositiveInt
+from lightning_gen.networks.layer_list import LayerList
 from lightning_gen.networks.pixel_network import CausalStem, PixelNetwork, PixelState
 
 
 def lstm_cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """Hidden and cell values `(..., h)` from the four gates' inputs `(..., 4 h)` and the cell before: section 3.1."""
+    """Hidden and cell values `(..., h)` from the pre-activations `(..., 4 h)` of the gates and the last cell: eq. 3."""
     rates, content = gates.tensor_split((3 * cell.shape[-1],), dim=-1)
     output, forget, input_ = rates.sigmoid().chunk(3, dim=-1)
     cell = forget * cell + input_ * content.tanh()
     return output * cell.tanh(), cell
 
 
-class RowLSTM(nn.Module):
+class RasterLSTM(nn.Module):
+    """Base of layers over an image `(B, H, W, F)`; `step` computes one pixel after another in raster order."""
+
+    out: nn.Linear
+    residual: bool
+
+    def start(self, inputs: Tensor, width: int) -> dict[str, Tensor]:
+        """Memory before the first pixel, for inputs like `(B, F)`."""
+        raise NotImplementedError
+
+    def step(self, state: dict[str, Tensor], inputs: Tensor, row: int, column: int) -> Tensor:
+        """Outputs `(B, F)` of the next pixel."""
+        raise NotImplementedError
+
+    def output(self, inputs: Tensor, hidden: Tensor) -> Tensor:
+        """The residual connection of section 3.3, if any."""
+        return inputs + self.out(hidden) if self.residual else self.out(hidden)
+
+
+class RowLSTM(RasterLSTM):
     """Row by row, from three hidden values of the row above and the inputs at and left of each pixel: section 3.1."""
 
     def __init__(self, features: int, hidden: int, residual: bool):
@@ -44,23 +64,18 @@ class RowLSTM(nn.Module):
                 row = row + self.from_above(hidden)
             hidden, cell = lstm_cell(row, cell)
             rows.append(hidden)
-        return self.closed(inputs, torch.stack(rows, 1))
+        return self.output(inputs, torch.stack(rows, 1))
 
     def from_above(self, hidden: Tensor) -> Tensor:
-        """The recurrent half `(B, W, 4 h)`, given a row's hidden values."""
+        """The state-to-state half `(B, W, 4 h)`, given a row's hidden values."""
         padded = F.pad(hidden, (0, 0, 1, 1))
         return self.recurrent(torch.cat([padded[:, :-2], hidden, padded[:, 2:]], -1))
 
-    def closed(self, inputs: Tensor, hidden: Tensor) -> Tensor:
-        return inputs + self.out(hidden) if self.residual else self.out(hidden)
-
     def start(self, inputs: Tensor, width: int) -> dict[str, Tensor]:
-        """Nothing above, nothing to the left, for inputs like `(B, F)`."""
         blank = inputs.new_zeros(len(inputs), width, self.hidden)
         return {"hidden": blank, "cell": blank.clone()}
 
     def step(self, state: dict[str, Tensor], inputs: Tensor, row: int, column: int) -> Tensor:
-        """Outputs `(B, F)` of the next pixel."""
         if column == 0:
             if row:
                 state["above"] = self.from_above(state["hidden"])
@@ -72,20 +87,20 @@ class RowLSTM(nn.Module):
         hidden, state["cell"][:, column] = lstm_cell(gates, state["cell"][:, column])
         state["hidden"][:, column] = hidden
         state["left"] = inputs
-        return self.closed(inputs, hidden)
+        return self.output(inputs, hidden)
 
 
-class DiagonalLSTM(nn.Module):
+class DiagonalLSTM(RasterLSTM):
     """Diagonal by diagonal, from the hidden values above and to the left, and likewise from the right: section 3.2.
 
-    The map from the right is moved down by a row, so that no pixel sees those after it. Instead of skewed maps, whose
-    cells outside the image would have to be masked, the loop runs over the image's own cells in diagonal order.
+    The map from the right is shifted down by a row, so that no pixel sees later ones. Instead of skewed maps, whose
+    cells outside the image would have to be masked, the loop runs over the cells of the image in diagonal order.
     """
 
     def __init__(self, features: int, hidden: int, residual: bool):
         super().__init__()
         self.input = nn.Linear(features, 2 * 4 * hidden)
-        self.recurrent = nn.Parameter(torch.empty(2, 2 * hidden, 4 * hidden))  # of both directions; above, then beside
+        self.recurrent = nn.Parameter(torch.empty(2, 2 * hidden, 4 * hidden))  # by direction; above, then beside
         bound = (2 * hidden) ** -0.5
         nn.init.uniform_(self.recurrent, -bound, bound)
         self.out = nn.Linear(hidden, features)
@@ -100,38 +115,35 @@ class DiagonalLSTM(nn.Module):
         hidden = self.recur(gates.flatten(2, 3).index_select(2, order), height, width, sizes)
         rightwards, leftwards = hidden.index_select(2, order.argsort()).unflatten(2, (height, width))
         leftwards = F.pad(leftwards.flip(2), (0, 0, 0, 0, 1, 0))[:, :-1]
-        return self.closed(inputs, rightwards + leftwards)
+        return self.output(inputs, rightwards + leftwards)
 
     def recur(self, gates: Tensor, height: int, width: int, sizes: list[int]) -> Tensor:
-        """Hidden values `(2, B, H W, h)` in diagonal order, of gates' inputs `(2, B, H W, 4 h)`."""
+        """Hidden values `(2, B, H W, h)` from pre-activations `(2, B, H W, 4 h)`, both in diagonal order."""
         batch = gates.shape[1]
         weight = self.recurrent[:, None]
         hidden = cell = gates.new_zeros(2, batch, 0, self.hidden)
-        first = 0  # the topmost row of the diagonal before
-        found = []
-        for number, own in enumerate(gates.split(sizes, 2)):
+        previous_top = 0  # topmost row of the previous diagonal
+        diagonal_hiddens = []
+        for number, diagonal in enumerate(gates.split(sizes, 2)):
             top = max(0, number - width + 1)
-            # Rows top - 1, ..., bottom of the diagonal before; outside of the image there are zeros.
-            start, rows = top - first, own.shape[2]
-            hidden, cell = (F.pad(each, (0, 0, 1, 1))[:, :, start : start + rows + 1] for each in (hidden, cell))
+            # Rows top - 1, ..., bottom of the previous diagonal, zero outside of the image.
+            start = top - previous_top
+            rows = slice(start, start + diagonal.shape[2] + 1)
+            hidden, cell = F.pad(hidden, (0, 0, 1, 1))[:, :, rows], F.pad(cell, (0, 0, 1, 1))[:, :, rows]
             if number:
-                own = own + torch.cat([hidden[:, :, :-1], hidden[:, :, 1:]], -1) @ weight
-            hidden, cell = lstm_cell(own, cell[:, :, 1:])
-            found.append(hidden)
-            first = top
-        return torch.cat(found, 2)
-
-    def closed(self, inputs: Tensor, hidden: Tensor) -> Tensor:
-        return inputs + self.out(hidden) if self.residual else self.out(hidden)
+                diagonal = diagonal + torch.cat([hidden[:, :, :-1], hidden[:, :, 1:]], -1) @ weight
+            hidden, cell = lstm_cell(diagonal, cell[:, :, 1:])
+            diagonal_hiddens.append(hidden)
+            previous_top = top
+        return torch.cat(diagonal_hiddens, 2)
 
     def start(self, inputs: Tensor, width: int) -> dict[str, Tensor]:
-        """Nothing above, nothing beside, for inputs like `(B, F)`."""
         blank = inputs.new_zeros(2, len(inputs), width, self.hidden)
         leftwards = inputs.new_empty(len(inputs), width, 4 * self.hidden)
         return {"hidden": blank, "cell": blank.clone(), "gates": leftwards}
 
     def step(self, state: dict[str, Tensor], inputs: Tensor, row: int, column: int) -> Tensor:
-        """Outputs `(B, F)` of the next pixel; at a row's start its predecessor is run through from the right."""
+        """Outputs `(B, F)` of the next pixel; at the start of a row the previous row is processed from the right."""
         if column == 0 and row:
             self._leftwards(state)
         if column == 0:
@@ -142,10 +154,10 @@ class DiagonalLSTM(nn.Module):
         hidden, cell = lstm_cell(gates, state["beside"][1])
         state["beside"] = torch.stack([hidden, cell])
         state["hidden"][0, :, column] = hidden
-        return self.closed(inputs, hidden + state["hidden"][1, :, column] if row else hidden)
+        return self.output(inputs, hidden + state["hidden"][1, :, column] if row else hidden)
 
     def _leftwards(self, state: dict[str, Tensor]) -> None:
-        """The row before from right to left."""
+        """Process the previous row from right to left."""
         hidden = state["hidden"][1]
         beside = cell = torch.zeros_like(hidden[:, 0])
         for column in reversed(range(hidden.shape[1])):
@@ -155,7 +167,7 @@ class DiagonalLSTM(nn.Module):
 
 
 def diagonals(height: int, width: int, device: torch.device) -> tuple[Tensor, list[int]]:
-    """The pixels' raster numbers `(H W,)` in the order of their diagonals, top to bottom in each, and their counts."""
+    """Raster indices `(H W,)` of the pixels ordered by diagonal, top to bottom in each, and the diagonals' lengths."""
     rows = torch.arange(height, device=device)[:, None]
     number = (rows + torch.arange(width, device=device)).flatten()
     sizes = [min(d, height - 1) - max(0, d - width + 1) + 1 for d in range(height + width - 1)]
@@ -182,7 +194,7 @@ class PixelRNN(PixelNetwork):
         super().__init__()
         self.out_dim = 2 * hidden
         self.stem = CausalStem(image_shape, self.out_dim, condition_dim, context_channels)
-        self.layers = nn.ModuleList(LAYERS[layer](self.out_dim, hidden, residual) for _ in range(depth))
+        self.layers = LayerList[RasterLSTM](LAYERS[layer](self.out_dim, hidden, residual) for _ in range(depth))
 
     def forward(self, images: Tensor, condition: Tensor | None = None, context: Tensor | None = None) -> Tensor:
         features = self.stem(images, condition, context)
@@ -192,7 +204,7 @@ class PixelRNN(PixelNetwork):
 
     def start(self, n: int, condition: Tensor | None = None, context: Tensor | None = None) -> PixelState:
         like = self.stem.conv.weight.new_empty(n, self.out_dim)
-        layers: list[Any] = [layer.start(like, self.stem.width) for layer in self.layers]
+        layers = [layer.start(like, self.stem.width) for layer in self.layers]
         return self.stem.start(n, condition, context, layers)
 
     def step(self, state: PixelState, row: int, column: int) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_gen.bounds import NonNegativeInt, PositiveInt
+from lightning_gen.networks.label_embedding import conditioned, label_embedding
 
 # What closes a generator: tanh where its range is unbounded, none where the losses keep it in [-1, 1].
 OUTPUTS = {"tanh": torch.tanh, "none": nn.Identity()}
@@ -33,14 +34,13 @@ class Generator(nn.Module):
     ):
         super().__init__()
         condition = {"condition_dim": label_dim} if num_classes else {}
-        self.embedding = nn.Embedding(num_classes, label_dim) if num_classes else None
+        self.embedding = label_embedding(num_classes, label_dim)
         self.decoder = decoder(in_dim=latent_dim, image_shape=image_shape, **condition)
         self.output = OUTPUTS[output]
 
     def forward(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
-        condition = () if self.embedding is None else (self.embedding(labels),)
         # Losses are taken in float32 whatever the networks run in.
-        return self.output(self.decoder(latent, *condition).float())
+        return self.output(conditioned(self.decoder, latent, self.embedding(labels)).float())
 
 
 class PlainDiscriminator(nn.Module):
@@ -77,12 +77,11 @@ class ConcatenatingDiscriminator(nn.Module):
     ):
         super().__init__()
         condition = {"condition_dim": label_dim} if num_classes else {}
-        self.embedding = nn.Embedding(num_classes, label_dim) if num_classes else None
+        self.embedding = label_embedding(num_classes, label_dim)
         self.encoder = encoder(image_shape=image_shape, out_dim=1 + extra, **condition)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        condition = () if self.embedding is None else (self.embedding(labels),)
-        return self.encoder(images, *condition).float()
+        return conditioned(self.encoder, images, self.embedding(labels)).float()
 
 
 class ProjectionDiscriminator(nn.Module):

@@ -7,22 +7,23 @@ import torch
 from torch import Tensor, nn
 
 from lightning_gen.bounds import PositiveInt
-from lightning_gen.networks import lstm
+from lightning_gen.networks.cell_layers import RecurrentMaps
+from lightning_gen.networks.lstm import LSTMState, run
 
 
-class State(NamedTuple):
-    """The LSTM's, and the maps that were read last, `(B, C, H, W)`."""
+class VectorLSTMState(NamedTuple):
+    """The state of the LSTM, and its last input maps `(B, C, H, W)`."""
 
-    lstm: lstm.State
+    lstm: LSTMState
     last: Tensor
 
 
-class VectorLSTM(nn.Module):
-    """Maps `(B, T, C, H, W)` to `(B, T, width, H, W)`, recurrent in a vector of each step's.
+class VectorLSTM(RecurrentMaps):
+    """Maps `(B, T, C, H, W)` to `(B, T, width, H, W)` through a recurrent vector.
 
-    `encoder(image_shape, out_dim)` makes a vector of `features` of the maps and of how they differ from those before,
-    an LSTM of `hidden` units reads it, and `decoder(in_dim, image_shape)` makes maps of the vector and of what the LSTM
-    says. Without the difference the LSTM would have to find out of two vectors what moves where.
+    `encoder(image_shape, out_dim)` maps a step's maps and their difference from the step before to a vector of
+    `features`, an LSTM of `hidden` units reads it, and `decoder(in_dim, image_shape)` maps the vector and the LSTM's
+    output to maps. Without the difference the LSTM would have to infer motion from two vectors.
     """
 
     def __init__(
@@ -42,11 +43,11 @@ class VectorLSTM(nn.Module):
         self.lstm = nn.LSTM(features, hidden, batch_first=True)
         self.decoder = decoder(in_dim=features + hidden, image_shape=(width, *size))
 
-    def forward(self, maps: Tensor, state: State | None) -> tuple[Tensor, State]:
-        before, last = state or (None, maps[:, 0])  # nothing has moved at first
+    def forward(self, maps: Tensor, state: VectorLSTMState | None) -> tuple[Tensor, VectorLSTMState]:
+        last = maps[:, 0] if state is None else state.last  # no motion at first
         difference = maps - torch.cat([last[:, None], maps[:, :-1]], dim=1)
-        seen = torch.cat([maps, difference], dim=2).flatten(0, 1)
-        vectors = self.encoder(seen).unflatten(0, maps.shape[:2])
-        outputs, after = lstm.read(self.lstm, vectors, before)
-        said = self.decoder(torch.cat([vectors, outputs], dim=2).flatten(0, 1))
-        return said.unflatten(0, maps.shape[:2]), State(after, maps[:, -1])
+        inputs = torch.cat([maps, difference], dim=2).flatten(0, 1)
+        vectors = self.encoder(inputs).unflatten(0, maps.shape[:2])
+        outputs, lstm_state = run(self.lstm, vectors, None if state is None else state.lstm)
+        decoded = self.decoder(torch.cat([vectors, outputs], dim=2).flatten(0, 1))
+        return decoded.unflatten(0, maps.shape[:2]), VectorLSTMState(lstm_state, maps[:, -1])

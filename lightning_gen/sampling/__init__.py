@@ -1,1 +1,1 @@
-"""What a trained model is asked for: samples, paths through latents, projections, continuations."""
+"""Uses of a trained model: samples, paths through latents, projections, continuations."""

@@ -1,4 +1,4 @@
-"""Looking at a model without leaving traces in its training."""
+"""Evaluation that leaves no traces in training."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 @contextmanager
 def evaluation_mode(model: "ImageGenerator", ema: bool = True) -> Iterator[None]:
-    """Evaluation mode, averaged weights if `ema`, float32, no gradients; afterwards all is as it was."""
-    training = [module for module in model.modules() if module.training]
+    """Evaluation mode, averaged weights if `ema`, float32, no gradients; everything is restored afterwards."""
+    modules_in_training = [module for module in model.modules() if module.training]
     with full_precision(), torch.autocast(model.device.type, enabled=False), model.averaged_weights(ema):
         model.eval()
         try:
             yield
         finally:
-            for module in training:
+            for module in modules_in_training:
                 module.training = True
 
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Float32 in full and no gradients; afterwards random generators are as they were."""
+    """Full float32 precision and no gradients; random generators are restored afterwards."""
     precision = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")  # trainer=gpu trains with TensorFloat-32
     try:

@@ -12,14 +12,14 @@ from lightning_gen.randomness import generator, seed_all
 from lightning_gen.sampling.latent_space import LatentSpace
 from lightning_gen.utilities.progress import progress
 
-DRAWS = 4096  # points that tell where the prior is
-NOISELESS = 0.75  # the share of the steps after which no noise is added
-SCALES = (1, 2, 4, 8)  # pixels whose mean is compared
+PRIOR_SAMPLES = 4096  # points from which mean and standard deviation of the prior are estimated
+NOISE_END = 0.75  # fraction of the steps after which no noise is added
+SCALES = (1, 2, 4, 8)  # pixels a side of the averages that are compared
 
 
 @dataclass(kw_only=True)
 class Descent:
-    """How latents are sought; `step_size` and `noise` count standard deviations of the latents."""
+    """Settings of the descent; `step_size` and `noise` are in standard deviations of the latents."""
 
     starts: int
     steps: int
@@ -31,103 +31,109 @@ class Descent:
 
 
 class Prior:
-    """Where points of a space lie, by mean and standard deviation of each coordinate: descent goes in such units."""
+    """Mean and standard deviation of each coordinate of a space; the descent is over whitened points."""
 
     def __init__(self, space: LatentSpace, seed: int):
         seed_all("project", seed, "prior")
-        points = space.draw(DRAWS, None)
+        points = space.sample(PRIOR_SAMPLES, None)
         self.mean, self.std = points.mean(0), points.std(0).clamp(min=1e-4)
 
-    def inward(self, points: Tensor) -> Tensor:
+    def whiten(self, points: Tensor) -> Tensor:
         return (points - self.mean) / self.std
 
-    def outward(self, units: Tensor) -> Tensor:
-        return self.mean + units * self.std
+    def unwhiten(self, whitened: Tensor) -> Tensor:
+        return self.mean + whitened * self.std
 
-    def penalty(self, units: Tensor, ball: bool) -> Tensor:
-        """`(B,)`: how far from the sphere on which a prior of many dimensions lies, or with `ball` how far outside."""
-        excess = units.square().mean(1).clamp(min=1e-12).sqrt() - 1
+    def penalty(self, whitened: Tensor, ball: bool) -> Tensor:
+        """Squared distance `(B,)` from the sphere on which high-dimensional priors lie, or from the `ball`."""
+        excess = whitened.square().mean(1).clamp(min=1e-12).sqrt() - 1
         return (excess.clamp(min=0) if ball else excess).square()
 
 
 def project(space: LatentSpace, targets: Tensor, labels: Tensor | None, descent: Descent) -> tuple[Tensor, Tensor]:
-    """Points `(n, d)` of `space` that decode to about `targets` `(n, C, H, W)`, and the images they decode to.
+    """Points `(n, d)` of `space` whose images approximate `targets` `(n, C, H, W)`, and these images.
 
-    A model with an encoder starts from what it says; for others the best of several random starts counts.
+    The descent starts at the encoder's output, or, for a model without encoder, at several random points, of which the
+    best counts.
     """
     space.model.requires_grad_(False)
     with torch.no_grad():
         prior = Prior(space, descent.seed)
         encoded = space.encode(targets, labels)
     if encoded is not None and encoded.shape[1:] != prior.mean.shape:
-        encoded = None  # an encoder to something else than what the prior draws
-    at_once = max(1, descent.batch_size // (1 if encoded is not None else descent.starts))
-    found = []
+        encoded = None  # the encoder's output is no point of this space
+    batch_size = max(1, descent.batch_size // (1 if encoded is not None else descent.starts))
+    results = []
     with progress("projections", len(targets)) as advance:
-        for first in range(0, len(targets), at_once):
-            part = slice(first, first + at_once)
-            given = None if labels is None else labels[part]
-            start = (
-                _random_starts(space, first, len(targets[part]), given, descent) if encoded is None else encoded[part]
+        for first in range(0, len(targets), batch_size):
+            batch = slice(first, first + batch_size)
+            batch_labels = None if labels is None else labels[batch]
+            if encoded is None:
+                start = _random_starts(space, first, len(targets[batch]), batch_labels, descent)
+            else:
+                start = encoded[batch]
+            results.append(
+                _descend(space, prior, start, targets[batch], batch_labels, descent, first, encoded is not None)
             )
-            found.append(_descend(space, prior, start, targets[part], given, descent, first, encoded is not None))
-            advance(len(targets[part]))
-    points, images = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return points, images
+            advance(len(targets[batch]))
+    points, images = zip(*results, strict=True)
+    return torch.cat(points), torch.cat(images)
 
 
 def _random_starts(space: LatentSpace, first: int, n: int, labels: Tensor | None, descent: Descent) -> Tensor:
-    """`(n * starts, d)`; those of an image depend on its number, not on the batch it is in."""
+    """Random points `(n * starts, d)`; those of an image depend on its index, not on its batch."""
     starts = []
-    for number in range(n):
-        seed_all("project", descent.seed, "start", first + number)
+    for index in range(n):
+        seed_all("project", descent.seed, "start", first + index)
         with torch.no_grad():
-            given = None if labels is None else labels[number].expand(descent.starts)
-            starts.append(space.draw(descent.starts, given))
+            image_labels = None if labels is None else labels[index].expand(descent.starts)
+            starts.append(space.sample(descent.starts, image_labels))
     return torch.cat(starts)
 
 
 def _descend(
     space: LatentSpace,
     prior: Prior,
-    start: Tensor,
-    targets: Tensor,
+    start: Tensor,  # (n * starts, d), those of a target one after another
+    targets: Tensor,  # (n, C, H, W)
     labels: Tensor | None,
     descent: Descent,
-    first: int,
-    encoded: bool,
+    first: int,  # index of the first target
+    encoded: bool,  # whether `start` comes from an encoder
 ) -> tuple[Tensor, Tensor]:
-    """The best point for each target, and its image; `start` holds as many points in a row for each."""
+    """The best point for each target, and its image."""
     starts = len(start) // len(targets)
-    wanted = targets.repeat_interleave(starts, 0)
+    repeated_targets = targets.repeat_interleave(starts, 0)
     labels = None if labels is None else labels.repeat_interleave(starts)
     noise = generator("project", descent.seed, "noise", first)
-    units = prior.inward(start).requires_grad_()
-    optimizer = torch.optim.Adam([units], lr=descent.step_size)
+    whitened = prior.whiten(start).requires_grad_()
+    optimizer = torch.optim.Adam([whitened], lr=descent.step_size)
 
-    def judge(units: Tensor, offset: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
-        seed_all("project", descent.seed, "decoder", first)  # what else a decoder draws stays still
-        images = space.decode(prior.outward(units + offset), labels)
-        return images, distance(images, wanted) + descent.prior_weight * prior.penalty(units, ball=encoded)
+    def evaluate(whitened: Tensor, offset: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
+        """Images at the points, moved by `offset`, and their losses."""
+        seed_all("project", descent.seed, "decoder", first)  # the decoder's own noise is the same at all steps
+        images = space.decode(prior.unwhiten(whitened + offset), labels)
+        return images, distance(images, repeated_targets) + descent.prior_weight * prior.penalty(whitened, ball=encoded)
 
     for step in range(descent.steps):
-        done = step / descent.steps
-        optimizer.param_groups[0]["lr"] = descent.step_size * (0.5 + 0.5 * math.cos(math.pi * done))
-        scale = 0.0 if encoded else descent.noise * max(0.0, 1 - done / NOISELESS) ** 2
+        progressed = step / descent.steps
+        optimizer.param_groups[0]["lr"] = descent.step_size * (0.5 + 0.5 * math.cos(math.pi * progressed))
+        scale = 0.0 if encoded else descent.noise * max(0.0, 1 - progressed / NOISE_END) ** 2
         with torch.enable_grad():
-            _, loss = judge(units, scale * torch.randn(units.shape, generator=noise).to(units.device))
+            _, loss = evaluate(whitened, scale * torch.randn(whitened.shape, generator=noise).to(whitened.device))
         if not loss.requires_grad:
             raise UserError(f"checkpoint: {type(space.model).__name__} cannot be differentiated by its latents")
-        (units.grad,) = torch.autograd.grad(loss.sum(), units)
+        (whitened.grad,) = torch.autograd.grad(loss.sum(), whitened)
         optimizer.step()
     with torch.no_grad():
-        images, loss = judge(units)
+        images, loss = evaluate(whitened)
         best = loss.view(-1, starts).argmin(1) + torch.arange(len(targets), device=loss.device) * starts
-        return prior.outward(units)[best].detach(), images[best]
+        return prior.unwhiten(whitened)[best].detach(), images[best]
 
 
 def distance(images: Tensor, targets: Tensor) -> Tensor:
-    """`(B,)`: squared errors of the images and of smaller and smaller versions, which see shapes that are shifted."""
-    sides = [scale for scale in SCALES if scale == 1 or min(images.shape[-2:]) >= 2 * scale]
+    """Squared error `(B,)`, averaged over resolutions; the lower ones are sensitive to shifted shapes."""
+    scales = [scale for scale in SCALES if scale == 1 or min(images.shape[-2:]) >= 2 * scale]
     error = images - targets
-    return sum(F.avg_pool2d(error, scale).square().flatten(1).mean(1) for scale in sides) / len(sides)
+    errors = [F.avg_pool2d(error, scale).square().flatten(1).mean(1) for scale in scales]
+    return sum(errors, start=torch.zeros_like(errors[0])) / len(scales)

@@ -1,4 +1,4 @@
-"""Samples of a model, batch by batch, and which of them a grid shows."""
+"""Samples of a model, batch by batch, and the selection that a grid shows."""
 
 import math
 from collections.abc import Iterator
@@ -14,6 +14,9 @@ from lightning_gen.utilities.progress import Advance, sampling_progress, silent
 if TYPE_CHECKING:
     from lightning_gen.image_generator import ImageGenerator
 
+LARGEST_GRID = 256  # images
+MOST_ROWS = 32  # classes with a row each; with more, several share a row
+
 
 def samples(
     model: "ImageGenerator",
@@ -23,36 +26,30 @@ def samples(
     batch_size: int,
     advance: Advance = silent,
 ) -> Iterator[tuple[int, Tensor]]:
-    """Yield uint8 images one by one with their number; each batch is seeded from (`seed`, the batch's number)."""
+    """Yield uint8 images one by one with their index; each batch is seeded by `seed` and the index of the batch."""
     for start in range(0, n, batch_size):
         size = min(batch_size, n - start)
         seed_all("sample", seed, start // batch_size)
-        given = None if labels is None else labels[start : start + size].to(model.device)
+        batch_labels = None if labels is None else labels[start : start + size].to(model.device)
         with sampling_progress(model, size, advance):
-            images = to_uint8(model.sample(size, given)).cpu()
+            images = to_uint8(model.sample(size, batch_labels)).cpu()
         yield from enumerate(images, start)
 
 
 def rows_of(labels: Tensor | None, n: int) -> tuple[list[int], int | None]:
-    """Which of `n` images the grid shows, in order, and its number of columns (None: square).
+    """Indices of those of `n` images that the grid shows, in order, and its number of columns (None: square).
 
-    Each class has a row. Where there are many classes, or one image of each, several share a row.
+    Each class has a row. With many classes, or one image of each, several classes share a row.
     """
     classes = [] if labels is None else labels.unique_consecutive()[:LARGEST_GRID].tolist()
     if len(classes) < 2:
         return list(range(min(n, LARGEST_GRID))), None
-    numbers = torch.arange(n)
-    rows = [numbers[labels == label].tolist() for label in classes]
-    share = max(1, min(*map(len, rows), LARGEST_GRID // len(rows), 16))
-    shown = [number for row in rows for number in row[:share]]
-    if share == 1 and len(rows) <= 16:
+    indices = torch.arange(n)
+    rows = [indices[labels == label].tolist() for label in classes]
+    per_class = max(1, min(*map(len, rows), LARGEST_GRID // len(rows), 16))
+    shown = [index for row in rows for index in row[:per_class]]
+    if per_class == 1 and len(rows) <= 16:
         return shown, len(rows)
-    if share > 1 and len(rows) <= MOST_ROWS:
-        return shown, share
-    return shown, share * math.ceil(math.sqrt(len(rows) / share))
-
-
-LARGEST_GRID = 256  # images
-
-
-MOST_ROWS = 32  # classes under each other before they stand side by side too
+    if per_class > 1 and len(rows) <= MOST_ROWS:
+        return shown, per_class
+    return shown, per_class * math.ceil(math.sqrt(len(rows) / per_class))

@@ -14,7 +14,7 @@ class MyOption(VAE):
         self.free_nats = free_nats
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        [inference] = self.inferences(self.observe(batch.images), batch.labels, samples=1)
+        [inference] = self.inferences(self.to_support(batch.images), batch.labels, samples=1)
         mean, log_var = inference.mean, inference.log_var  # (B, latent_dim)
         kl = 0.5 * (mean**2 + log_var.exp() - log_var - 1).mean(0)  # (latent_dim,)
         reconstruction = -inference.log_prob.mean()
