@@ -1,4 +1,4 @@
-"""What some models can do besides sampling: callbacks, metrics and commands ask for the ability, not for the class."""
+"""Abilities of models beyond sampling, as protocols: callbacks, metrics and commands check these, not classes."""
 
 from typing import Protocol, runtime_checkable
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 @runtime_checkable
 class Reconstructs(Protocol):
-    """Maps images to what the model keeps of them."""
+    """Reconstructs images."""
 
     def reconstruct(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Images in [-1, 1] to images in [-1, 1]."""
@@ -19,16 +19,16 @@ class Encodes(Protocol):
     """Maps images to latent vectors."""
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images to latents `(B, d)`; for a distribution, its mean."""
+        """Images to latents `(B, d)`, or the mean of their posterior."""
         ...
 
 
 @runtime_checkable
 class HasLatent(Protocol):
-    """Makes images from latent vectors."""
+    """Maps latent vectors to images."""
 
     def latent(self, n: int) -> Tensor:
-        """Draw latents `(n, d)` from the prior."""
+        """Latents `(n, d)` sampled from the prior."""
         ...
 
     def decode(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -38,10 +38,10 @@ class HasLatent(Protocol):
 
 @runtime_checkable
 class HasStyle(Protocol):
-    """Makes images of styles, the space called w, and these of latents: https://arxiv.org/abs/1812.04948."""
+    """Maps latents to styles, the space called w, and styles to images: https://arxiv.org/abs/1812.04948."""
 
     def style(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Latents `(n, d)` to styles `(n, style_dim)`; the label is part of what comes out."""
+        """Latents `(n, d)` and labels to styles `(n, style_dim)`."""
         ...
 
     def decode_style(self, style: Tensor) -> Tensor:
@@ -50,36 +50,51 @@ class HasStyle(Protocol):
 
 
 @runtime_checkable
-class HasLikelihood(Protocol):
-    """Gives a likelihood, or a lower bound of one."""
+class Truncates(Protocol):
+    """Trades variety of samples for quality."""
 
-    def observe(self, images: Tensor) -> Tensor:
-        """Images as the likelihood's support holds them (binarized, for instance); may draw."""
+    truncation: float | None  # above 0; the lower the stronger, None for no truncation
+
+
+@runtime_checkable
+class HasLikelihood(Protocol):
+    """Computes log-likelihoods of images, or lower bounds."""
+
+    @property
+    def exact_likelihood(self) -> bool:
+        """Whether more samples give no tighter bound."""
+        ...
+
+    def to_support(self, images: Tensor) -> Tensor:
+        """Images on the support of the likelihood (binarized, for instance); may be random."""
         ...
 
     def log_likelihood(self, images: Tensor, labels: Tensor | None = None, samples: int = 1) -> Tensor:
-        """Nats `(B,)`: the evidence lower bound with one sample, an importance-weighted bound with more."""
+        """Nats `(B,)`: the evidence lower bound for one sample, an importance-weighted bound for more."""
         ...
 
 
 @runtime_checkable
 class Completes(Protocol):
-    """Goes on with images of which the beginning is given."""
+    """Completes images from their first rows."""
 
     def complete(self, images: Tensor, rows: int, labels: Tensor | None = None) -> Tensor:
-        """Images `(B, C, H, W)` with their first `rows` rows as they are and the others drawn."""
+        """Images `(B, C, H, W)` with their first `rows` rows kept and the others sampled."""
         ...
 
 
 @runtime_checkable
 class Predicts(Protocol):
-    """Continues image sequences."""
+    """Predicts the next frames of image sequences, random ones if `draws_predictions`."""
 
-    context_frames: int  # how many frames it was trained to continue
+    @property
+    def context_frames(self) -> int:
+        """The number of given frames in training."""
+        ...
+
+    @property
+    def draws_predictions(self) -> bool: ...
 
     def predict(self, context: Tensor, steps: int) -> Tensor:
-        """The `steps` frames `(B, steps, C, H, W)` in [-1, 1] after `context` `(B, T0, C, H, W)`, any T0 from 1.
-
-        A model with `draws_predictions` gives others each time.
-        """
+        """The next `steps` frames `(B, steps, C, H, W)` in [-1, 1] after `context` `(B, T0, C, H, W)`, any T0 >= 1."""
         ...

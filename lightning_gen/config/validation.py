@@ -7,7 +7,7 @@ import importlib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from lightning_gen.config.plugins import owner
 from lightning_gen.config.signatures import describe, fits, signature_of
@@ -53,6 +53,9 @@ def _check_value(path: str, value: Any, annotation: Any) -> None:
 
 
 def _fix(value: Any, annotation: Any) -> str:
+    if isinstance(value, list) and get_origin(annotation) is list:
+        (element_type,) = get_args(annotation)
+        return next((_fix(element, element_type) for element in value if not fits(element, element_type)), "")
     if isinstance(value, float) and value.is_integer() and fits(int(value), annotation):
         return f"; write {int(value)}"
     choices = getattr(annotation, "__args__", ())
