@@ -51,9 +51,9 @@ class HasStyle(Protocol):
 
 @runtime_checkable
 class Truncates(Protocol):
-    """Trades variety of samples for quality."""
+    """Draws latents nearer to their mean: less varied, better samples."""
 
-    truncation: float | None  # above 0; the lower the stronger, None for no truncation
+    truncation: float | None  # above 0, the lower the stronger; None for none
 
 
 @runtime_checkable
@@ -66,7 +66,7 @@ class HasLikelihood(Protocol):
         ...
 
     def to_support(self, images: Tensor) -> Tensor:
-        """Images on the support of the likelihood (binarized, for instance); may be random."""
+        """Images mapped to the support of the likelihood (binarized, for instance), possibly at random."""
         ...
 
     def log_likelihood(self, images: Tensor, labels: Tensor | None = None, samples: int = 1) -> Tensor:
@@ -76,16 +76,20 @@ class HasLikelihood(Protocol):
 
 @runtime_checkable
 class Completes(Protocol):
-    """Completes images from their first rows."""
+    """Completes images of which the upper rows are given."""
+
+    def to_support(self, images: Tensor) -> Tensor:
+        """Images as `complete` takes them."""
+        ...
 
     def complete(self, images: Tensor, rows: int, labels: Tensor | None = None) -> Tensor:
-        """Images `(B, C, H, W)` with their first `rows` rows kept and the others sampled."""
+        """Keep the first `rows` rows of images `(B, C, H, W)` and sample the others."""
         ...
 
 
 @runtime_checkable
 class Predicts(Protocol):
-    """Predicts the next frames of image sequences, random ones if `draws_predictions`."""
+    """Continues image sequences."""
 
     @property
     def context_frames(self) -> int:
@@ -93,8 +97,23 @@ class Predicts(Protocol):
         ...
 
     @property
-    def draws_predictions(self) -> bool: ...
+    def draws_predictions(self) -> bool:
+        """Whether predictions are random."""
+        ...
+
+    def to_support(self, images: Tensor) -> Tensor:
+        """Sequences as `predict` takes them."""
+        ...
 
     def predict(self, context: Tensor, steps: int) -> Tensor:
         """The next `steps` frames `(B, steps, C, H, W)` in [-1, 1] after `context` `(B, T0, C, H, W)`, any T0 >= 1."""
+        ...
+
+
+@runtime_checkable
+class Classifies(Protocol):
+    """Assigns images to classes."""
+
+    def classify(self, images: Tensor) -> Tensor:
+        """Images in [-1, 1] to probabilities `(B, num_classes)`."""
         ...

@@ -1,6 +1,5 @@
 """Base of all models: losses to minimize, images to sample, training in steps counted in images."""
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +16,7 @@ from lightning_gen.optim.ema import WeightAverage
 from lightning_gen.optim.schedules import Schedule, cheap
 from lightning_gen.optim.stepper import Stepper
 from lightning_gen.randomness import seed_all
+from lightning_gen.utilities.renames import keep_overrides
 from lightning_gen.utilities.running_means import RunningMeans
 
 KEY = "lightning_gen"  # of this package's entries in checkpoints
@@ -87,6 +87,10 @@ class ImageGenerator(LightningModule):
         # Slow `sample` methods report progress to this callback, in images (fractions of one included).
         self.on_progress: Callable[[float], None] | None = None
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        keep_overrides(cls, observe="to_support")
+
     def _check_kind(self, image_shape: tuple[int, ...]) -> None:
         sequences = len(image_shape) == 4
         if self.takes_sequences if sequences else self.takes_images:
@@ -109,19 +113,10 @@ class ImageGenerator(LightningModule):
         raise NotImplementedError
 
     def to_support(self, images: Tensor) -> Tensor:
-        """Images as the model sees them: on the support of its likelihood, if it has one (binarized, for instance)."""
+        """Images mapped to the support of the model's likelihood (binarized, for instance), possibly at random."""
         return images
 
-    def observe(self, images: Tensor) -> Tensor:
-        """The old name of `to_support`, until 0.2."""
-        warnings.warn("observe is now to_support; the old name goes away in 0.2", DeprecationWarning, stacklevel=2)
-        return self.to_support(images)
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Models of plugins that still define `observe` have it as `to_support`, too."""
-        super().__init_subclass__(**kwargs)
-        if "observe" in vars(cls) and "to_support" not in vars(cls):
-            cls.to_support = cls.observe
+    observe = to_support  # its name in 0.1
 
     # Implemented for all models.
 

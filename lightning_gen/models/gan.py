@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from lightning_gen.batch import Batch
 from lightning_gen.bounds import NonNegativeInt, PositiveFloat, PositiveInt
+from lightning_gen.errors import UserError
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.losses.adversarial import AdversarialLoss
 from lightning_gen.losses.penalties import Penalty, Player, Players, Round, logits_of
@@ -72,12 +73,14 @@ class GAN(ImageGenerator):
         **training,
     ):
         super().__init__(image_shape, num_classes, **training)
+        if isinstance(augment, dict) and augment:  # augment=none is an empty mapping
+            raise UserError(f"model.augment={augment}: names no _target_; choose one with model/augment=NAME")
         self.latent_dim = latent_dim
         self.generator = self.make_generator(generator, label_dim, output)
         self.discriminator = self.make_discriminator(discriminator, conditioning)
         self.loss = loss
-        self.penalties = nn.ModuleDict({name: each for name, each in penalty.items() if each is not None})
-        self.augment = None if isinstance(augment, dict) else augment  # augment=none is an empty mapping
+        self.penalties = nn.ModuleDict({name: module for name, module in penalty.items() if module is not None})
+        self.augment = None if isinstance(augment, dict) else augment
         self.make_discriminator_optimizer = discriminator_optimizer
         self.generator_every = generator_every
         self.weight_clip = weight_clip

@@ -51,6 +51,20 @@ def install() -> None:
         sys.meta_path.append(_OldNames())
 
 
+def keep_overrides(cls: type, **new_names: str) -> None:
+    """Give renamed methods (`old="new"`) of a base class both names in a subclass, whichever of them it overrides."""
+    for old, new in new_names.items():
+        if old in vars(cls):
+            warnings.warn(
+                f"{cls.__module__}.{cls.__qualname__}.{old} is now {new}; the old name goes away in 0.2",
+                DeprecationWarning,
+                stacklevel=3,
+            )
+            setattr(cls, new, vars(cls)[old])
+        elif new in vars(cls):
+            setattr(cls, old, vars(cls)[new])
+
+
 def _warn(old: str) -> None:
     warnings.warn(f"{old} is now {RENAMED[old]}; the old name goes away in 0.2", DeprecationWarning, stacklevel=3)
 
