@@ -1,4 +1,4 @@
-"""What every data set yields and every model takes."""
+"""The batch: the output of every data set and the input of every model."""
 
 from typing import NamedTuple
 

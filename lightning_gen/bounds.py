@@ -1,4 +1,4 @@
-"""Numbers with bounds, to annotate what configs set with: values outside are refused before anything is made."""
+"""Bounded numbers, to annotate parameters with that configs set: values outside are refused before a run begins."""
 
 from typing import Annotated
 

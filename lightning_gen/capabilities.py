@@ -1,4 +1,4 @@
-"""What some models can do besides sampling: callbacks, metrics and commands ask for the ability, not for the class."""
+"""Abilities of models beyond sampling, as protocols: callbacks, metrics and commands check these, not classes."""
 
 from typing import Protocol, runtime_checkable
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 @runtime_checkable
 class Reconstructs(Protocol):
-    """Maps images to what the model keeps of them."""
+    """Reconstructs images."""
 
     def reconstruct(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Images in [-1, 1] to images in [-1, 1]."""
@@ -19,16 +19,16 @@ class Encodes(Protocol):
     """Maps images to latent vectors."""
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images to latents `(B, d)`; for a distribution, its mean."""
+        """Images to latents `(B, d)`, or the mean of their posterior."""
         ...
 
 
 @runtime_checkable
 class HasLatent(Protocol):
-    """Makes images from latent vectors."""
+    """Maps latent vectors to images."""
 
     def latent(self, n: int) -> Tensor:
-        """Draw latents `(n, d)` from the prior."""
+        """Latents `(n, d)` sampled from the prior."""
         ...
 
     def decode(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -38,10 +38,10 @@ class HasLatent(Protocol):
 
 @runtime_checkable
 class HasStyle(Protocol):
-    """Makes images of styles, the space called w, and these of latents: https://arxiv.org/abs/1812.04948."""
+    """Maps latents to styles, the space called w, and styles to images: https://arxiv.org/abs/1812.04948."""
 
     def style(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Latents `(n, d)` to styles `(n, style_dim)`; the label is part of what comes out."""
+        """Latents `(n, d)` and labels to styles `(n, style_dim)`."""
         ...
 
     def decode_style(self, style: Tensor) -> Tensor:
@@ -50,15 +50,27 @@ class HasStyle(Protocol):
 
 
 @runtime_checkable
+class Truncates(Protocol):
+    """Draws latents nearer to their mean: less varied, better samples."""
+
+    truncation: float | None  # above 0, the lower the stronger; None for none
+
+
+@runtime_checkable
 class HasLikelihood(Protocol):
-    """Gives a likelihood, or a lower bound of one."""
+    """Computes log-likelihoods of images, or lower bounds."""
+
+    @property
+    def exact_likelihood(self) -> bool:
+        """Whether more samples give no tighter bound."""
+        ...
 
     def to_support(self, images: Tensor) -> Tensor:
         """Images mapped to the support of the likelihood (binarized, for instance), possibly at random."""
         ...
 
     def log_likelihood(self, images: Tensor, labels: Tensor | None = None, samples: int = 1) -> Tensor:
-        """Nats `(B,)`: the evidence lower bound with one sample, an importance-weighted bound with more."""
+        """Nats `(B,)`: the evidence lower bound for one sample, an importance-weighted bound for more."""
         ...
 
 
@@ -79,15 +91,29 @@ class Completes(Protocol):
 class Predicts(Protocol):
     """Continues image sequences."""
 
-    context_frames: int  # number of frames it was trained to continue
+    @property
+    def context_frames(self) -> int:
+        """The number of given frames in training."""
+        ...
+
+    @property
+    def draws_predictions(self) -> bool:
+        """Whether predictions are random."""
+        ...
 
     def to_support(self, images: Tensor) -> Tensor:
         """Sequences as `predict` takes them."""
         ...
 
     def predict(self, context: Tensor, steps: int) -> Tensor:
-        """The `steps` frames `(B, steps, C, H, W)` in [-1, 1] after `context` `(B, T0, C, H, W)`, any T0 from 1.
+        """The next `steps` frames `(B, steps, C, H, W)` in [-1, 1] after `context` `(B, T0, C, H, W)`, any T0 >= 1."""
+        ...
 
-        Predictions of a model with `draws_predictions` are random.
-        """
+
+@runtime_checkable
+class Classifies(Protocol):
+    """Assigns images to classes."""
+
+    def classify(self, images: Tensor) -> Tensor:
+        """Images in [-1, 1] to probabilities `(B, num_classes)`."""
         ...

@@ -1,8 +1,8 @@
-"""What every model is: losses to minimize and images to sample, trained in steps counted in images."""
+"""Base of all models: losses to minimize, images to sample, training in steps counted in images."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -19,31 +19,35 @@ from lightning_gen.randomness import seed_all
 from lightning_gen.utilities.renames import keep_overrides
 from lightning_gen.utilities.running_means import RunningMeans
 
-if TYPE_CHECKING:
-    from lightning_gen.image_generator import ImageGenerator
-
+KEY = "lightning_gen"  # of this package's entries in checkpoints
 UNBOUNDED = 2**62  # images of a run without an end: schedules then never decay
 
 
 class ImageGenerator(LightningModule):
     """Base of all models.
 
-    A model implements `losses` and `sample`; everything else (accumulation, clipping, schedules, averaged weights,
-    counting, logging) is done here. `image_shape` is `(C, H, W)`, of sequences `(T, C, H, W)`, and `num_classes` what
-    the data has; the attribute `num_classes` is None unless `conditional`.
+    A model implements `losses` and `sample`; accumulation, clipping, schedules, averaged weights, counting and logging
+    are done here. `image_shape` is `(C, H, W)`, or `(T, C, H, W)` for sequences, and `num_classes` is that of the data;
+    the attribute `num_classes` is None unless `conditional`.
 
     - `optimizer(parameters)` makes the optimizer; `schedule(images_seen, total_images)` scales its learning rate.
-    - `ema_decay` averages the modules named in `averaged_parts`; None or 0 turns it off.
-    - `gradient_clip` bounds the gradient norm. `accumulate` processes each batch in that many parts, to save memory.
-    - `compile` lists the parts to run through torch.compile; true means all of `compiled_parts`.
+    - `ema_decay`: of the averages of the modules in `averaged_parts`; None or 0 for no averages.
+    - `gradient_clip`: maximum gradient norm. `accumulate`: number of parts to process a batch in, to save memory.
+    - `compile`: parts for torch.compile; true for all of `compiled_parts`.
     """
 
     averaged_parts: tuple[str, ...] = ()
     compiled_parts: tuple[str, ...] = ()
-    takes_images = True
-    takes_sequences = False
-    generates = True  # False: `sample` makes no images, so nothing that looks at samples applies
-    validation_loss = True  # whether `losses` has a `loss` that tells how good the model is
+    # What a model can do. Abilities that are methods are protocols in lightning_gen.capabilities.
+    takes_images: bool = True
+    takes_sequences: bool = False
+    generates: bool = True  # False: `sample` raises, and metrics and pictures of samples are left out
+    validation_loss: bool = True  # `losses` has a `loss` that measures the quality of the model
+    exact_likelihood: bool = False  # `log_likelihood` is no bound
+    draws_predictions: bool = False  # `predict` is random
+
+    steppers: list[Stepper]
+    averages: nn.ModuleDict  # WeightAverage by the name of the part
 
     def __init__(
         self,
@@ -74,13 +78,13 @@ class ImageGenerator(LightningModule):
         self.accumulate = accumulate
         self.to_compile = list(self.compiled_parts) if compile is True else list(compile or [])
         self.images_seen = 0  # over all ranks; the unit of every counter, log and interval
-        self.images_per_call = 0  # how many of them the last training_step added
+        self.images_per_call = 0  # images of the last training_step
         self.batches_seen = 0
         self.seed = 0
-        self.provenance: dict[str, Any] = {}  # what checkpoints say of the run: config, data facts, versions
+        self.provenance: dict[str, Any] = {}  # entries of checkpoints on the run: config, data facts, versions
         self.terms = RunningMeans()
-        self.latest: dict[str, float] = {}  # what was last flushed from `terms`, for whoever watches
-        # A `sample` that takes long calls it as it goes with the number of images' worth of work done, if it is set.
+        self.latest: dict[str, float] = {}  # the latest logged scalars, for callbacks
+        # Slow `sample` methods report progress to this callback, in images (fractions of one included).
         self.on_progress: Callable[[float], None] | None = None
 
     def __init_subclass__(cls) -> None:
@@ -98,14 +102,14 @@ class ImageGenerator(LightningModule):
             f"choose data of {fix}, or a model of {kind}"
         )
 
-    # What a model implements.
+    # To implement.
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Named scalars: `loss` is minimized, all are logged."""
+        """Scalars by name: `loss` is minimized, all are logged."""
         raise NotImplementedError
 
     def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
-        """Draw `n` images, `(n, *image_shape)` in [-1, 1]; conditional models draw labels where none are given."""
+        """Sample `n` images, `(n, *image_shape)` in [-1, 1]; conditional models sample labels if none are given."""
         raise NotImplementedError
 
     def to_support(self, images: Tensor) -> Tensor:
@@ -114,47 +118,49 @@ class ImageGenerator(LightningModule):
 
     observe = to_support  # its name in 0.1
 
-    # What the base does with it.
+    # Implemented for all models.
 
-    def finish(self) -> None:
-        """Called once by `build_model` when all modules exist: averages and compiled parts."""
+    def setup_parts(self) -> None:
+        """Set up averages and compiled parts; `build_model` calls it once when all modules exist."""
         unknown = [name for name in self.to_compile if not isinstance(getattr(self, name, None), nn.Module)]
         if unknown:
             raise UserError(f"model.compile={unknown}: no such part; this model has {list(self.compiled_parts)}")
-        parts = self.averaged_parts if self.ema_decay else ()
-        self.averages = nn.ModuleDict({name: WeightAverage(getattr(self, name), self.ema_decay) for name in parts})
+        self.averages = nn.ModuleDict()
+        if self.ema_decay:
+            for name in self.averaged_parts:
+                self.averages[name] = WeightAverage(getattr(self, name), self.ema_decay)
         for name in self.to_compile:
             getattr(self, name).compile()
 
     @contextmanager
     def averaged_weights(self, enabled: bool = True) -> Iterator[None]:
-        """Within it the averaged parts stand in for the trained ones: what samples and scores are made with.
+        """Replace the averaged parts by their averages within the context, for samples and scores.
 
-        Parts change places and always change back, so no checkpoint can hold them exchanged.
+        The trained parts always come back, so no checkpoint can have them swapped.
         """
-        raw = {name: getattr(self, name) for name in self.averages} if enabled else {}
-        for name in raw:
+        trained = {name: getattr(self, name) for name in self.averages} if enabled else {}
+        for name in trained:
             setattr(self, name, self.averages[name].module)
         try:
             yield
         finally:
-            for name, module in raw.items():
+            for name, module in trained.items():
                 setattr(self, name, module)
 
     def use_averaged_weights(self) -> None:
-        """Put the averages in place of the trained weights for good: for a model that only samples."""
+        """Replace the trained weights by their averages for good, for a model that only samples."""
         for name, average in self.averages.items():
             setattr(self, name, average.module)
         self.averages = nn.ModuleDict()
 
     def draw_labels(self, n: int) -> Tensor | None:
-        """Labels for `n` samples, uniform over the classes; None for an unconditional model."""
+        """Sample `n` labels, uniform over the classes; None for unconditional models."""
         return None if self.num_classes is None else torch.randint(self.num_classes, (n,), device=self.device)
 
     def build_optimizers(self) -> list[Optimizer]:
-        """New optimizers of all that is trained; UserError for settings that they refuse."""
+        """New optimizers of all trainable parameters; UserError for settings that they refuse."""
         try:
-            return [make(parameters) for make, parameters in self.trained()]
+            return [make(parameters) for make, parameters in self.trainable_groups()]
         except ValueError as error:
             raise UserError(f"model.optimizer: {error}") from error
 
@@ -165,17 +171,17 @@ class ImageGenerator(LightningModule):
         self.steppers = [Stepper(o, self.gradient_clip, self.schedule, scaler) for o in optimizers]
         return optimizers
 
-    def trained(self) -> list[tuple[Callable[..., Optimizer], list[nn.Parameter]]]:
-        """For each optimizer what makes it, and the parameters it steps."""
+    def trainable_groups(self) -> list[tuple[Callable[..., Optimizer], list[nn.Parameter]]]:
+        """For each optimizer its constructor and its parameters."""
         return [(self.make_optimizer, [p for p in self.parameters() if p.requires_grad])]
 
     def on_train_start(self) -> None:
-        """After a checkpoint is loaded, before the first step."""
+        """Apply the optimizer settings of the config, after a checkpoint has been loaded."""
         for stepper in self.steppers:
             stepper.apply_settings()
 
     def training_step(self, batches: list[Batch], batch_idx: int) -> None:
-        """One optimizer step for each of `batches`: Lightning's cost per call is shared by as many as there are."""
+        """An optimizer step for each of `batches`: several per call, to share Lightning's overhead."""
         self.images_per_call = 0
         for batch in batches:
             if self.images_seen >= self.total_images:
@@ -193,14 +199,14 @@ class ImageGenerator(LightningModule):
         stepper = self.steppers[0]
         for part in self.parts_of(batch):
             terms = self.losses(part)
-            share = len(part.images) / len(batch.images)
-            stepper.backward(terms["loss"] if share == 1 else terms["loss"] * share)
-            self.terms.add(terms, weight=share)
+            fraction = len(part.images) / len(batch.images)
+            stepper.backward(terms["loss"] if fraction == 1 else terms["loss"] * fraction)
+            self.terms.add(terms, weight=fraction)
         stepper.step(self.images_seen, self.total_images)
         self.update_averages(*self.averages)
 
     def parts_of(self, batch: Batch) -> Iterator[Batch]:
-        """The batch in `accumulate` parts, to be processed one after another."""
+        """The batch in `accumulate` parts, to process one after another."""
         if self.accumulate == 1:
             yield batch
             return
@@ -209,22 +215,24 @@ class ImageGenerator(LightningModule):
             yield Batch(images, part_labels)
 
     def update_averages(self, *names: str) -> None:
-        """Take the named parts' weights, just stepped, into their averages."""
+        """Update the averages of the named parts after an optimizer step."""
         for name in names:
-            self.averages[name].update(getattr(self, name), self.batches_seen)
+            average = self.averages[name]
+            assert isinstance(average, WeightAverage)
+            average.update(getattr(self, name), self.batches_seen)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add where the run stands and what it is."""
+        """Add the progress of the run and its provenance."""
         checkpoint[KEY] = {**self.provenance, "images_seen": self.images_seen, "batches_seen": self.batches_seen}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go back to where the checkpoint stood."""
+        """Restore the progress of the run."""
         self.images_seen = checkpoint[KEY]["images_seen"]
         self.batches_seen = checkpoint[KEY]["batches_seen"]
 
     @property
     def total_images(self) -> int:
-        """How many images this run will see, for schedules."""
+        """Number of images of the whole run, for schedules."""
         return getattr(self.trainer, "max_images", None) or UNBOUNDED
 
     def _count_step(self) -> None:
@@ -235,27 +243,24 @@ class ImageGenerator(LightningModule):
         progress.increment_completed()
 
     def on_validation_epoch_start(self) -> None:
-        """Start the validation means afresh."""
+        """Reset the validation means."""
         self.validation_terms = RunningMeans()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """The losses of averaged weights, with the same noise at each validation."""
+        """Losses of the averaged weights, with the same noise at each validation."""
         seed_all(self.seed, "validation", batch_idx, self.global_rank)
         with self.averaged_weights():
             terms = self.losses(batch)
         self.validation_terms.add(terms, weight=len(batch.images))
 
     def on_validation_epoch_end(self) -> None:
-        """Hand the means to callbacks as `val/<term>` and to the loggers at this count of images."""
+        """Pass the means to callbacks as `val/<term>`, and to the loggers."""
         means = {f"val/{name}": value for name, value in self.validation_terms.flush().items()}
         self.log_dict(means, logger=False)
         self.log_now(means)
 
     def log_now(self, scalars: dict[str, float]) -> None:
-        """Write scalars to every logger, against the images seen."""
-        self.latest = {**self.latest, **scalars}  # a new object, so that watchers see that it changed
+        """Write scalars to all loggers, with the images seen as the step."""
+        self.latest = {**self.latest, **scalars}  # a new object, so that callbacks notice the change
         for logger in self.loggers:
             logger.log_metrics(scalars, step=self.images_seen)
-
-
-KEY = "lightning_gen"

@@ -1,4 +1,4 @@
-"""Images out of tensors: 8-bit values, grids, PNG and GIF files."""
+"""Tensors to images: 8-bit values, grids, PNG and GIF files."""
 
 import math
 import os
@@ -19,14 +19,14 @@ MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 def to_uint8(images: Tensor) -> Tensor:
     """Images in [-1, 1] to 0...255 by rounding; values outside are clamped. NaN becomes 0."""
-    # .byte() truncates: without the half, images that come from 8 bits would not go back to the same.
+    # .byte() truncates: the half makes the conversion of 8-bit images to [-1, 1] and back exact.
     return ((images.float() + 1) * 127.5 + 0.5).floor().nan_to_num(0).clamp(0, 255).to(torch.uint8)
 
 
 def grid(images: Tensor, columns: int | None = None, border: int = 2) -> Tensor:
-    """Lay out images `(B, C, H, W)` row by row in one `(C, H', W')`, with a black border of as many pixels.
+    """Lay out images `(B, C, H, W)` row by row in one `(C, H', W')`, with black borders of `border` pixels.
 
-    `columns` is by default what makes the grid square. Empty places stay black (transparent with four channels).
+    The grid is square by default. Empty cells are black (transparent with four channels).
     """
     count, channels, height, width = images.shape
     columns = columns or math.ceil(math.sqrt(count))
@@ -39,26 +39,26 @@ def grid(images: Tensor, columns: int | None = None, border: int = 2) -> Tensor:
 
 
 def film(sequences: Tensor, border: int = 2) -> Tensor:
-    """Sequences `(B, T, C, H, W)` as rows of frames, in one `(C, H', W')`."""
+    """Sequences `(B, T, C, H, W)` as rows of frames in one image `(C, H', W')`."""
     return grid(sequences.flatten(0, 1), columns=sequences.shape[1], border=border)
 
 
 def moving_grid(sequences: Tensor, columns: int | None = None) -> Tensor:
-    """The frames `(T, C, H', W')` of sequences `(B, T, C, H, W)` that run side by side."""
+    """Sequences `(B, T, C, H, W)` side by side in one sequence `(T, C, H', W')`."""
     return torch.stack([grid(frames, columns) for frames in sequences.unbind(1)])
 
 
 def beside(parts: Iterable[Tensor]) -> Tensor:
-    """Pictures `(..., H, W)` of one height next to each other, with white lines between."""
+    """Images `(..., H, W)` of one height next to each other, with white lines between."""
     first, *others = parts
     line = first.new_full((*first.shape[:-1], 2), 255 if first.dtype == torch.uint8 else 1)
-    return torch.cat([first, *(each for part in others for each in (line, part))], dim=-1)
+    return torch.cat([first, *(piece for image in others for piece in (line, image))], dim=-1)
 
 
 def pairs(above: Tensor, below: Tensor, columns: int) -> Tensor:
-    """A grid of images `(B, C, H, W)` in rows of `columns`, each row of `above` with its like of `below` under it."""
+    """A grid of images `(B, C, H, W)` in rows of `columns`, each row of `above` followed by the same row of `below`."""
     columns = min(columns, len(above))
-    missing = -len(above) % columns  # the last row is filled up, so that its like stands under it
+    missing = -len(above) % columns  # cells to fill the last row with
     filled = [torch.cat([images, images.new_full((missing, *images.shape[1:]), -1)]) for images in (above, below)]
     rows = zip(*(images.split(columns) for images in filled), strict=True)
     return grid(torch.cat([row for pair in rows for row in pair]), columns=columns)

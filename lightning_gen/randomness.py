@@ -1,4 +1,4 @@
-"""Randomness as a function of where a run stands.
+"""Randomness as a function of the progress of a run.
 
 Every training step seeds torch's generators from (seed, step, rank), so a resumed run needs no stored generator
 state, and sampling or validating in between cannot change what training draws.
@@ -13,12 +13,12 @@ from torch import Tensor
 
 
 def _hash(key: tuple[int | str, ...]) -> int:
-    # Neighboring seeds give correlated streams in some generators: a hash puts them far apart.
+    # Consecutive seeds give correlated streams in some generators, hashes do not.
     return int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=8).digest(), "little") >> 1
 
 
 def seed_all(*key: int | str) -> None:
-    """Seed torch's global generators, those of the CPU and of the current accelerator, from `key`."""
+    """Seed torch's global generators of the CPU and of the current accelerator from `key`."""
     seed = _hash(key)
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_initialized():
@@ -28,7 +28,7 @@ def seed_all(*key: int | str) -> None:
 
 
 def generator(*key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
-    """A generator of its own, seeded from `key`."""
+    """A new generator, seeded from `key`."""
     return torch.Generator(device).manual_seed(_hash(key))
 
 
@@ -49,7 +49,7 @@ def hashed_noise(first: Tensor, *others: Tensor | int) -> Tensor:
 
 @contextmanager
 def preserved_rng() -> Iterator[None]:
-    """Put the global generators back as they were: for sampling and scoring in between training steps."""
+    """Restore the state of the global generators on exit: for sampling and scoring between training steps."""
     cuda = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=cuda):
         yield

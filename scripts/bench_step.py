@@ -183,7 +183,7 @@ def main(name: str = "tiny", *overrides: str) -> None:
     def make(compiled: bool = False):
         if name == "tiny":
             model = Tiny(data.image_shape, data.num_classes, optimizer=instantiate(config.model.optimizer))
-            model.finish()
+            model.setup_parts()
             return model
         if name == "tiny_gan":
             return tiny_game(config)

@@ -78,6 +78,14 @@ def test_train(argument, capsys):
     assert (status, err.count("\n"), out) == (2, 1, "")
 
 
+@pytest.mark.parametrize("name", ["dragan", "lecam"])
+def test_the_schedule_of_a_penalty_is_a_function(name, capsys):
+    key = f"model.penalty.{name}.schedule"
+    status = main(["train", "model=gan", f"model/penalty=[{name}]", f"+{key}=abc"])
+    out, err = capsys.readouterr()
+    assert (status, out, err) == (2, "", f"error: {key}=abc: expected Callable or null\n")
+
+
 @pytest.mark.parametrize("command", ["sample", "interpolate"])
 def test_missing_checkpoint(command, capsys):
     assert main([command]) == 2

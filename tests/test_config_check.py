@@ -171,11 +171,30 @@ def test_numbers_out_of_bounds_are_told_before_anything_is_made(override, expect
         (["model=pixel_cnn"], "model.network.size=-1", "int of at least 1"),
         (["model=svg_lp"], "model.first_beta=-1", "float of at least 0"),
         (["model=frame_lstm"], "model.cells.width=0", "int of at least 1"),
+        (["model=dragan"], "model.penalty.dragan.every=0", "int of at least 1"),
+        (["model=stylegan2"], "model.penalty.path_length.batch_share=0", "int of at least 1"),
     ],
 )
 def test_numbers_of_other_models_too(options, override, expected):
     with pytest.raises(UserError, match=f"^{re.escape(override)}: expected {expected}$"):
         compose([*options, override])
+
+
+@pytest.mark.parametrize("name", ["dragan", "lecam", "consistency", "latent_consistency", "path_length", "r1"])
+@pytest.mark.parametrize("schedule", ["abc", "3"])
+def test_schedules_of_penalties_are_functions(name, schedule):
+    override = f"model.penalty.{name}.schedule={schedule}"
+    with pytest.raises(UserError, match=f"^{re.escape(override)}: expected Callable or null$"):
+        compose(["model=gan", f"model/penalty=[{name}]", f"+{override}"])
+
+
+@pytest.mark.parametrize(
+    ("player", "fix"), [("discrimnator", "; did you mean discriminator?"), ("critic", "")], ids=["typo", "other"]
+)
+def test_spectral_norm_names_players(player, fix):
+    expected = f"model.spectral_norm=['{player}']: expected list of one of 'generator', 'discriminator'{fix}"
+    with pytest.raises(UserError, match=f"^{re.escape(expected)}$"):
+        compose(["model=gan", f"model.spectral_norm=[{player}]"])
 
 
 @pytest.mark.parametrize(

@@ -385,7 +385,7 @@ class TestMoCoGAN:
         latent = model.latent(3)
         assert latent.shape == (3, 50 + (shape[0] + 1) * 10)
         assert model.decode(latent).shape == model.sample(3).shape == (3, *shape)
-        assert model.judge(model.sample(3), None).shape == (3, 2)
+        assert model.discriminate(model.sample(3), None).shape == (3, 2)
 
     def test_content_stays_and_motion_follows_the_noise(self):
         model = build("mocogan").eval()
@@ -445,7 +445,7 @@ class TestMoCoGAN:
         seen = []
         model.discriminator.images.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
         videos = torch.arange(6.0).view(1, 6, 1, 1, 1).expand(300, -1, 1, 16, 16)
-        model.judge(videos, None)
+        model.discriminate(videos, None)
         assert seen[0][:, 0, 0, 0].unique().tolist() == [0, 1, 2, 3, 4, 5]
 
     def test_gradients_reach_only_the_player_that_steps(self, monkeypatch):

@@ -49,7 +49,7 @@ class Regression(ImageGenerator):
 def regression(mixed_precision: bool = False, **training) -> Regression:
     torch.manual_seed(0)
     model = Regression(optimizer=partial(SGD, lr=0.1), **training)
-    model.finish()
+    model.setup_parts()
     precision = SimpleNamespace(scaler=scaler() if mixed_precision else None)
     model.trainer = SimpleNamespace(max_images=1000, precision_plugin=precision)
     model.configure_optimizers()

@@ -9,12 +9,12 @@ from lightning_gen.batch import Batch
 from lightning_gen.config.composition import compose
 from lightning_gen.config.instantiation import build_model
 from lightning_gen.errors import UserError
-from lightning_gen.losses.path_length import PathLength
+from lightning_gen.losses.path_length import PathLengthPenalty
 from lightning_gen.losses.penalties import R1, Players, Round
 from lightning_gen.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from lightning_gen.networks.stylegan2_layers import (
-    EqualisedConv,
-    EqualisedLinear,
+    EqualizedConv,
+    EqualizedLinear,
     FilteredDownsample,
     FilteredUpsample,
     ModulatedConv,
@@ -87,9 +87,9 @@ def test_upsampling_is_by_the_filter_of_four_taps():
 
 def test_equalised_layers_keep_the_variance_whatever_their_learning_rate():
     vectors = torch.randn(512, 256)
-    assert EqualisedLinear(256, 256, lr_multiplier=0.01, gain=2.0)(vectors).std().item() == pytest.approx(2, rel=0.05)
-    assert EqualisedLinear(256, 2, lr_multiplier=0.01, bias=1.0)(0 * vectors).sub(1).abs().max() < 1e-6
-    out = EqualisedConv(64, 64, 3)(torch.randn(8, 64, 16, 16))[:, :, 1:-1, 1:-1]
+    assert EqualizedLinear(256, 256, lr_multiplier=0.01, gain=2.0)(vectors).std().item() == pytest.approx(2, rel=0.05)
+    assert EqualizedLinear(256, 2, lr_multiplier=0.01, bias=1.0)(0 * vectors).sub(1).abs().max() < 1e-6
+    out = EqualizedConv(64, 64, 3)(torch.randn(8, 64, 16, 16))[:, :, 1:-1, 1:-1]
     assert out.std().item() == pytest.approx(1, rel=0.05)
 
 
@@ -146,10 +146,10 @@ def test_mixing_changes_images_from_the_crossover_on():
 def test_rounds_mix_in_training_only():
     gan = model("model.mixing=1.0")
     batch = Batch(torch.zeros(4, 1, 12, 10), None)
-    round_ = gan.play(batch)
+    round_ = gan.forward_generator(batch)
     torch.testing.assert_close(gan.generator(round_.latent), round_.fake)
     gan.train()
-    round_ = gan.play(batch)
+    round_ = gan.forward_generator(batch)
     assert not torch.allclose(gan.generator(round_.latent), round_.fake)
 
 
@@ -157,7 +157,7 @@ def test_truncation_draws_styles_to_their_mean():
     gan = model()
     gan.train()
     for _ in range(3):
-        gan.play(Batch(torch.zeros(8, 1, 12, 10), None))
+        gan.forward_generator(Batch(torch.zeros(8, 1, 12, 10), None))
     gan.eval()
     mean = gan.generator.mean_style
     assert mean.any()
@@ -177,13 +177,13 @@ def sampled(gan, truncation):
 def test_mean_style_is_of_all_so_far_and_then_of_the_latest():
     generator = model().generator
     first, second = torch.randn(2, 4, 8)
-    generator.follow(first)
+    generator.update_mean(first)
     torch.testing.assert_close(generator.mean_style, first.mean(0))
-    generator.follow(second)
+    generator.update_mean(second)
     torch.testing.assert_close(generator.mean_style, torch.cat([first, second]).mean(0))
     generator.batches_followed.fill_(10**6)
     before = generator.mean_style.clone()
-    generator.follow(first)
+    generator.update_mean(first)
     torch.testing.assert_close(generator.mean_style, before.lerp(first.mean(0), 0.005))
 
 
@@ -211,7 +211,7 @@ class Linear(nn.Module):
 
 def test_path_length_is_the_norm_of_the_transposed_jacobian_times_noise():
     generator = Linear(5, (2, 4, 6))
-    penalty = PathLength(2.0, batch_share=2, decay=0.9)
+    penalty = PathLengthPenalty(2.0, batch_share=2, decay=0.9)
     round_ = Round(torch.zeros(6, 2, 4, 6), torch.zeros(6, 2, 4, 6), torch.randn(6, 5))
     torch.manual_seed(3)
     noise = torch.randn(3, 2, 4, 6).flatten(1) / 24**0.5  # of half the batch
@@ -229,7 +229,7 @@ def test_path_length_is_the_norm_of_the_transposed_jacobian_times_noise():
 def test_path_length_is_of_latents_where_there_are_no_styles():
     matrix = torch.randn(48, 5)
     round_ = Round(torch.zeros(6, 2, 4, 6), None, torch.randn(6, 5))
-    penalty = PathLength(2.0, decay=0.0)
+    penalty = PathLengthPenalty(2.0, decay=0.0)
     torch.manual_seed(3)
     lengths = (torch.randn(6, 48) / 24**0.5 @ matrix).norm(dim=1)
     torch.manual_seed(3)
@@ -240,7 +240,7 @@ def test_path_length_is_of_latents_where_there_are_no_styles():
 def test_path_length_reaches_every_weight_behind_styles():
     gan = model()
     latent = torch.randn(4, 8)
-    value = PathLength(2.0)(Players(gan.generator, None), Round(torch.zeros(4, 1, 12, 10), None, latent))
+    value = PathLengthPenalty(2.0)(Players(gan.generator, None), Round(torch.zeros(4, 1, 12, 10), None, latent))
     value.backward()
     assert gan.generator.decoder.mapping.layers[0].weight.grad.any()
     assert gan.generator.decoder.synthesis.levels[0].convs[0].conv.weight.grad.any()

@@ -36,7 +36,7 @@ class LinearGaussian(VAE):
             beta=beta,
             optimizer=partial(torch.optim.SGD, lr=0.1),
         )
-        self.finish()
+        self.setup_parts()
         weight = torch.linalg.qr(torch.randn(6, 2))[0] * torch.tensor([0.8, 0.3])
         bias = torch.randn(6) * 0.2
         self.evidence = D.MultivariateNormal(bias, weight @ weight.T + SCALE**2 * torch.eye(6))

@@ -40,9 +40,9 @@ def instantiate(config: Any, *args: Any, **kwargs: Any) -> Any:
 def build_model(config: Mapping[str, Any], image_shape: tuple[int, ...], num_classes: int | None) -> "ImageGenerator":
     """The model of `config`, for data with images of `image_shape` and `num_classes` (None without labels)."""
     model = instantiate(_with_target(config, "model"), image_shape=tuple(image_shape), num_classes=num_classes)
-    if not hasattr(model, "finish"):
+    if not hasattr(model, "setup_parts"):
         raise UserError(f"model._target_={config['_target_']}: makes no ImageGenerator; name a class of models")
-    model.finish()
+    model.setup_parts()
     return model
 
 

@@ -5,7 +5,8 @@ Hydra accepts any key behind `+`, and any value for any key; this is where they 
 
 import importlib
 import re
-from collections.abc import Iterable, Mapping
+import typing
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,19 @@ def _check_value(path: str, value: Any, annotation: Any) -> None:
 def _fix(value: Any, annotation: Any) -> str:
     if isinstance(value, float) and value.is_integer() and fits(int(value), annotation):
         return f"; write {int(value)}"
-    choices = getattr(annotation, "__args__", ())
-    if isinstance(value, str):
-        return did_you_mean(value, [choice for choice in choices if isinstance(choice, str)])
-    return ""
+    choices = list(_choices(annotation))
+    words = value if isinstance(value, list) else [value]
+    unknown = [word for word in words if isinstance(word, str) and word not in choices]
+    return did_you_mean(unknown[0], choices) if unknown else ""
+
+
+def _choices(annotation: Any) -> Iterator[str]:
+    """The strings of a `Literal`, also inside of a list or a union."""
+    for argument in typing.get_args(annotation):
+        if isinstance(argument, str):
+            yield argument
+        else:
+            yield from _choices(argument)
 
 
 def unknown_key(path: str, value: Any, owner: str, known: Iterable[str]) -> UserError:

@@ -17,7 +17,7 @@ from lightning_gen.metrics.image_means import deviation
 from lightning_gen.metrics.image_metric import FeatureMetric, ImageMetric, ModelMetric, PairedMetric, SampleMetric
 from lightning_gen.randomness import generator, seed_all
 from lightning_gen.utilities.progress import progress, sampling_progress
-from lightning_gen.utilities.ranks import Group
+from lightning_gen.utilities.ranks import Ranks, sum_over_ranks
 
 if TYPE_CHECKING:
     from lightning_gen.data.image_data import ImageData
@@ -65,8 +65,8 @@ class Scoring:
         self.n_fake = n_fake
         self.batch_size = batch_size
         self.device = device
-        self.group = Group()
-        self.show_progress = show_progress and self.group.rank == 0
+        self.ranks = Ranks()
+        self.show_progress = show_progress and self.ranks.is_first
         self.order = list(metrics)
         self.skipped: dict[str, str] = {}
         self.images: dict[str, str] = {}  # fingerprints of what was compared with, by split
@@ -106,30 +106,30 @@ class Scoring:
         learned = [key for key, metric in self.compared.items() if metric.needs_training_set]
         if learned:
             found = self._real_features("train", self.data.split_sizes["train"], {key for _, key in learned})
-            for name, key in learned if self.group.rank == 0 else ():
+            for name, key in learned if self.ranks.is_first else ():
                 self.compared[name, key].see_training_set(found[key])
         # Also where none are compared: scores of other images are not to be ranked together.
         found = self._real_features(self.split, self.n_real, {key for _, key in self.compared})
-        for (_, key), metric in self.compared.items() if self.group.rank == 0 else ():
+        for (_, key), metric in self.compared.items() if self.ranks.is_first else ():
             metric.see_real(found[key])
 
     def _real_features(self, split: str, n: int, keys: Collection[str]) -> dict[str, Features]:
         """By extractor, in the first process only; says in `images` which images they are of."""
-        self.images[split], labels = self.group.from_first(
+        self.images[split], labels = self.ranks.run_on_first(
             lambda: feature_cache.fingerprint(self.data, split, n, self.batch_size)
         )
         paths = {
             key: feature_cache.path_of(self.images[split], self.extractors[key], n, self.batch_size) for key in keys
         }
         values = {}
-        if self.group.rank == 0:
+        if self.ranks.is_first:
             shapes = {key: (n * self._per_image(key), self.extractors[key].num_features) for key in keys}
             values = {key: feature_cache.read(paths[key], shapes[key]) for key in keys}
-        missing = self.group.from_first(lambda: sorted(key for key in keys if values[key] is None))
+        missing = self.ranks.run_on_first(lambda: sorted(key for key in keys if values[key] is None))
         if missing:
             for key, extracted in self._extract_real(split, n, missing).items():
                 values[key] = extracted
-                if self.group.rank == 0:
+                if self.ranks.is_first:
                     feature_cache.write(paths[key], extracted)
         return {key: self._features(key, found, labels) for key, found in values.items()}
 
@@ -141,11 +141,11 @@ class Scoring:
             for start, batch in zip(self._starts(n), batches, strict=True):
                 self._extract(banks, batch.images, start)
                 advance(len(batch.images))
-        return {key: self.group.summed(bank) for key, bank in banks.items()}
+        return {key: sum_over_ranks(bank) for key, bank in banks.items()}
 
     def _starts(self, n: int) -> range:
         """The first images of this process's batches."""
-        return range(0, n, self.batch_size)[self.group.rank :: self.group.size]
+        return range(0, n, self.batch_size)[self.ranks.rank :: self.ranks.size]
 
     def _progress(self, title: str, n: int) -> Any:
         share = sum(min(self.batch_size, n - start) for start in self._starts(n))
@@ -190,8 +190,8 @@ class Scoring:
         for (name, key), metric in self.asked.items():
             metric.start(self.data, self.split)
             seed_all("evaluate", seed, name)
-            metric.measure(self.model, self.extractors[key], seed, self.group.rank, self.group.size)
-        found = self.group.from_first(lambda: list(self._compare(self.fakes)))
+            metric.measure(self.model, self.extractors[key], seed, self.ranks.rank, self.ranks.size)
+        found = self.ranks.run_on_first(lambda: list(self._compare(self.fakes)))
         for (name, key), metric in self.asked.items():
             found += self._scores(name, metric, key)
         for name, metric in (self.sampled | self.paired).items():
@@ -203,7 +203,7 @@ class Scoring:
                 raise UserError(f"metrics.{score.metric}: another metric gives the score {name} too; leave one out")
             scores[name] = score
         # now: halves of the samples will leave theirs
-        self.curves, self.settings = self.group.from_first(lambda: (self._curves(), self._settings()))
+        self.curves, self.settings = self.ranks.run_on_first(lambda: (self._curves(), self._settings()))
         return scores
 
     def _paired_pass(self, seed: int) -> None:
@@ -242,9 +242,9 @@ class Scoring:
                     metric.update(images, labels)
                 if labels is not None:
                     given[start : start + len(images)] = labels
-        labeled = self.group.from_first(lambda: labels is not None)
-        given = self.group.summed(given) if labeled else None
-        self.fakes = {key: self._features(key, self.group.summed(bank), given) for key, bank in banks.items()}
+        labeled = self.ranks.run_on_first(lambda: labels is not None)
+        given = sum_over_ranks(given) if labeled else None
+        self.fakes = {key: self._features(key, sum_over_ranks(bank), given) for key, bank in banks.items()}
 
     def _compare(self, fakes: Mapping[str, Features]) -> Iterator[tuple[str, Score]]:
         """The scores of the metrics that compare features, whose states one process holds alone."""
@@ -272,7 +272,7 @@ class Scoring:
         """
         if not self.compared:
             return {}
-        return self.group.from_first(lambda: self._scatter(draws, seed))
+        return self.ranks.run_on_first(lambda: self._scatter(draws, seed))
 
     def _scatter(self, draws: int, seed: int) -> dict[str, float]:
         found: dict[str, list[float]] = {}

@@ -1,7 +1,6 @@
-"""Adversarial losses: what each player minimizes, as a function of the logits of real and generated images.
+"""Adversarial losses of both players, as functions of the logits of real and generated images."""
 
-`relativistic` says whether the generator's loss looks at the real logits too; the others are given None for them.
-"""
+from typing import Protocol
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,10 +8,26 @@ from torch import Tensor
 from lightning_gen.bounds import UnitInterval
 
 
-class NonSaturating:
-    """The game of https://arxiv.org/abs/1406.2661 with the generator's loss of its section 3.
+class AdversarialLoss(Protocol):
+    """A scalar loss for each player; only `relativistic` ones get real logits for the generator's."""
 
-    `smoothing` takes so much off the target of real images (one-sided, https://arxiv.org/abs/1606.03498, section 3.4).
+    @property
+    def relativistic(self) -> bool: ...
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The discriminator's loss of logits `(B,)`."""
+        ...
+
+    def generator(self, real: Tensor | None, fake: Tensor) -> Tensor:
+        """The generator's loss of logits `(B,)`."""
+        ...
+
+
+class NonSaturating:
+    """The GAN of https://arxiv.org/abs/1406.2661 with the generator's loss of its section 3.
+
+    `smoothing` is subtracted from the target 1 of real images (one-sided label smoothing,
+    https://arxiv.org/abs/1606.03498, section 3.4).
     """
 
     relativistic = False
@@ -29,14 +44,14 @@ class NonSaturating:
 
 
 class Saturating(NonSaturating):
-    """The minimax game itself, https://arxiv.org/abs/1406.2661, eq. 1: its generator learns slowly while it loses."""
+    """The minimax loss, https://arxiv.org/abs/1406.2661, eq. 1: the generator's gradients vanish early in training."""
 
     def generator(self, real: Tensor | None, fake: Tensor) -> Tensor:
         return -F.softplus(fake).mean()
 
 
 class Hinge:
-    """Margins of one on either side, https://arxiv.org/abs/1705.02894."""
+    """Hinge loss with a margin of one, https://arxiv.org/abs/1705.02894."""
 
     relativistic = False
 
@@ -60,7 +75,7 @@ class Wasserstein:
 
 
 class LeastSquares:
-    """Squared distances to targets, https://arxiv.org/abs/1611.04076, eq. 9."""
+    """Squared distances to the targets 1 (real) and 0 (fake), https://arxiv.org/abs/1611.04076, eq. 9."""
 
     relativistic = False
 
@@ -72,12 +87,13 @@ class LeastSquares:
 
 
 class Relativistic:
-    """Each generated image against one real image (RpGAN), https://arxiv.org/abs/1807.00734; 2501.05441, eq. 2."""
+    """Relativistic pairs of real and generated images (RpGAN), https://arxiv.org/abs/1807.00734; 2501.05441, eq. 2."""
 
     relativistic = True
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         return F.softplus(fake - real).mean()
 
-    def generator(self, real: Tensor, fake: Tensor) -> Tensor:
+    def generator(self, real: Tensor | None, fake: Tensor) -> Tensor:
+        assert real is not None  # as the loss is relativistic
         return F.softplus(real - fake).mean()

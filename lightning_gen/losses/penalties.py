@@ -1,7 +1,7 @@
-"""Regularizers of the two players: scalars added to the loss of the one whose turn it is.
+"""Regularizers of the two players of a GAN: scalars added to the loss of the player that is updated.
 
-A penalty is given both players as functions, and one round of their game; it keeps no player and never calls backward.
-Those that differentiate twice run in float32, outside autocast and compiled code.
+A penalty gets both players as functions, and a round of training data; it keeps no player and never calls backward.
+Penalties with double backward run in float32, outside autocast and compiled code.
 """
 
 from collections.abc import Callable
@@ -12,13 +12,16 @@ from torch import Tensor, nn
 
 from lightning_gen.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, UnitInterval
 from lightning_gen.optim.schedules import Schedule, cheap
+from lightning_gen.utilities.ranks import mean_over_ranks
+
+Player = Literal["generator", "discriminator"]
 
 
 class Round(NamedTuple):
-    """One batch of the game: images `(B, *image_shape)`, latents `(B, d)`, labels `(B,)` of both sides or None.
+    """Real and generated images `(B, *image_shape)`, the latents `(B, d)` of the latter, labels `(B,)` of both or None.
 
-    Outputs `(B, 1 + extra)` are what the discriminator says of the images: the logit, then what else a model predicts.
-    They are None where that player's turn does not need them.
+    Discriminator outputs are `(B, 1 + extra)`: the logit, then the other predictions of a model. They are None where
+    the discriminator has not been run; in the generator's update it sees real images for relativistic losses only.
     """
 
     real: Tensor
@@ -30,34 +33,47 @@ class Round(NamedTuple):
 
     @property
     def real_logits(self) -> Tensor | None:
+        """Logits `(B,)` of real images, None where the discriminator has not been run on them."""
         return None if self.real_output is None else logits_of(self.real_output)
 
     @property
     def fake_logits(self) -> Tensor | None:
+        """Logits `(B,)` of generated images, None where the discriminator has not been run on them."""
         return None if self.fake_output is None else logits_of(self.fake_output)
+
+    def output(self, side: Literal["real", "fake"]) -> Tensor:
+        """Discriminator outputs `(B, 1 + extra)` of one side; ValueError where it has not been run."""
+        output = self.real_output if side == "real" else self.fake_output
+        if output is None:
+            raise ValueError(f"the discriminator has not been run on the {side} images of this round")
+        return output
+
+    def logits(self, side: Literal["real", "fake"]) -> Tensor:
+        """Logits `(B,)` of one side; ValueError where the discriminator has not been run."""
+        return logits_of(self.output(side))
 
 
 def logits_of(output: Tensor) -> Tensor:
-    """`(B,)`: the first column of what the discriminator says; backward through a squeeze copies nothing."""
+    """`(B,)`: the first column of discriminator outputs; backward through a squeeze copies nothing."""
     return output.squeeze(1) if output.shape[1] == 1 else output[:, 0]
 
 
 class Players(NamedTuple):
-    """Both as functions: `generator(latent, labels)` to images, `discriminator(images, labels)` to logits `(B,)`."""
+    """Both players: `generator(latent, labels)` to images, `discriminator(images, labels)` to logits `(B,)`."""
 
     generator: Callable[[Tensor, Tensor | None], Tensor]
     discriminator: Callable[[Tensor, Tensor | None], Tensor]
 
 
 class Penalty(nn.Module):
-    """Base: `weight` times what `forward(players, round)` gives is added to the loss of `player`.
+    """Base of penalties: `weight * forward(players, round)` is added to the loss of `player`.
 
-    With `every` above 1 it comes at one in so many steps, and counts as often (lazy regularization,
+    It is applied every `every` steps of the player, scaled by `every` (lazy regularization,
     https://arxiv.org/abs/1912.04958, section 3.1). `schedule(images_seen, total_images)` scales the weight.
     """
 
-    player: Literal["discriminator", "generator"] = "discriminator"
-    differentiates: tuple[str, ...] = ()  # of the round's `real` and `fake`: whose gradients it takes
+    player: Player = "discriminator"
+    differentiates: tuple[str, ...] = ()  # `real`, `fake`: images of the round whose gradients it takes
     double_backward = True
 
     def __init__(self, weight: NonNegativeFloat, every: PositiveInt = 1, schedule: Schedule | None = None):
@@ -67,11 +83,11 @@ class Penalty(nn.Module):
         self.schedule = cheap(schedule)
 
     def is_due(self, step: int) -> bool:
-        """Whether it applies at this step of its player."""
+        """Whether it is applied at this step of its player, counted from 0."""
         return step % self.every == 0
 
     def factor(self, images_seen: int, total_images: int) -> float:
-        """What the value is multiplied by."""
+        """The factor on the unweighted value at this step."""
         scale = 1.0 if self.schedule is None else self.schedule(images_seen, total_images)
         return self.weight * self.every * scale
 
@@ -86,6 +102,7 @@ class R1(Penalty):
     differentiates = ("real",)
 
     def forward(self, players: Players, round: Round) -> Tensor:
+        # 1/2 E[|grad D(x)|^2]
         return 0.5 * squared_gradient(players, round.real, round.labels, round.real_logits).mean()
 
 
@@ -102,9 +119,9 @@ class GradientPenalty(Penalty):
     """One-centered gradient penalty between real and generated images, https://arxiv.org/abs/1704.00028, eq. 3."""
 
     def forward(self, players: Players, round: Round) -> Tensor:
-        share = torch.rand(len(round.real), *[1] * (round.real.ndim - 1), device=round.real.device)
-        between = torch.lerp(round.real.detach(), round.fake.detach(), share)
-        return one_centered(squared_gradient(players, between, round.labels))
+        fraction = torch.rand(len(round.real), *[1] * (round.real.ndim - 1), device=round.real.device)
+        interpolated = torch.lerp(round.real.detach(), round.fake.detach(), fraction)
+        return one_centered(squared_gradient(players, interpolated, round.labels))
 
 
 class DRAGAN(Penalty):
@@ -113,61 +130,61 @@ class DRAGAN(Penalty):
     `spread` times the images' standard deviation bounds the perturbation.
     """
 
-    def __init__(self, weight: NonNegativeFloat, every: PositiveInt = 1, schedule=None, spread: NonNegativeFloat = 0.5):
-        super().__init__(weight, every, schedule)
+    def __init__(self, *args, spread: NonNegativeFloat = 0.5, **kwargs):
+        super().__init__(*args, **kwargs)
         self.spread = spread
 
     def forward(self, players: Players, round: Round) -> Tensor:
         real = round.real.detach()
-        around = real + self.spread * real.std(correction=0) * torch.rand_like(real)
-        return one_centered(squared_gradient(players, around, round.labels))
+        perturbed = real + self.spread * real.std(correction=0) * torch.rand_like(real)
+        return one_centered(squared_gradient(players, perturbed, round.labels))
 
 
 class LeCam(Penalty):
-    """Keeps logits near the running mean of the other side's, for little data: https://arxiv.org/abs/2104.03310."""
+    """LeCam regularization for small data sets, https://arxiv.org/abs/2104.03310.
+
+    `|D(x) - a_fake|^2 + |D(G(z)) - a_real|^2`; the anchors `a` are moving averages of logits.
+    """
 
     double_backward = False
+    anchors: Tensor  # running means of real and of fake logits
 
-    def __init__(self, weight: NonNegativeFloat, every: PositiveInt = 1, schedule=None, decay: UnitInterval = 0.99):
-        super().__init__(weight, every, schedule)
+    def __init__(self, *args, decay: UnitInterval = 0.99, **kwargs):
+        super().__init__(*args, **kwargs)
         self.decay = decay
-        self.register_buffer("anchors", torch.zeros(2))  # running means of real and fake logits
+        self.register_buffer("anchors", torch.zeros(2))
 
     def forward(self, players: Players, round: Round) -> Tensor:
-        real, fake = round.real_logits, round.fake_logits
+        real, fake = round.logits("real"), round.logits("fake")
         with torch.no_grad():
             means = torch.stack([real.mean(), fake.mean()]).float()
-            if torch.distributed.is_available() and torch.distributed.is_initialized():
-                torch.distributed.all_reduce(means)
-                means /= torch.distributed.get_world_size()
-            self.anchors.lerp_(means, 1 - self.decay)
+            self.anchors.lerp_(mean_over_ranks(means), 1 - self.decay)
         real_anchor, fake_anchor = self.anchors.clone()
         return (real - fake_anchor).square().mean() + (fake - real_anchor).square().mean()
 
 
 class Consistency(Penalty):
-    """bCR: logits must not change when images are shifted and flipped, https://arxiv.org/abs/2002.04724."""
+    """bCR: logits should be invariant to shifts and flips of images, https://arxiv.org/abs/2002.04724, algorithm 1."""
 
     double_backward = False
 
-    def __init__(
-        self, weight: NonNegativeFloat, every: PositiveInt = 1, schedule=None, shift: int = 4, flip: bool = True
-    ):
-        super().__init__(weight, every, schedule)
-        self.shift = shift
+    def __init__(self, *args, shift: int = 4, flip: bool = True, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.shift = shift  # pixels
         self.flip = flip
 
     def forward(self, players: Players, round: Round) -> Tensor:
-        sides = [(round.real.detach(), round.real_logits), (round.fake.detach(), round.fake_logits)]
-        return sum(
-            (players.discriminator(self.moved(images), round.labels) - logits).square().mean()
-            for images, logits in sides
-        )
+        real = self.change(players, round.real, round.labels, round.logits("real"))
+        return real + self.change(players, round.fake, round.labels, round.logits("fake"))
+
+    def change(self, players: Players, images: Tensor, labels: Tensor | None, logits: Tensor) -> Tensor:
+        """The mean squared change of `logits` under a transform of their images."""
+        return (players.discriminator(self.moved(images.detach()), labels) - logits).square().mean()
 
     def moved(self, images: Tensor) -> Tensor:
-        """The batch flipped or not, and shifted by up to `shift` pixels with its border repeated.
+        """Images shifted by up to `shift` pixels, with replicated borders, and flipped at random.
 
-        The frames of a sequence move together.
+        All frames of a sequence are transformed alike.
         """
         *channels, height, width = images.shape[1:]
         images = images.flatten(1, -3)
@@ -184,22 +201,25 @@ class Consistency(Penalty):
 
 
 class LatentConsistency(Penalty):
-    """zCR of the discriminator: logits must not change near a latent, https://arxiv.org/abs/2002.04724, algorithm 2."""
+    """zCR of the discriminator: logits should not change near a latent, https://arxiv.org/abs/2002.04724, algorithm 2.
+
+    `step` is the standard deviation of the perturbation of latents.
+    """
 
     double_backward = False
 
-    def __init__(self, weight: NonNegativeFloat, every: PositiveInt = 1, schedule=None, step: PositiveFloat = 0.05):
-        super().__init__(weight, every, schedule)
+    def __init__(self, *args, step: PositiveFloat = 0.05, **kwargs):
+        super().__init__(*args, **kwargs)
         self.step = step
 
     def forward(self, players: Players, round: Round) -> Tensor:
         with torch.no_grad():
             near = players.generator(round.latent + self.step * torch.randn_like(round.latent), round.labels)
-        return (players.discriminator(near, round.labels) - round.fake_logits).square().mean()
+        return (players.discriminator(near, round.labels) - round.logits("fake")).square().mean()
 
 
 class LatentDiversity(LatentConsistency):
-    """zCR of the generator: images must change near a latent, https://arxiv.org/abs/2002.04724, algorithm 2."""
+    """zCR of the generator: images should change near a latent, https://arxiv.org/abs/2002.04724, algorithm 2."""
 
     player = "generator"
 
@@ -209,9 +229,9 @@ class LatentDiversity(LatentConsistency):
 
 
 def squared_gradient(players: Players, images: Tensor, labels: Tensor | None, logits: Tensor | None = None) -> Tensor:
-    """`(B,)`: the squared norm of each logit's gradient with respect to its image, differentiable itself.
+    """Squared norms `(B,)` of the logits' gradients with respect to the images, with a graph to differentiate again.
 
-    `logits` that were computed from `images` with a graph spare a second pass through the discriminator.
+    `logits` computed from `images` that require gradients save a second pass through the discriminator.
     """
     if logits is None or not images.requires_grad:
         images = images.detach().requires_grad_()
@@ -221,5 +241,5 @@ def squared_gradient(players: Players, images: Tensor, labels: Tensor | None, lo
 
 
 def one_centered(squared_norms: Tensor) -> Tensor:
-    """The mean squared distance of the norms from one; its gradient is finite where a norm is zero."""
+    """Mean of `(norm - 1)^2`; its gradient is finite at a norm of zero."""
     return ((squared_norms + 1e-12).sqrt() - 1).square().mean()

@@ -18,7 +18,7 @@ from lightning_gen.metrics.image_metric import SampleMetric, why_no_labels
 from lightning_gen.metrics.kept_features import together
 from lightning_gen.randomness import generator, preserved_rng, seed_all
 from lightning_gen.utilities.progress import Advance, progress
-from lightning_gen.utilities.ranks import Group
+from lightning_gen.utilities.ranks import Ranks
 
 if TYPE_CHECKING:
     from lightning_gen.models.classifier import Classifier
@@ -80,7 +80,7 @@ class ClassificationAccuracy(SampleMetric):
         if self.broken > 0 or not len(images):
             self.recall = []
             return dict.fromkeys(self.better, torch.tensor(math.nan))
-        scores, self.recall = Group().from_first(lambda: self._score(images, labels))
+        scores, self.recall = Ranks().run_on_first(lambda: self._score(images, labels))
         return {name: torch.tensor(value, dtype=torch.float64) for name, value in scores.items()}
 
     def _score(self, images: Tensor, labels: Tensor) -> tuple[dict[str, float], list[float]]:
@@ -88,7 +88,7 @@ class ClassificationAccuracy(SampleMetric):
         with preserved_rng(), torch.enable_grad():
             seed_all("classification accuracy", self.seed)
             classifier = self.classifier(image_shape=self.data.image_shape, num_classes=self.data.num_classes)
-            classifier.finish()
+            classifier.setup_parts()
             classifier.to(self.device)
             with progress("samples for a classifier", self.budget, self.show_progress) as advance:
                 train(classifier, images[order], labels[order], self.budget, self.batch_size, self.seed, advance)
@@ -147,7 +147,7 @@ def train(
 ) -> None:
     """Train on `budget` of the images, drawn epoch by epoch."""
     classifier.train()
-    [(make, parameters)] = classifier.trained()
+    [(make, parameters)] = classifier.trainable_groups()
     optimizer = make(parameters)  # a Stepper would wait for the gradients of other processes, which don't train
     rates = [group["lr"] for group in optimizer.param_groups]
     size = min(batch_size, len(images))

@@ -1,7 +1,4 @@
-"""Image classifier: it makes no images, but judges those of others (`metrics=[classes]`).
-
-Softened targets are those of https://arxiv.org/abs/1512.00567, section 7.
-"""
+"""Image classifier, to evaluate samples of other models with (`metrics=[classes]`)."""
 
 from collections.abc import Callable
 
@@ -15,9 +12,9 @@ from lightning_gen.image_generator import ImageGenerator
 
 
 class Classifier(ImageGenerator):
-    """Cross entropy of `encoder(image_shape, out_dim)`, whose outputs are the classes' logits.
+    """Cross-entropy of `encoder(image_shape, out_dim)`, whose outputs are class logits.
 
-    `label_smoothing` is the share of each target that is spread over all classes.
+    `label_smoothing` is the probability spread over all classes, https://arxiv.org/abs/1512.00567, section 7.
     """
 
     averaged_parts = ("encoder",)
@@ -43,15 +40,17 @@ class Classifier(ImageGenerator):
         self.label_smoothing = label_smoothing
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Cross entropy in nats, and the share that is right."""
+        """Cross-entropy in nats, and accuracy."""
+        if batch.labels is None:
+            raise UserError("model=classifier: the data has no labels; use labeled data")
         logits = self.encoder(batch.images)
         loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
         return {"loss": loss, "accuracy": (logits.argmax(1) == batch.labels).float().mean()}
 
     def classify(self, images: Tensor) -> Tensor:
-        """Images in [-1, 1] to the classes' probabilities `(B, num_classes)`."""
+        """Images in [-1, 1] to class probabilities `(B, num_classes)`."""
         return self.encoder(images).softmax(1)
 
     def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
-        """Refuse."""
+        """Raise UserError."""
         raise UserError("model=classifier: makes no images, give a model that does")

@@ -1,10 +1,10 @@
-"""Generative adversarial networks: the game of two players, written once, https://arxiv.org/abs/1406.2661."""
+"""Generative adversarial networks, https://arxiv.org/abs/1406.2661: the training step of all of them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import reduce
 from operator import add
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,37 +15,40 @@ from lightning_gen.batch import Batch
 from lightning_gen.bounds import NonNegativeInt, PositiveFloat, PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import ImageGenerator
-from lightning_gen.losses.penalties import Penalty, Players, Round, logits_of
+from lightning_gen.losses.adversarial import AdversarialLoss
+from lightning_gen.losses.penalties import Penalty, Player, Players, Round, logits_of
 from lightning_gen.models.truncation import truncated
+from lightning_gen.networks.ada import Adaptive
 from lightning_gen.networks.players import Generator
 from lightning_gen.optim.schedules import Schedule, cheap
-from lightning_gen.utilities.suggestions import did_you_mean
+from lightning_gen.optim.stepper import Stepper
 
-PLAYERS = ("generator", "discriminator")
-WEIGHTED = (nn.Linear, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Embedding)
-NORMALISING = (nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.InstanceNorm2d)
+PLAYERS: tuple[Player, ...] = ("generator", "discriminator")  # in the order of their optimizers
+WEIGHT_LAYERS = (nn.Linear, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Embedding)
+NORMALIZATIONS = (nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.InstanceNorm2d)
 
 
 class GAN(ImageGenerator):
-    """Two players by turns on each batch; a model adds terms to what either minimizes, and the base does the rest.
+    """Base of GANs, whose subclasses add loss terms.
 
-    `generator(in_dim, image_shape)` and `discriminator(image_shape, out_dim)` are networks completed here. A sum of
-    `discriminator_terms` and the penalties on it is minimized first, then, on the same generated images, that of
-    `generator_terms`; each player's gradients reach its own weights only.
+    Each batch first updates the discriminator with the sum of `discriminator_terms` and its penalties, then, on the
+    same generated images, the generator with the sum of `generator_terms` and its penalties. Each loss has gradients
+    with respect to its own player only.
 
-    - `loss`: the objective, `loss.discriminator(real, fake)` and `loss.generator(real, fake)` of logits.
-    - `conditioning(encoder, image_shape, num_classes, extra)` makes the discriminator see labels.
-    - `penalty`: penalties by name. `augment`: what both sides' images go through before the discriminator.
-    - `generator_every`: the generator steps once in so many batches, the discriminator at each.
-    - `weight_clip` bounds the discriminator's weights; `spectral_norm` names parts whose weights are normalized by it;
-      `init_std` draws all initial weights from a normal distribution.
-    - `beta2_schedule(images_seen, total_images)` scales Adam's second momentum.
+    - `generator(in_dim, image_shape)`, `discriminator(image_shape, out_dim)`: networks, their sizes are set here.
+    - `loss`: adversarial losses of logits, `loss.discriminator(real, fake)` and `loss.generator(real, fake)`.
+    - `conditioning(encoder, image_shape, num_classes, extra)`: a discriminator that sees labels.
+    - `penalty`: penalties by name. `augment`: module for real and generated images before the discriminator.
+    - `generator_every`: number of batches, and so of discriminator updates, per generator update.
+    - `weight_clip`: bound of the discriminator's weights. `spectral_norm`: players with spectral normalization.
+    - `init_std`: standard deviation of all initial weights; None for those of the networks.
+    - `beta2_schedule(images_seen, total_images)` scales beta2 of Adam, the decay of the second moment.
     """
 
     averaged_parts = ("generator",)
     compiled_parts = ("generator", "discriminator")
     validation_loss = False
-    extra_outputs = 0  # what else than the logit the discriminator predicts
+    extra_outputs = 0  # outputs of the discriminator after the logit
 
     def __init__(
         self,
@@ -54,7 +57,7 @@ class GAN(ImageGenerator):
         *,
         generator: Callable[..., nn.Module],
         discriminator: Callable[..., nn.Module],
-        loss: Any,
+        loss: AdversarialLoss,
         conditioning: Callable[..., nn.Module],
         penalty: dict[str, Penalty | None],
         augment: nn.Module | dict | None,
@@ -64,146 +67,170 @@ class GAN(ImageGenerator):
         discriminator_optimizer: Callable[..., Optimizer],
         generator_every: PositiveInt,
         weight_clip: PositiveFloat | None,
-        spectral_norm: list[str],
+        spectral_norm: list[Player],
         init_std: PositiveFloat | None,
         beta2_schedule: Schedule | None = None,
         **training,
     ):
         super().__init__(image_shape, num_classes, **training)
-        check_parts(spectral_norm)
+        if isinstance(augment, dict) and augment:  # augment=none is an empty mapping
+            raise UserError(f"model.augment={augment}: names no _target_; choose one with model/augment=NAME")
         self.latent_dim = latent_dim
         self.generator = self.make_generator(generator, label_dim, output)
         self.discriminator = self.make_discriminator(discriminator, conditioning)
         self.loss = loss
-        self.penalties = nn.ModuleDict({name: each for name, each in penalty.items() if each is not None})
-        self.augment = augment or None  # augment=none is an empty mapping
+        self.penalties = nn.ModuleDict({name: module for name, module in penalty.items() if module is not None})
+        self.augment = None if isinstance(augment, dict) else augment
         self.make_discriminator_optimizer = discriminator_optimizer
         self.generator_every = generator_every
         self.weight_clip = weight_clip
         self.beta2_schedule = cheap(beta2_schedule)
         self.truncation: float | None = None  # of samples only
         if init_std is not None:
-            draw_weights(self.generator, init_std)
-            draw_weights(self.discriminator, init_std)
-        for part in spectral_norm:
-            normalize_spectrally(getattr(self, part))
+            init_weights(self.generator, init_std)
+            init_weights(self.discriminator, init_std)
+        for player in spectral_norm:
+            normalize_spectrally(getattr(self, player))
 
-    # What a model may change.
+    # To override.
 
     def make_generator(self, decoder: Callable[..., nn.Module], label_dim: int, output: str) -> nn.Module:
-        """The generator, called with latents and labels."""
+        """The generator, a function of latents and labels."""
         return Generator(decoder, self.latent_dim, self.image_shape, self.num_classes, label_dim, output)
 
     def make_discriminator(
         self, encoder: Callable[..., nn.Module], conditioning: Callable[..., nn.Module]
     ) -> nn.Module:
-        """The discriminator, called with images and labels."""
+        """The discriminator, a function of images and labels."""
         return conditioning(encoder, self.image_shape, self.num_classes, self.extra_outputs)
 
     def latent(self, n: int) -> Tensor:
-        """Draw `(n, d)` from the prior; what is normal of it is truncated if `truncation` is set."""
+        """Latents `(n, d)` sampled from the prior; Gaussian coordinates are truncated if `truncation` is set."""
         return self.noise(n, self.latent_dim)
 
     def noise(self, n: int, dim: int) -> Tensor:
-        """Draw `(n, dim)` normal values, truncated if `truncation` is set."""
+        """Gaussian noise `(n, dim)`, truncated if `truncation` is set."""
         noise = torch.randn(n, dim, device=self.device)
         return noise if self.truncation is None else truncated(noise, self.truncation)
 
     def discriminator_terms(self, round: Round) -> dict[str, Tensor]:
-        """What the discriminator minimizes the sum of."""
-        return {"discriminator": self.loss.discriminator(round.real_logits, round.fake_logits)}
+        """Loss terms of the discriminator, by name."""
+        return {"discriminator": self.loss.discriminator(round.logits("real"), round.logits("fake"))}
 
     def generator_terms(self, round: Round) -> dict[str, Tensor]:
-        """What the generator minimizes the sum of; `real_output` is there for relativistic losses only."""
-        return {"generator": self.loss.generator(round.real_logits, round.fake_logits)}
+        """Loss terms of the generator, by name; `round.real_output` is None unless the loss is relativistic."""
+        return {"generator": self.loss.generator(round.real_logits, round.logits("fake"))}
 
-    # The game.
+    # Training.
 
     def step(self, batch: Batch) -> None:
-        """The discriminator's step, and the generator's if it is its turn."""
-        of_generator = self.batches_seen % self.generator_every == self.generator_every - 1
+        """Update the discriminator and, every `generator_every` batches, the generator."""
         parts = list(self.parts_of(batch))
-        share = 1 / len(parts)
-        # One forward serves both players; in parts it doesn't, since the graph of every part would be kept.
-        shared = of_generator and len(parts) == 1
+        updates_generator = self.batches_seen % self.generator_every == self.generator_every - 1
+        # One forward serves both players, but not with several parts: the graphs of all of them would be kept.
+        shared = self.forward_generator(parts[0]) if updates_generator and len(parts) == 1 else None
         for part in parts:
-            with torch.set_grad_enabled(shared):
-                round_ = self.play(part)
-            self._turn("discriminator", self.discriminator_round(round_), share)
+            round_ = self._forward_without_graph(part) if shared is None else shared
+            self._backward("discriminator", self.discriminator_round(round_), 1 / len(parts))
         self._step("discriminator")
-        if not of_generator:
+        if not updates_generator:
             return
         with self.frozen_discriminator():
             for part in parts:
-                self._turn("generator", self.generator_round(round_ if shared else self.play(part)), share)
+                round_ = self.forward_generator(part) if shared is None else shared
+                self._backward("generator", self.generator_round(round_), 1 / len(parts))
         self._step("generator")
         self.update_averages(*self.averages)
 
-    def play(self, batch: Batch) -> Round:
-        """A round with generated images for the batch's labels."""
+    def forward_generator(self, batch: Batch) -> Round:
+        """A round with images generated for the labels of the batch."""
         labels = batch.labels if self.num_classes else None
         latent = self.latent(len(batch.images))
         return Round(batch.images, self.generator(latent, labels), latent, labels)
 
+    @torch.no_grad()
+    def _forward_without_graph(self, batch: Batch) -> Round:
+        return self.forward_generator(batch)
+
     def discriminator_round(self, round: Round) -> Round:
-        """Both sides judged; with a graph to the images that a penalty of this step differentiates by."""
-        wanted = set()
-        if not self.twice_differentiable_apart:
-            wanted = {side for each in self.due("discriminator").values() for side in each.differentiates}
-        real = round.real.detach().requires_grad_("real" in wanted)
-        fake = round.fake.detach().requires_grad_("fake" in wanted)
-        outputs = {"real_output": self.judge(real, round.labels), "fake_output": self.judge(fake, round.labels)}
-        return round._replace(real=real, fake=fake, **outputs)
+        """The round with both outputs; its images require gradients where a due penalty shares this forward."""
+        sides = set()
+        if not self.penalties_need_own_forward:
+            sides = {side for penalty in self.due("discriminator").values() for side in penalty.differentiates}
+        real = round.real.detach().requires_grad_("real" in sides)
+        fake = round.fake.detach().requires_grad_("fake" in sides)
+        real_output, fake_output = self.discriminate(real, round.labels), self.discriminate(fake, round.labels)
+        return round._replace(real=real, fake=fake, real_output=real_output, fake_output=fake_output)
 
     def generator_round(self, round: Round) -> Round:
-        """The generated side judged; the real one too if the loss compares them."""
+        """The round with the output on generated images, and on real ones if the loss is relativistic."""
         real_output = None
         if self.loss.relativistic:
             with torch.no_grad():
-                real_output = self.judge(round.real, round.labels)
-        return round._replace(real_output=real_output, fake_output=self.judge(round.fake, round.labels))
+                real_output = self.discriminate(round.real, round.labels)
+        return round._replace(real_output=real_output, fake_output=self.discriminate(round.fake, round.labels))
 
-    def judge(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        """What the discriminator says of images `(B, 1 + extra)`, which it sees augmented."""
+    def discriminate(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Outputs `(B, 1 + extra)` of the discriminator on images, augmented if the model augments."""
         return self.discriminator(images if self.augment is None else self.augment(images), labels)
 
     @property
-    def twice_differentiable_apart(self) -> bool:
-        """Whether penalties need a forward of their own: compiled code has no second derivatives, 16 bits poor ones."""
+    def penalties_need_own_forward(self) -> bool:
+        """Whether the discriminator's forward is unfit for double backward: compiled, or in low precision."""
         return "discriminator" in self.to_compile or torch.is_autocast_enabled(self.device.type)
 
-    def due(self, player: str) -> dict[str, Penalty]:
+    def due(self, player: Player) -> dict[str, Penalty]:
         """The penalties on `player` at this batch."""
         step = self.batches_seen if player == "discriminator" else self.batches_seen // self.generator_every
-        return {name: each for name, each in self.penalties.items() if each.player == player and each.is_due(step)}
+        due = {}
+        for name, penalty in self.penalties.items():
+            assert isinstance(penalty, Penalty)
+            if penalty.player == player and penalty.is_due(step):
+                due[name] = penalty
+        return due
 
-    def _turn(self, player: str, round: Round, share: float) -> None:
-        """The gradients of all that `player` minimizes."""
+    def objective(self, player: Player, round: Round) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of `player`, the sum of its terms and due penalties, and the values to log."""
         terms = self.discriminator_terms(round) if player == "discriminator" else self.generator_terms(round)
-        total = reduce(add, terms.values())
-        terms = {name: term.detach() for name, term in terms.items()}
+        logs = {name: term.detach() for name, term in terms.items()}
         if player == "discriminator":
-            terms["accuracy"] = accuracy(round)
-            if self.augment is not None and hasattr(self.augment, "adapt"):
-                self.augment.adapt(round.real_logits.detach(), len(round.real), self.images_seen, self.total_images)
-                terms["augment_strength"] = self.augment.strength.clone()  # it changes in place
+            logs |= self._monitor(round)
+        total = reduce(add, terms.values())
         for name, penalty in self.due(player).items():
             value = self._penalty(penalty, round) * penalty.factor(self.images_seen, self.total_images)
             total = total + value
-            terms[name] = value.detach() / penalty.every  # the mean over steps, as if it applied at each
-        self.steppers[player == "discriminator"].backward(total if share == 1 else total * share)
-        self.terms.add(terms, weight=share)
+            logs[name] = value.detach() / penalty.every  # the mean over steps, as if it applied at each
+        return total, logs
+
+    def _monitor(self, round: Round) -> dict[str, Tensor]:
+        """Accuracy of the discriminator and, after its update, the strength of adaptive augmentation."""
+        logs = {"accuracy": accuracy(round)}
+        if isinstance(self.augment, Adaptive):
+            real_logits = round.logits("real").detach()
+            self.augment.adapt(real_logits, len(round.real), self.images_seen, self.total_images)
+            logs["augment_strength"] = self.augment.strength.clone()  # it changes in place
+        return logs
 
     def _penalty(self, penalty: Penalty, round: Round) -> Tensor:
-        players = Players(self.generator, lambda images, labels: logits_of(self.judge(images, labels)))
+        players = Players(self.generator, lambda images, labels: logits_of(self.discriminate(images, labels)))
         if not penalty.double_backward:
             return penalty(players, round)
         eager = torch.compiler.set_stance("force_eager") if self.to_compile else nullcontext()
         with eager, torch.autocast(self.device.type, enabled=False):
             return penalty(players, round)
 
-    def _step(self, player: str) -> None:
-        stepper = self.steppers[player == "discriminator"]
+    def _backward(self, player: Player, round: Round, fraction: float) -> None:
+        """Add the gradients of a part of the batch, `fraction` of it, and log its terms."""
+        total, logs = self.objective(player, round)
+        self.stepper_of(player).backward(total if fraction == 1 else total * fraction)
+        self.terms.add(logs, weight=fraction)
+
+    def stepper_of(self, player: Player) -> Stepper:
+        """The optimizer of `player`."""
+        return self.steppers[PLAYERS.index(player)]
+
+    def _step(self, player: Player) -> None:
+        stepper = self.stepper_of(player)
         if self.beta2_schedule is not None:
             stepper.set_beta2(self.beta2_schedule(self.images_seen, self.total_images))
         stepper.step(self.images_seen, self.total_images)
@@ -214,8 +241,8 @@ class GAN(ImageGenerator):
 
     @contextmanager
     def frozen_discriminator(self) -> Iterator[None]:
-        """The generator's turn neither computes nor leaves gradients of the discriminator."""
-        parameters = self.steppers[1].parameters
+        """No gradients with respect to the discriminator within the context."""
+        parameters = self.stepper_of("discriminator").parameters
         for parameter in parameters:
             parameter.requires_grad_(False)
         try:
@@ -224,22 +251,23 @@ class GAN(ImageGenerator):
             for parameter in parameters:
                 parameter.requires_grad_(True)
 
-    def trained(self) -> list[tuple[Callable[..., Optimizer], list[nn.Parameter]]]:
-        """The generator's optimizer and weights, then the discriminator's."""
-        sides = (self.make_optimizer, self.generator), (self.make_discriminator_optimizer, self.discriminator)
-        return [(make, [p for p in part.parameters() if p.requires_grad]) for make, part in sides]
+    def trainable_groups(self) -> list[tuple[Callable[..., Optimizer], list[nn.Parameter]]]:
+        """The optimizer and the parameters of the generator, then of the discriminator."""
+        players = (self.make_optimizer, self.generator), (self.make_discriminator_optimizer, self.discriminator)
+        return [(make, [p for p in network.parameters() if p.requires_grad]) for make, network in players]
 
-    # What comes of it.
+    # Validation and samples.
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Both players' terms without penalties: neither is a measure of quality, so none is called `loss`."""
-        round_ = self.play(batch)
-        outputs = {f"{side}_output": self.judge(getattr(round_, side), round_.labels) for side in ("real", "fake")}
-        round_ = round_._replace(**outputs)
+        """Terms of both players without penalties; none is called `loss`, as none measures quality."""
+        round_ = self.forward_generator(batch)
+        real_output = self.discriminate(round_.real, round_.labels)
+        fake_output = self.discriminate(round_.fake, round_.labels)
+        round_ = round_._replace(real_output=real_output, fake_output=fake_output)
         return self.discriminator_terms(round_) | self.generator_terms(round_) | {"accuracy": accuracy(round_)}
 
     def decode(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images of latents, labels drawn where the model needs them and none are given."""
+        """Latents to images; conditional models sample labels if none are given."""
         if self.num_classes and labels is None:
             labels = self.draw_labels(len(latent))
         return self.generator(latent, labels).clamp(-1, 1)
@@ -249,30 +277,22 @@ class GAN(ImageGenerator):
         return self.decode(self.latent(n), labels)
 
 
-def check_parts(spectral_norm: list[str]) -> None:
-    """UserError for what is no player."""
-    for part in spectral_norm:
-        if part not in PLAYERS:
-            fix = did_you_mean(part, PLAYERS) or f"; choose of {', '.join(PLAYERS)}"
-            raise UserError(f"model.spectral_norm={part}: no such part{fix}")
-
-
 def accuracy(round: Round) -> Tensor:
-    """The share of pairs whose real image has the higher logit: 0.5 is a draw, for any loss."""
-    return (round.real_logits > round.fake_logits).float().mean()
+    """Fraction of pairs whose real image has the higher logit; 0.5 for equally strong players, whatever the loss."""
+    return (round.logits("real") > round.logits("fake")).float().mean()
 
 
-def draw_weights(module: nn.Module, std: float) -> None:
-    """Initial weights from N(0, `std`), gains of normalizations from N(1, `std`): https://arxiv.org/abs/1511.06434."""
-    for each in module.modules():
-        if isinstance(each, WEIGHTED):
-            nn.init.normal_(each.weight, std=std)
-        elif isinstance(each, NORMALISING) and each.weight is not None:
-            nn.init.normal_(each.weight, mean=1.0, std=std)
+def init_weights(module: nn.Module, std: float) -> None:
+    """Weights from N(0, `std`), gains of normalizations from N(1, `std`): https://arxiv.org/abs/1511.06434."""
+    for layer in module.modules():
+        if isinstance(layer, WEIGHT_LAYERS):
+            nn.init.normal_(layer.weight, std=std)
+        elif isinstance(layer, NORMALIZATIONS) and layer.weight is not None:
+            nn.init.normal_(layer.weight, mean=1.0, std=std)
 
 
 def normalize_spectrally(module: nn.Module) -> None:
-    """Divide every weight by its largest singular value, https://arxiv.org/abs/1802.05957."""
-    for each in list(module.modules()):
-        if isinstance(each, WEIGHTED):
-            spectrally_normalized(each)
+    """Divide all weights by their largest singular value, https://arxiv.org/abs/1802.05957."""
+    for layer in list(module.modules()):
+        if isinstance(layer, WEIGHT_LAYERS):
+            spectrally_normalized(layer)

@@ -1,4 +1,4 @@
-"""InfoGAN: part of the latent must be readable from the image, https://arxiv.org/abs/1606.03657."""
+"""InfoGAN: mutual information of latent codes and images, https://arxiv.org/abs/1606.03657."""
 
 import torch
 import torch.nn.functional as F
@@ -11,27 +11,38 @@ from lightning_gen.models.gan import GAN
 
 
 class InfoGAN(GAN):
-    """The latent ends in a one-hot code of `categories` and `continuous` normal codes; the discriminator finds them."""
+    """The discriminator also predicts the codes at the end of the latent.
 
-    def __init__(self, *data, categories: PositiveInt, continuous: NonNegativeInt, information_weight: float, **game):
+    These are a one-hot code of `categories` classes, and `continuous` Gaussian codes.
+    """
+
+    def __init__(
+        self,
+        *data,
+        categories: PositiveInt,
+        continuous: NonNegativeInt,
+        information_weight: float,  # lambda
+        **gan,
+    ):
         self.categories, self.continuous, self.information_weight = categories, continuous, information_weight
         self.extra_outputs = categories + continuous
-        if game["latent_dim"] < self.extra_outputs:
-            raise UserError(f"model.latent_dim={game['latent_dim']}: give {self.extra_outputs} or more for the codes")
-        super().__init__(*data, **game)
+        if gan["latent_dim"] < self.extra_outputs:
+            raise UserError(f"model.latent_dim={gan['latent_dim']}: give {self.extra_outputs} or more for the codes")
+        super().__init__(*data, **gan)
 
     def latent(self, n: int) -> Tensor:
-        """Noise, then the one-hot code, then the continuous ones: `(n, latent_dim)`."""
+        """Latents `(n, latent_dim)`: noise, the one-hot code, the continuous codes."""
         noise, code = super().latent(n), torch.randint(self.categories, (n,), device=self.device)
         noise[:, -self.extra_outputs : self.latent_dim - self.continuous] = F.one_hot(code, self.categories).float()
         return noise
 
     def information(self, round: Round) -> dict[str, Tensor]:
-        """Minus the bound of eq. 5 up to a constant, with a Gaussian of unit variance for the continuous codes."""
-        code = round.latent[:, -self.extra_outputs :].split([self.categories, self.continuous], dim=1)
-        found = round.fake_output[:, 1:].split([self.categories, self.continuous], dim=1)
-        bound = F.cross_entropy(found[0], code[0]) + 0.5 * (found[1] - code[1]).square().sum(1).mean()
-        return {"information": self.information_weight * bound}
+        """The negative lower bound of eq. 5, up to a constant; continuous codes have unit variance."""
+        sizes = [self.categories, self.continuous]
+        category, continuous = round.latent[:, -self.extra_outputs :].split(sizes, dim=1)
+        logits, mean = round.output("fake")[:, 1:].split(sizes, dim=1)
+        negative_bound = F.cross_entropy(logits, category) + 0.5 * (mean - continuous).square().sum(1).mean()
+        return {"information": self.information_weight * negative_bound}
 
     def discriminator_terms(self, round: Round) -> dict[str, Tensor]:
         return super().discriminator_terms(round) | self.information(round)

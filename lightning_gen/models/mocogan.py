@@ -1,7 +1,6 @@
-"""MoCoGAN: videos of one content and a motion, judged whole and by a frame, https://arxiv.org/abs/1707.04993."""
+"""MoCoGAN: videos from a content and a motion code, https://arxiv.org/abs/1707.04993."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +14,11 @@ from lightning_gen.networks.players import OUTPUTS, Generator
 
 
 class MoCoGAN(GAN):
-    """A GAN of videos: `generator` makes each frame of the content's latent, `latent_dim` values, and the motion's.
+    """A GAN of videos, with discriminators of whole videos and, `image_discriminator`, of a random frame of each.
 
-    Such a generator need not keep content and motion apart. With `content_maps` it makes so many maps of the content
-    alone, and the motion can but move them. `discriminator` sees whole videos and `image_discriminator` a random frame
-    of each; penalties are on the former.
+    `generator` maps the content latent, of size `latent_dim`, and the motion code to each frame, and so may mix content
+    and motion. With `content_maps` it maps the content to this number of feature maps, and motion only translates them.
+    Penalties are on the video discriminator.
     """
 
     takes_images = False
@@ -33,26 +32,26 @@ class MoCoGAN(GAN):
         image_discriminator: Callable[..., nn.Module],
         motion_dim: PositiveInt,
         content_maps: PositiveInt | None,
-        augment: Any,
-        **game,
+        augment: nn.Module | dict | None,
+        **gan,
     ):
         if augment:
             raise UserError("model/augment: made for single images, not for videos; use model/augment=none")
         self.make_image_discriminator = image_discriminator
         self.motion_dim = motion_dim
         self.content_maps = content_maps
-        super().__init__(image_shape, num_classes, augment=None, **game)
+        super().__init__(image_shape, num_classes, augment=None, **gan)
 
     def make_generator(self, decoder: Callable[..., nn.Module], label_dim: int, output: str) -> nn.Module:
         channels, *size = self.image_shape[1:]
 
-        def images(latent_dim: int, channels: int, output: str) -> Generator:
+        def image_generator(latent_dim: int, channels: int, output: str) -> Generator:
             return Generator(decoder, latent_dim, (channels, *size), self.num_classes, label_dim, output)
 
         if self.content_maps is None:
-            frames = images(self.latent_dim + self.motion_dim, channels, output)
+            frames = image_generator(self.latent_dim + self.motion_dim, channels, output)
             return VideoGenerator(self.latent_dim, self.motion_dim, frames)
-        content = images(self.latent_dim, self.content_maps, "none")
+        content = image_generator(self.latent_dim, self.content_maps, "none")
         moving = MovingContent(self.content_maps, channels, self.motion_dim)
         return MovingContentGenerator(self.latent_dim, self.motion_dim, content, moving, OUTPUTS[output])
 
@@ -63,21 +62,22 @@ class MoCoGAN(GAN):
         return VideoAndImageDiscriminator(super().make_discriminator(encoder, conditioning), images)
 
     def latent(self, n: int) -> Tensor:
-        """Draw content, where motion starts, and its noise at each frame: `(n, latent_dim + (1 + T) * motion_dim)`."""
-        dims = self.latent_dim + (1 + self.image_shape[0]) * self.motion_dim
-        return self.noise(n, dims)
+        """Content, initial state of the motion, its noise per frame: `(n, latent_dim + (1 + T) * motion_dim)`."""
+        dim = self.latent_dim + (1 + self.image_shape[0]) * self.motion_dim
+        return self.noise(n, dim)
 
     def discriminator_terms(self, round: Round) -> dict[str, Tensor]:
-        of_images = self.loss.discriminator(round.real_output[:, 1], round.fake_output[:, 1])
-        return super().discriminator_terms(round) | {"image_discriminator": of_images}
+        image_term = self.loss.discriminator(round.output("real")[:, 1], round.output("fake")[:, 1])
+        return super().discriminator_terms(round) | {"image_discriminator": image_term}
 
     def generator_terms(self, round: Round) -> dict[str, Tensor]:
         real = None if round.real_output is None else round.real_output[:, 1]
-        return super().generator_terms(round) | {"image_generator": self.loss.generator(real, round.fake_output[:, 1])}
+        image_term = self.loss.generator(real, round.output("fake")[:, 1])
+        return super().generator_terms(round) | {"image_generator": image_term}
 
 
 class Motion(nn.Module):
-    """Base of generators: eq. 2, a recurrent network makes of noise the path of a motion."""
+    """Base of video generators: a recurrent network maps noise to a path of motion codes, eq. 2."""
 
     def __init__(self, content_dim: int, motion_dim: int):
         super().__init__()
@@ -85,14 +85,14 @@ class Motion(nn.Module):
         self.motion = nn.GRU(motion_dim, motion_dim, batch_first=True)
 
     def content_and_path(self, latent: Tensor) -> tuple[Tensor, Tensor]:
-        """`(B, content_dim)` and `(B, T, motion_dim)`."""
+        """Latents to contents `(B, content_dim)` and motion codes `(B, T, motion_dim)`."""
         content, motion = latent.tensor_split([self.content_dim], dim=1)
         start, noise = motion.unflatten(1, (-1, self.motion_dim)).tensor_split([1], dim=1)
         return content, self.motion(noise, start.transpose(0, 1).contiguous())[0]
 
 
 class VideoGenerator(Motion):
-    """The paper's: `frames` makes an image of the content and each point of the path."""
+    """The paper's generator: `frames` maps the content and each motion code to a frame."""
 
     def __init__(self, content_dim: int, motion_dim: int, frames: nn.Module):
         super().__init__(content_dim, motion_dim)
@@ -100,13 +100,13 @@ class VideoGenerator(Motion):
 
     def forward(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
         content, path = self.content_and_path(latent)
-        points = torch.cat([content[:, None].expand(-1, path.shape[1], -1), path], dim=2)
+        codes = torch.cat([content[:, None].expand(-1, path.shape[1], -1), path], dim=2)
         labels = None if labels is None else labels.repeat_interleave(path.shape[1])
-        return self.frames(points.flatten(0, 1), labels).unflatten(0, path.shape[:2])
+        return self.frames(codes.flatten(0, 1), labels).unflatten(0, path.shape[:2])
 
 
 class MovingContentGenerator(Motion):
-    """`content` makes maps, which are the same in all frames, and `moving` the frames of them and the path."""
+    """`content` maps the content to feature maps, and `moving` these and the path to frames."""
 
     def __init__(
         self,
@@ -119,7 +119,8 @@ class MovingContentGenerator(Motion):
         super().__init__(content_dim, motion_dim)
         self.content, self.moving, self.output = content, moving, output
         with torch.no_grad():
-            self.motion.bias_ih_l0[motion_dim : 2 * motion_dim] += 2  # at first a motion goes on as it is
+            update_bias = self.motion.get_parameter("bias_ih_l0")[motion_dim : 2 * motion_dim]
+            update_bias += 2  # keeps the state, so that initial motions are steady
 
     def forward(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
         content, path = self.content_and_path(latent)
@@ -127,7 +128,7 @@ class MovingContentGenerator(Motion):
 
 
 class VideoAndImageDiscriminator(nn.Module):
-    """The logits `(B, 2)` of videos and of a random frame of each."""
+    """Logits `(B, 2)` of videos and of a random frame of each."""
 
     def __init__(self, videos: nn.Module, images: nn.Module):
         super().__init__()
@@ -135,6 +136,6 @@ class VideoAndImageDiscriminator(nn.Module):
         self.images = images
 
     def forward(self, videos: Tensor, labels: Tensor | None = None) -> Tensor:
-        each = torch.arange(len(videos), device=videos.device)
-        frame = torch.randint(videos.shape[1], each.shape, device=videos.device)
-        return torch.cat([self.videos(videos, labels), self.images(videos[each, frame], labels)], dim=1)
+        rows = torch.arange(len(videos), device=videos.device)
+        frames = torch.randint(videos.shape[1], rows.shape, device=videos.device)
+        return torch.cat([self.videos(videos, labels), self.images(videos[rows, frames], labels)], dim=1)

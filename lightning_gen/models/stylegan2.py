@@ -1,4 +1,4 @@
-"""StyleGAN2, https://arxiv.org/abs/1912.04958: style mixing and truncation are of https://arxiv.org/abs/1812.04948."""
+"""StyleGAN2, https://arxiv.org/abs/1912.04958; style mixing and truncation: https://arxiv.org/abs/1812.04948."""
 
 from collections.abc import Callable
 
@@ -11,10 +11,16 @@ from lightning_gen.errors import UserError
 from lightning_gen.losses.penalties import Round
 from lightning_gen.models.gan import GAN
 from lightning_gen.networks.players import Generator
+from lightning_gen.networks.stylegan2 import StyleGAN2Generator
+from lightning_gen.utilities.ranks import mean_over_ranks
 
 
 class StyleGenerator(Generator):
-    """A generator whose decoder has styles, and their running mean over training: the center of truncation."""
+    """A generator with styles, and their running mean over training, the center of truncation."""
+
+    decoder: StyleGAN2Generator  # pyrefly: ignore[bad-override-mutable-attribute]  # set in the constructor only
+    mean_style: Tensor
+    batches_followed: Tensor  # number of batches in the mean
 
     def __init__(self, *arguments, decay: float = 0.995):
         super().__init__(*arguments)
@@ -34,12 +40,12 @@ class StyleGenerator(Generator):
         other: Tensor | None = None,
         crossover: Tensor | None = None,
     ) -> Tensor:
-        """Images `(B, C, H, W)`; from layer `crossover` `(B,)` on, in the style of the latents `other`, if given."""
+        """Images `(B, C, H, W)`; with styles of the latents `other`, if given, from layer `crossover` `(B,)` on."""
         style = self.style(latent, labels)
         if self.training:
-            self.follow(style.detach())
-        if other is not None:
-            style = crossed(style, self.style(other, labels), crossover, self.decoder.synthesis.num_layers)
+            self.update_mean(style.detach())
+        if other is not None and crossover is not None:
+            style = mix_styles(style, self.style(other, labels), crossover, self.decoder.synthesis.num_layers)
         return self.render(style)
 
     def style(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -47,42 +53,42 @@ class StyleGenerator(Generator):
         return self.decoder.mapping(latent, self.embedding(labels))
 
     def render(self, styles: Tensor) -> Tensor:
-        """Styles `(B, style_dim)`, or `(B, num_layers, style_dim)`, to images."""
+        """Styles `(B, style_dim)` or `(B, num_layers, style_dim)` to images."""
         return self.output(self.decoder.synthesis(styles).float())
 
     @torch.no_grad()
-    def follow(self, style: Tensor) -> None:
-        """Take the styles of all ranks into the mean: of all so far at first, so that it doesn't start at zero."""
-        mean = style.float().mean(0)
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(mean)
-            mean /= torch.distributed.get_world_size()
+    def update_mean(self, style: Tensor) -> None:
+        """Update the running mean with styles `(B, style_dim)` of all ranks; at first it is the plain mean."""
+        mean = mean_over_ranks(style.float().mean(0))
         self.batches_followed += 1
         self.mean_style.lerp_(mean, (1 / self.batches_followed).clamp(min=1 - self.decay))
 
 
 class StyleGAN2(GAN):
-    """A GAN of styles. A share `mixing` of the images trained on has another latent's style from a random layer on.
+    """A GAN with a style-based generator, trained with style mixing.
 
-    `truncation` draws styles so far towards their mean: 0 is the mean alone, 1 changes nothing.
+    `mixing` is the probability of an image to have the styles of a second latent from a random layer on. `truncation`
+    interpolates styles from their mean (0) to themselves (1).
     """
+
+    generator: StyleGenerator  # pyrefly: ignore[bad-override-mutable-attribute]  # set in the constructor only
 
     def __init__(self, image_shape: tuple[int, ...], num_classes: int | None, *, mixing: UnitInterval, **gan):
         super().__init__(image_shape, num_classes, **gan)
         self.mixing = mixing
 
-    def make_generator(self, decoder: Callable[..., nn.Module], label_dim: int, output: str) -> nn.Module:
-        """The generator, with styles between latents and images."""
+    def make_generator(self, decoder: Callable[..., nn.Module], label_dim: int, output: str) -> StyleGenerator:
+        """The generator, a function of latents and labels."""
         return StyleGenerator(decoder, self.latent_dim, self.image_shape, self.num_classes, label_dim, output)
 
     def latent(self, n: int) -> Tensor:
-        """Draw `(n, d)` from the prior; it is styles that are truncated."""
+        """Latents `(n, d)` sampled from the prior, never truncated: styles are."""
         return torch.randn(n, self.latent_dim, device=self.device)
 
-    def play(self, batch: Batch) -> Round:
-        """A round; in training some images are of two latents."""
+    def forward_generator(self, batch: Batch) -> Round:
+        """A round with generated images, in training with style mixing."""
         if not (self.training and self.mixing):
-            return super().play(batch)
+            return super().forward_generator(batch)
         labels = batch.labels if self.num_classes else None
         n = len(batch.images)
         latent, other = self.latent(n), self.latent(n)
@@ -93,17 +99,17 @@ class StyleGAN2(GAN):
         return Round(batch.images, self.generator(latent, labels, other, crossover), latent, labels)
 
     def style(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Styles `(B, style_dim)` of latents, labels drawn where the model needs them and none are given."""
+        """Latents to styles `(B, style_dim)`; conditional models sample labels if none are given."""
         if self.num_classes and labels is None:
             labels = self.draw_labels(len(latent))
         return self.generator.style(latent, labels)
 
     def decode_style(self, style: Tensor) -> Tensor:
-        """Images of styles `(B, style_dim)` or `(B, num_layers, style_dim)`."""
+        """Styles `(B, style_dim)` or `(B, num_layers, style_dim)` to images."""
         return self.generator.render(style).clamp(-1, 1)
 
     def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
-        """Images of latents from the prior, their styles truncated if `truncation` is set."""
+        """Images of latents from the prior, with truncated styles if `truncation` is set."""
         if self.truncation is None:
             return super().sample(n, labels)
         style = self.style(self.latent(n), labels)
@@ -111,7 +117,7 @@ class StyleGAN2(GAN):
         return self.decode_style(mean + self.truncation * (style - mean))  # StyleGAN, appendix B
 
 
-def crossed(style: Tensor, other: Tensor, crossover: Tensor, layers: int) -> Tensor:
-    """Styles `(B, layers, style_dim)`: from layer `crossover` on those of `other`."""
+def mix_styles(style: Tensor, other: Tensor, crossover: Tensor, layers: int) -> Tensor:
+    """Styles `(B, layers, style_dim)`, those of `other` from layer `crossover` `(B,)` on."""
     first = torch.arange(layers, device=style.device) < crossover[:, None]
     return torch.where(first[:, :, None], style[:, None], other[:, None])

@@ -1,4 +1,4 @@
-"""Less varied, better samples: latents nearer to the center of the prior."""
+"""The truncation trick: better samples of less variety, https://arxiv.org/abs/1809.11096, section 3.1."""
 
 import math
 
@@ -7,10 +7,9 @@ from torch import Tensor
 
 
 def truncated(latent: Tensor, bound: float) -> Tensor:
-    """Standard normal values mapped to the normal distribution cut off at ±`bound`, order kept.
+    """Standard normal values mapped monotonically to the normal distribution truncated at ±`bound`.
 
-    The truncation trick, https://arxiv.org/abs/1809.11096, section 3.1: as drawing again what lies outside, but each
-    sample stays what it was where the bound is wide.
+    The distribution is that of resampling values outside, but each sample changes continuously with the bound.
     """
-    inside = math.erf(bound / math.sqrt(2))
-    return torch.erfinv((latent.double() / math.sqrt(2)).erf() * inside).to(latent.dtype) * math.sqrt(2)
+    probability = math.erf(bound / math.sqrt(2))  # of the interval
+    return torch.erfinv((latent.double() / math.sqrt(2)).erf() * probability).to(latent.dtype) * math.sqrt(2)

@@ -1,7 +1,7 @@
-"""ADA: augmentation as strong as the discriminator's overfitting asks for, https://arxiv.org/abs/2006.06676."""
+"""ADA: augmentation whose strength follows the overfitting of the discriminator, https://arxiv.org/abs/2006.06676."""
 
 import math
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -10,25 +10,42 @@ from lightning_gen.bounds import PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.networks.warp import warp
 from lightning_gen.optim.schedules import Schedule, cheap
+from lightning_gen.utilities.ranks import sum_over_ranks
 
-SHIFT = 0.125  # share of each side: the bound of whole-pixel, the standard deviation of fractional translations
-SCALE = 0.2  # standard deviations of logarithms to the base 2
+SHIFT = 0.125  # fraction of each side: bound of integer translations, standard deviation of fractional ones
+SCALE = 0.2  # this, contrast and saturation: standard deviations of base-2 logarithms
 CONTRAST = 0.5
 SATURATION = 1.0
-BRIGHTNESS = 0.2
+BRIGHTNESS = 0.2  # standard deviation
+
+
+@runtime_checkable
+class Adaptive(Protocol):
+    """An augmentation whose strength changes in training."""
+
+    @property
+    def strength(self) -> Tensor: ...
+
+    def adapt(self, real_logits: Tensor, images: int, images_seen: int, total_images: int) -> None:
+        """Update the strength; logits `(B,)` are of real images, and `images` is their number on this rank."""
+        ...
 
 
 class AdaptiveAugment(nn.Module):
-    """Images `(B, C, H, W)`, each transformed in every way with probability `strength`, in training mode only.
+    """Applies each transform to each of the images `(B, C, H, W)` with probability `strength`, in training mode only.
 
-    `pipeline` chooses the paper's groups (appendix B): `blit` flips, turns and moves by whole pixels, `geometric`
-    scales, rotates and moves, `color` changes colors, which may then leave [-1, 1]. The former two are one bilinear
-    warp with reflected borders, without the paper's wavelet filters. Hue and saturation need three channels.
+    `pipeline` chooses the paper's groups (appendix B): `blit` flips, turns by right angles and translates by whole
+    pixels, `geometric` scales, rotates and translates, `color` changes colors, which may then leave [-1, 1]. The first
+    two are one bilinear warp with reflected borders, without the paper's wavelet filters. Hue and saturation need three
+    channels.
 
-    The strength starts at `initial`. Every `interval` turns of the discriminator it takes a step towards where the mean
-    sign of its logits for real images is `target`, so fast that `images_to_full` images lead from 0 to 1. With a
-    `schedule(images_seen, total_images)` it is `initial` times that instead.
+    The strength starts at `initial`. Every `interval` discriminator updates it takes a step towards a mean sign of the
+    logits of real images of `target`, at a rate of `images_to_full` images from 0 to 1. With a
+    `schedule(images_seen, total_images)` it is `initial` times the schedule instead.
     """
+
+    strength: Tensor
+    tally: Tensor  # since the last change: sum of signs, number of images, number of updates on this rank
 
     def __init__(
         self,
@@ -50,59 +67,56 @@ class AdaptiveAugment(nn.Module):
         self.initial = initial
         self.interval = interval
         self.schedule = cheap(schedule)
-        start = initial if schedule is None else self.scheduled(0, 1)
+        start = initial if self.schedule is None else self.scheduled(self.schedule, 0, 1)
         self.register_buffer("strength", torch.tensor(float(start)))
-        # Since the last change: the sum of signs, the images, and this rank's turns.
         self.register_buffer("tally", torch.zeros(3))
 
     def forward(self, images: Tensor) -> Tensor:
         if not self.training:
             return images
-        with torch.autocast(images.device.type, enabled=False):  # places of pixels need their digits
+        with torch.autocast(images.device.type, enabled=False):  # 16 bits are too few for pixel coordinates
             if {"blit", "geometric"} & set(self.pipeline):
                 images = warp(images, *self.maps(images))
             return self.recolor(images) if "color" in self.pipeline else images
 
-    # How strong.
+    # Strength: section 3.1, with r_t = E[sign(D_train)].
 
     @torch.no_grad()
     def adapt(self, real_logits: Tensor, images: int, images_seen: int, total_images: int) -> None:
-        """Take a turn's logits of real images `(B,)` into account; `images` is how many this rank showed."""
+        """Update the strength; logits `(B,)` are of real images, and `images` is their number on this rank."""
         if self.schedule is not None:
-            self.strength.fill_(self.scheduled(images_seen, total_images))
+            self.strength.fill_(self.scheduled(self.schedule, images_seen, total_images))
             return
-        counts = torch.full_like(self.tally[:2], images)  # made on the device: nothing waits for it
+        counts = torch.full_like(self.tally[:2], images)  # on the device, without a sync
         counts[0] = real_logits.sign().sum()
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(counts)
-        self.tally[:2] += counts
+        self.tally[:2] += sum_over_ranks(counts)
         self.tally[2] += 1
-        signs, seen, turns = self.tally
-        due = turns >= self.interval
+        signs, seen, updates = self.tally
+        due = updates >= self.interval
         step = torch.sign(signs / seen - self.target) * seen / self.images_to_full
         self.strength.copy_(torch.where(due, self.strength + step, self.strength).clamp(0, 1))
         self.tally.masked_fill_(due, 0)
 
-    def scheduled(self, images_seen: int, total_images: int) -> float:
-        """The strength that the schedule gives."""
-        return min(1.0, max(0.0, self.initial * self.schedule(images_seen, total_images)))
+    def scheduled(self, schedule: Schedule, images_seen: int, total_images: int) -> float:
+        """The strength by a schedule, clamped to [0, 1]."""
+        return min(1.0, max(0.0, self.initial * schedule(images_seen, total_images)))
 
     def chosen(self, batch: int, probabilities: list[Tensor]) -> Tensor:
-        """Which images are to be transformed, in a row for each probability."""
+        """A mask `(transforms, B)` of the images to transform, with a probability for each transform."""
         return torch.rand(len(probabilities), batch, device=self.strength.device) < torch.stack(probabilities)[:, None]
 
-    # Where pixels go. All is drawn as it maps output to input; at zero each value leaves the image as it is.
+    # Coordinates: all maps are from output to input pixels; parameters of zero are the identity.
 
     def maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The linear part `(B, 2, 2)` and the shift `(B, 2)` of each image's affine map, in pixels from its center."""
-        linear, shift = self.geometric(images) if "geometric" in self.pipeline else unmoved(images)
+        """Affine maps, linear part `(B, 2, 2)` and shift `(B, 2)`, in pixels from the center of the image."""
+        linear, shift = self.geometric(images) if "geometric" in self.pipeline else identity_maps(images)
         if "blit" not in self.pipeline:
             return linear, shift
         turn, by_pixels = self.blit(images)
         return turn @ linear, (turn @ shift[:, :, None])[:, :, 0] + by_pixels
 
     def blit(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Flips from left to right, quarter turns of square images, translations by whole pixels."""
+        """Horizontal flips, quarter turns of square images, integer translations."""
         batch, _, height, width = images.shape
         chosen = self.chosen(batch, [self.strength] * 3)
         flip, turn, right, down = torch.rand(4, batch, device=images.device)
@@ -114,9 +128,9 @@ class AdaptiveAugment(nn.Module):
         return torch.stack([turned[:, 0] * (1 - 2 * flip)[:, None], turned[:, 1]], 1), shift
 
     def geometric(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Scaled, rotated, stretched along an axis, rotated again, translated."""
+        """Isotropic scaling, rotation, anisotropic scaling, rotation, fractional translation."""
         batch, _, height, width = images.shape
-        rotated = 1 - (1 - self.strength).sqrt()  # one of two is with the probability `strength`
+        rotated = 1 - (1 - self.strength).sqrt()  # at least one of two has the probability `strength`
         probabilities = [self.strength, rotated, self.strength, rotated, self.strength]
         scaled, before, stretched, after, moved = self.chosen(batch, probabilities)
         scale, stretch, right, down = torch.randn(4, batch, device=images.device)
@@ -146,14 +160,14 @@ class AdaptiveAugment(nn.Module):
         return torch.baddbmm(shift.to(images.dtype), linear.to(images.dtype), images.flatten(2)).view_as(images)
 
 
-def unmoved(images: Tensor) -> tuple[Tensor, Tensor]:
-    """The affine map that leaves all images as they are."""
+def identity_maps(images: Tensor) -> tuple[Tensor, Tensor]:
+    """The identity as an affine map of each image."""
     shift = torch.zeros(len(images), 2, device=images.device)
     return torch.eye(2, device=images.device).expand(len(images), 2, 2), shift
 
 
 def rotations(angles: Tensor) -> Tensor:
-    """Matrices `(..., 2, 2)` of angles from the first axis to the second."""
+    """Rotation matrices `(..., 2, 2)` by angles in radians, from the first axis to the second."""
     cosine, sine = angles.cos(), angles.sin()
     return torch.stack([cosine, -sine, sine, cosine], -1).unflatten(-1, (2, 2))
 
@@ -161,16 +175,16 @@ def rotations(angles: Tensor) -> Tensor:
 def color_maps(
     channels: int, brightness: Tensor, contrast: Tensor, luma_flip: Tensor, hue: Tensor, saturation: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """A matrix `(B, C, C)` and a shift `(B, 1, 1)` of all channels, from values `(B,)`.
+    """Color transforms as a matrix `(B, C, C)` and a shift `(B, 1, 1)` of all channels, from parameters `(B,)`.
 
-    After the brightness all act on the part along the gray axis or on that across it, so their order is free: contrast
-    multiplies both, `luma_flip` (0 or 1) mirrors the former, saturation multiplies and hue (radians) turns the latter.
-    Only three channels have a hue; others need the angle zero.
+    All but the brightness act on the components along and orthogonal to the gray axis, so they commute: contrast scales
+    both, `luma_flip` (0 or 1) negates the former, saturation scales and hue (radians) rotates the latter. Hues exist
+    for three channels only; other numbers need an angle of zero.
     """
     identity = torch.eye(channels, device=hue.device)
     gray = torch.full_like(identity, 1 / channels)  # the projection onto the gray axis
     cycle = identity.roll(1, 0)
-    quarter = (cycle - cycle.T) / math.sqrt(3)  # turns by a right angle what is across the axis
+    quarter = (cycle - cycle.T) / math.sqrt(3)  # rotation by 90 degrees about the gray axis
     along, across = contrast * (1 - 2 * luma_flip), contrast * saturation
     weights = torch.stack([along, across * hue.cos(), across * hue.sin()], 1)  # (B, 3)
     linear = weights @ torch.stack([gray, identity - gray, quarter]).flatten(1)

@@ -1,11 +1,11 @@
-"""Self-attention between the places of a map (SAGAN), https://arxiv.org/abs/1805.08318, section 3."""
+"""Self-attention over the positions of a feature map (SAGAN), https://arxiv.org/abs/1805.08318, section 3."""
 
 import torch
 from torch import Tensor, nn
 
 
 class SelfAttention(nn.Module):
-    """Maps `(B, C, H, W)` to the same plus `gamma` times what each place gathers from all; `gamma` starts at zero."""
+    """Residual self-attention on maps `(B, C, H, W)`, scaled by `gamma`, which is initialized to zero."""
 
     def __init__(self, channels: int, reduction: int = 8):
         super().__init__()
@@ -15,8 +15,8 @@ class SelfAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(()))
 
     def forward(self, maps: Tensor) -> Tensor:
-        f, g, h = (each(maps).flatten(2) for each in (self.f, self.g, self.h))  # (B, inner, N)
-        # Written out: torch's fused attention has no second derivative, and gradient penalties need it.
-        attention = (g.mT @ f).softmax(dim=2)  # eq. 1: (B, N, N), row j is what place j attends to
-        gathered = self.v((h @ attention.mT).unflatten(2, maps.shape[2:]))  # eq. 2
-        return self.gamma * gathered + maps  # eq. 3
+        f, g, h = (projection(maps).flatten(2) for projection in (self.f, self.g, self.h))  # (B, inner, N)
+        # Not torch's fused attention: it has no second derivative, which gradient penalties need.
+        attention = (g.mT @ f).softmax(dim=2)  # eq. 1: (B, N, N), row j sums to 1
+        attended = self.v((h @ attention.mT).unflatten(2, maps.shape[2:]))  # eq. 2
+        return self.gamma * attended + maps  # eq. 3

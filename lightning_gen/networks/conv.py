@@ -18,7 +18,7 @@ class ConvEncoder(nn.Module):
     """Images `(B, C, H, W)` of any size to vectors `(B, out_dim)`.
 
     Each level halves the map and doubles the channels, from `width` to at most `largest`; `depth` - 1 further
-    convolutions keep the size. `hidden` units stand before the output if it is above 0.
+    convolutions keep the size. `hidden`, if above 0, is the width of a hidden layer before the output.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """Vectors `(B, in_dim)` to maps of `image_shape`, `(B, C, H, W)`, no output activation: the encoder mirrored."""
+    """Vectors `(B, in_dim)` to maps of `image_shape`, without output activation; mirrors the encoder."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class ConvDecoder(nn.Module):
             )
             for i in range(len(channels) - 1)
         )
-        # An image too small to be halved gets a plain convolution.
+        # Images too small to halve have a plain convolution.
         last = channels[-1]
         self.out = Upsample(last, out_channels, sizes[-1]) if len(sizes) > 1 else nn.Conv2d(last, out_channels, 3, 1, 1)
 
@@ -100,19 +100,19 @@ class ConvDecoder(nn.Module):
 
 
 class Upsample(nn.ConvTranspose2d):
-    """Maps to `size`, about twice their own, by a transposed convolution."""
+    """A transposed convolution of stride 2: maps to `size`, twice their size or one pixel less."""
 
     def __init__(self, in_channels: int, out_channels: int, size: tuple[int, int]):
         super().__init__(in_channels, out_channels, 4, stride=2, padding=1)
         self.size = size
 
-    def forward(self, maps: Tensor) -> Tensor:
-        # Twice a size that was rounded up is one too many.
-        return super().forward(maps)[..., : self.size[0], : self.size[1]]
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        # Twice a size that was rounded up is one pixel too many.
+        return super().forward(input, output_size)[..., : self.size[0], : self.size[1]]
 
 
 def convolutions(channels: int, n: int, activation: Activation, normalization: Normalization) -> list[nn.Module]:
-    """What follows a change of size: normalization and activation, then `n` convolutions with theirs."""
+    """Normalization and activation of the layer before, then `n` convolutions, each with both."""
     layers: list[nn.Module] = [normalization_layer(normalization, channels), activation_layer(activation)]
     for _ in range(n):
         layers += [

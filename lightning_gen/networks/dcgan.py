@@ -17,7 +17,10 @@ from lightning_gen.networks.layers import (
 
 
 class DCGANGenerator(nn.Module):
-    """Vectors `(B, in_dim)` to maps of `image_shape`; channels halve, down to `width`, as the map doubles."""
+    """Vectors `(B, in_dim)` to maps of `image_shape`, without output activation.
+
+    Channels are halved at each level, from at most `largest` down to `width`.
+    """
 
     def __init__(
         self,
@@ -51,7 +54,7 @@ class DCGANGenerator(nn.Module):
 
 
 class DCGANDiscriminator(nn.Module):
-    """Images `(B, C, H, W)` of any size to vectors `(B, out_dim)`; the first layer is not normalized."""
+    """Images `(B, C, H, W)` of any size to vectors `(B, out_dim)`; no normalization in the first layer."""
 
     def __init__(
         self,
@@ -83,11 +86,11 @@ class DCGANDiscriminator(nn.Module):
 
 
 class Halve(nn.Conv2d):
-    """Maps to half their size, rounded up."""
+    """A 4x4 convolution of stride 2: maps to half their size, rounded up."""
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__(in_channels, out_channels, 4, stride=2, padding=1)
 
-    def forward(self, maps: Tensor) -> Tensor:
-        odd = maps.shape[2] % 2, maps.shape[3] % 2
-        return super().forward(F.pad(maps, (0, odd[1], 0, odd[0])) if any(odd) else maps)
+    def forward(self, input: Tensor) -> Tensor:
+        odd = input.shape[2] % 2, input.shape[3] % 2
+        return super().forward(F.pad(input, (0, odd[1], 0, odd[0])) if any(odd) else input)

@@ -1,4 +1,4 @@
-"""ResNets of SNGAN, SAGAN and BigGAN, https://arxiv.org/abs/1802.05957, appendix B.4; no output activation."""
+"""ResNets of SNGAN, SAGAN and BigGAN, https://arxiv.org/abs/1802.05957, appendix B.4."""
 
 from typing import Literal
 
@@ -15,7 +15,7 @@ Init = Literal["xavier", "orthogonal"]
 
 
 class UpBlock(nn.Module):
-    """Maps `(B, C_in, ., .)` to `(B, C_out, *size)`: two convolutions, nearest upsampling before the first."""
+    """Residual block, maps `(B, C_in, H, W)` to `(B, C_out, *size)`, with nearest upsampling before the first conv."""
 
     def __init__(
         self, before: int, after: int, size: tuple[int, int], normalization: Normalization, condition_dim: int
@@ -39,7 +39,7 @@ class UpBlock(nn.Module):
 
 
 class DownBlock(nn.Module):
-    """Maps `(B, C_in, H, W)` to `C_out` channels, halved by average pooling if `down`; `first` is fed with images."""
+    """Residual block to `C_out` channels, with 2x2 average pooling if `down`; `first` takes images."""
 
     def __init__(self, before: int, after: int, down: bool, first: bool):
         super().__init__()
@@ -59,11 +59,11 @@ class DownBlock(nn.Module):
 
 
 class GANResNetGenerator(nn.Module):
-    """Vectors `(B, in_dim)` to maps of `image_shape`; the blocks' normalizations see the condition.
+    """Vectors `(B, in_dim)` to maps of `image_shape`, without output activation; conditional normalization in blocks.
 
-    Channels halve, down to `width`, as the map doubles, from at most `largest`. Self-attention stands where the map's
-    height is nearest to `attention_at`. `hierarchical` splits the vectors into one chunk for the first layer and one
-    for each block's normalizations (BigGAN, https://arxiv.org/abs/1809.11096, appendix B).
+    Channels are halved at each level, from at most `largest` down to `width`. Self-attention follows the block whose
+    map height is nearest to `attention_at`. `hierarchical` splits the vectors into chunks, for the first layer and for
+    the normalizations of each block (BigGAN, https://arxiv.org/abs/1809.11096, appendix B).
     """
 
     def __init__(
@@ -84,10 +84,10 @@ class GANResNetGenerator(nn.Module):
         sizes = pyramid(height, image_width)[::-1]
         channels = widths(width, len(sizes), largest)[::-1]
         self.start = (channels[0], *sizes[0])
-        if len(sizes) == 1:  # too small to be halved: one block that keeps the size
+        if len(sizes) == 1:  # too small to halve: one block of the same size
             sizes, channels = sizes * 2, channels * 2
         levels = len(sizes) - 1
-        # In parts as equal as can be.
+        # Chunks of (almost) equal size.
         self.chunks = [(in_dim + levels - i) // (levels + 1) for i in range(levels + 1)] if hierarchical else [in_dim]
         conditions = [condition_dim + chunk for chunk in self.chunks[1:]] or [condition_dim] * levels
         self.stem = nn.Linear(self.chunks[0], channels[0] * sizes[0][0] * sizes[0][1])
@@ -105,17 +105,17 @@ class GANResNetGenerator(nn.Module):
             chunks = [torch.cat([chunk, condition], dim=1) for chunk in chunks]
         conditions = chunks or [condition] * len(self.blocks)
         maps = self.stem(first).unflatten(1, self.start)
-        for block, attention, seen in zip(self.blocks, self.attention, conditions, strict=True):
-            maps = attention(block(maps, seen))
+        for block, attention, block_condition in zip(self.blocks, self.attention, conditions, strict=True):
+            maps = attention(block(maps, block_condition))
         return self.out(maps)
 
 
 class GANResNetDiscriminator(nn.Module):
     """Images `(B, C, H, W)` of any size to vectors `(B, out_dim)`, without normalization.
 
-    Blocks with `width` channels, doubled with each, halve the map, `halvings` times at most; `extra_blocks` keep its
-    size. The last block has `largest` channels: the features, pooled over the map. They are what comes out where as
-    many are wanted, as by a projection on labels; else a linear layer follows.
+    Channels are doubled from `width` in each block. The first `halvings` blocks at most halve the map, `extra_blocks`
+    keep its size. The last one has `largest` channels, pooled over the map to features. A linear layer follows unless
+    `out_dim` is their number, as for a projection on labels.
     """
 
     def __init__(
@@ -138,13 +138,13 @@ class GANResNetDiscriminator(nn.Module):
         blocks = max(1, halved + extra_blocks)
         heights = [heights[min(level + 1, halved)] for level in range(blocks)]
         channels = [*widths(width, blocks - 1, largest), largest]
-        befores = [image_shape[0] + condition_dim, *channels]
+        in_channels = [image_shape[0] + condition_dim, *channels]
         self.blocks = nn.ModuleList(
             DownBlock(before, after, down=i < halved, first=i == 0)
-            for i, (before, after) in enumerate(zip(befores, channels, strict=False))
+            for i, (before, after) in enumerate(zip(in_channels, channels, strict=False))
         )
         self.attention = attention_layers(attention_at, heights, channels)
-        self.pooled = {"sum": torch.sum, "mean": torch.mean}[pooling]
+        self.pool = {"sum": torch.sum, "mean": torch.mean}[pooling]
         self.head = nn.Identity() if out_dim == largest else nn.Linear(largest, out_dim)
         initialize(self, init)
 
@@ -152,23 +152,23 @@ class GANResNetDiscriminator(nn.Module):
         maps = with_condition(images, condition)
         for block, attention in zip(self.blocks, self.attention, strict=True):
             maps = attention(block(maps))
-        return self.head(self.pooled(F.relu(maps), dim=(2, 3)))
+        return self.head(self.pool(F.relu(maps), dim=(2, 3)))
 
 
 def attention_layers(height: int | None, heights: list[int], channels: list[int]) -> nn.ModuleList:
-    """For each level a layer: self-attention where its height is nearest to `height`, elsewhere nothing."""
+    """A layer for each level: self-attention where the map height is nearest to `height`, else the identity."""
     chosen = None if height is None else min(range(len(heights)), key=lambda level: abs(heights[level] - height))
     return nn.ModuleList(SelfAttention(n) if level == chosen else nn.Identity() for level, n in enumerate(channels))
 
 
 def initialize(network: nn.Module, init: Init) -> None:
-    """Orthogonal weights as in BigGAN, or Xavier's, which 3x3 convolutions, standing beside rectifiers, get doubled."""
-    for each in network.modules():
-        if not isinstance(each, nn.Linear | nn.Conv2d):
+    """Orthogonal weights as in BigGAN, or Xavier's, with a gain of sqrt(2) for 3x3 convolutions, next to ReLUs."""
+    for module in network.modules():
+        if not isinstance(module, nn.Linear | nn.Conv2d):
             continue
         if init == "orthogonal":
-            nn.init.orthogonal_(each.weight)
+            nn.init.orthogonal_(module.weight)
         else:
-            nn.init.xavier_uniform_(each.weight, gain=2**0.5 if each.weight.shape[-1] == 3 else 1.0)
-        if each.bias is not None:
-            nn.init.zeros_(each.bias)
+            nn.init.xavier_uniform_(module.weight, gain=2**0.5 if module.weight.shape[-1] == 3 else 1.0)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

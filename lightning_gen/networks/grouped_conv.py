@@ -1,8 +1,8 @@
-"""Grouped convolutions that differentiate any number of times in single calls.
+"""Grouped convolutions with fast derivatives of any order.
 
-PyTorch's second derivative of a grouped convolution loops over its groups (in R3GAN, https://arxiv.org/abs/2501.05441,
-96 of them, and R1 and R2 take it at every step). But `<convolve(maps, weight), gradient>` is linear in each of its
-three: the derivatives by one are given by the other two, so three operations are closed under differentiation.
+PyTorch's second derivative of a grouped convolution loops over its groups (96 in R3GAN, https://arxiv.org/abs/2501.05441,
+where R1 and R2 need it at every step). But `<convolve(maps, weight), gradient>` is linear in all three arguments: its
+derivative by one of them is a function of the other two, so three operations are closed under differentiation.
 """
 
 import torch
@@ -21,7 +21,8 @@ class Convolve(Function):
         return F.conv2d(maps, weight, padding=weight.shape[-1] // 2, groups=groups)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        [gradient] = gradients
         maps, weight = ctx.saved_tensors
         by_maps, by_weight, _ = ctx.needs_input_grad
         return (
@@ -32,16 +33,17 @@ class Convolve(Function):
 
 
 class ByMaps(Function):
-    """The gradient by the maps, of the gradient by the output and the weight."""
+    """The gradient by the maps, from the gradient by the output and the weight."""
 
     @staticmethod
     def forward(ctx, gradient: Tensor, weight: Tensor, groups: int) -> Tensor:
         ctx.save_for_backward(gradient, weight)
         ctx.groups = groups
-        return convolution_backward(gradient, gradient, weight, groups, 0)  # of the maps only the shape counts here
+        return convolution_backward(gradient, gradient, weight, groups, 0)  # only the shape of the maps counts
 
     @staticmethod
-    def backward(ctx, maps: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        [maps] = gradients
         gradient, weight = ctx.saved_tensors
         by_gradient, by_weight, _ = ctx.needs_input_grad
         return (
@@ -52,7 +54,7 @@ class ByMaps(Function):
 
 
 class ByWeight(Function):
-    """The gradient by the weight, of the maps and the gradient by the output; `like` gives the weight's shape."""
+    """The gradient by the weight, from the maps and the gradient by the output; `like` has the weight's shape."""
 
     @staticmethod
     def forward(ctx, maps: Tensor, gradient: Tensor, like: Tensor, groups: int) -> Tensor:
@@ -61,7 +63,8 @@ class ByWeight(Function):
         return convolution_backward(gradient, maps, like, groups, 1)
 
     @staticmethod
-    def backward(ctx, weight: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        [weight] = gradients
         maps, gradient = ctx.saved_tensors
         by_maps, by_gradient, *_ = ctx.needs_input_grad
         return (
@@ -73,7 +76,7 @@ class ByWeight(Function):
 
 
 def convolution_backward(gradient: Tensor, maps: Tensor, weight: Tensor, groups: int, by: int) -> Tensor:
-    """The gradient by the maps (0) or by the weight (1) in one call."""
+    """The gradient by the maps (`by` = 0) or by the weight (`by` = 1)."""
     padding = [weight.shape[-1] // 2] * 2
     wanted = [by == 0, by == 1, False]
     return torch.ops.aten.convolution_backward(
@@ -82,14 +85,14 @@ def convolution_backward(gradient: Tensor, maps: Tensor, weight: Tensor, groups:
 
 
 class GroupedConv2d(nn.Conv2d):
-    """A convolution in `groups` that keeps channels and size, without bias."""
+    """A grouped convolution, `(B, C, H, W)` to the same shape, without bias."""
 
     def __init__(self, channels: int, kernel_size: int, groups: int):
         super().__init__(channels, channels, kernel_size, padding=kernel_size // 2, groups=groups, bias=False)
 
-    def forward(self, maps: Tensor) -> Tensor:
-        weight, device = self.weight, maps.device.type
-        if torch.is_autocast_enabled(device):  # within a Function it would be lost to the backward
+    def forward(self, input: Tensor) -> Tensor:
+        weight, device = self.weight, input.device.type
+        if torch.is_autocast_enabled(device):  # a cast within a Function would not reach its backward
             dtype = torch.get_autocast_dtype(device)
-            maps, weight = maps.to(dtype), weight.to(dtype)
-        return Convolve.apply(maps, weight, self.groups)
+            input, weight = input.to(dtype), weight.to(dtype)
+        return Convolve.apply(input, weight, self.groups)

@@ -1,4 +1,4 @@
-"""Choices that all networks share: activations, normalizations, and the sizes of their feature maps."""
+"""Building blocks of all networks: activations, normalizations, sizes of feature maps, conditions."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ Normalization = Literal["none", "batch", "group", "instance"]
 
 
 def activation_layer(name: Activation) -> nn.Module:
-    """The activation of that name; leaky_relu has the slope 0.2 that GANs use."""
+    """The activation of this name; leaky_relu has a slope of 0.2, as usual in GANs."""
     layers = {
         "relu": nn.ReLU,
         "leaky_relu": lambda: nn.LeakyReLU(0.2),
@@ -24,7 +24,7 @@ def activation_layer(name: Activation) -> nn.Module:
 
 
 def normalization_layer(name: Normalization, channels: int) -> nn.Module:
-    """The normalization of that name for maps of `channels`; groups are of 8 channels where that divides them."""
+    """The normalization of this name; groups have 8 channels, or all where 8 doesn't divide `channels`."""
     layers = {
         "none": nn.Identity,
         "batch": lambda: nn.BatchNorm2d(channels),
@@ -35,7 +35,7 @@ def normalization_layer(name: Normalization, channels: int) -> nn.Module:
 
 
 def pyramid(height: int, width: int) -> list[tuple[int, int]]:
-    """Sizes of feature maps from the image down: halved, rounding up, while the shorter side is 8 or more."""
+    """Sizes of feature maps from the image down, halved, rounding up, while the shorter side is 8 or more."""
     sizes = [(height, width)]
     while min(sizes[-1]) >= 8:
         sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
@@ -43,12 +43,12 @@ def pyramid(height: int, width: int) -> list[tuple[int, int]]:
 
 
 def widths(width: int, levels: int, largest: int) -> list[int]:
-    """Channels of each level: doubled from `width` with every halving, at most `largest`."""
+    """Numbers of channels from the image down, doubled from `width` at each level to at most `largest`."""
     return [min(width * 2**level, largest) for level in range(levels)]
 
 
 def with_condition(inputs: Tensor, condition: Tensor | None) -> Tensor:
-    """Vectors or images with the condition `(B, condition_dim)` beside them: as values, or as constant planes."""
+    """Concatenate a condition `(B, condition_dim)`, if given, to vectors, or as constant planes to images."""
     if condition is None:
         return inputs
     planes = condition.view(*condition.shape, *[1] * (inputs.ndim - 2)).expand(-1, -1, *inputs.shape[2:])

@@ -17,9 +17,9 @@ def _hidden(in_dim: int, width: int, depth: int, activation: Activation) -> list
 
 
 class MLPEncoder(nn.Module):
-    """Images `(B, C, H, W)` to vectors `(B, out_dim)` through `depth` hidden layers of `width` units.
+    """Images `(B, C, H, W)` to vectors `(B, out_dim)`, with `depth` hidden layers of `width` units.
 
-    `input_scale` multiplies the images: structure much finer than 1 is learned faster from larger inputs.
+    `input_scale` multiplies the images: fine structure is learned faster from larger inputs.
     """
 
     def __init__(
@@ -46,9 +46,9 @@ class MLPEncoder(nn.Module):
 
 
 class MLPDecoder(nn.Module):
-    """Vectors `(B, in_dim)` to maps of `image_shape`, with no output activation.
+    """Vectors `(B, in_dim)` to maps of `image_shape`, without output activation.
 
-    `input_scale` multiplies the vectors: functions that jump are learned faster from larger inputs.
+    `input_scale` multiplies the vectors: steep functions are learned faster from larger inputs.
     """
 
     def __init__(

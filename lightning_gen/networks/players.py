@@ -1,8 +1,7 @@
-"""How the players of a GAN see class labels.
+"""The players of a GAN: networks with inputs and outputs for a generator, and for discriminators that use labels.
 
-An encoder is made with `(image_shape, out_dim)` and a decoder with `(in_dim, image_shape)`; where the model is
-conditional and the network itself is to see the label, it also gets `condition_dim`, and is called with a second
-argument `(B, condition_dim)`.
+Encoders are constructed with `(image_shape, out_dim)`, decoders with `(in_dim, image_shape)`. Those that see the label
+also get `condition_dim`, and are called with a second argument `(B, condition_dim)`.
 """
 
 from collections.abc import Callable
@@ -13,14 +12,14 @@ from torch import Tensor, nn
 from lightning_gen.bounds import NonNegativeInt, PositiveInt
 from lightning_gen.networks.label_embedding import conditioned, label_embedding
 
-# What closes a generator: tanh where its range is unbounded, none where the losses keep it in [-1, 1].
-OUTPUTS = {"tanh": torch.tanh, "none": nn.Identity()}
+# Output activations of generators; none where losses alone keep images in [-1, 1].
+OUTPUTS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "none": nn.Identity()}
 
 
 class Generator(nn.Module):
-    """A decoder of latents `(B, latent_dim)` and, if there are `num_classes`, of an embedding of the labels.
+    """A decoder of latents `(B, latent_dim)` and, with `num_classes`, of embedded labels.
 
-    `output` is the name of one of `OUTPUTS`.
+    `output` is a key of `OUTPUTS`.
     """
 
     def __init__(
@@ -44,7 +43,7 @@ class Generator(nn.Module):
 
 
 class PlainDiscriminator(nn.Module):
-    """An encoder to `(B, 1 + extra)`: the logit, and what else the model predicts. It doesn't see labels."""
+    """An encoder to `(B, 1 + extra)`: the logit, and other predictions of the model. It ignores labels."""
 
     def __init__(
         self,
@@ -61,10 +60,7 @@ class PlainDiscriminator(nn.Module):
 
 
 class ConcatenatingDiscriminator(nn.Module):
-    """The encoder gets an embedding of the label with `label_dim` values, as plain ones do beside the image's channels.
-
-    https://arxiv.org/abs/1411.1784.
-    """
+    """An encoder with an embedding of the label, `(B, label_dim)`, as an input: https://arxiv.org/abs/1411.1784."""
 
     def __init__(
         self,
@@ -85,9 +81,9 @@ class ConcatenatingDiscriminator(nn.Module):
 
 
 class ProjectionDiscriminator(nn.Module):
-    """The logit is linear in `features` of the image, plus their product with an embedding of the label.
+    """Logits linear in `features` of the image, plus their inner product with an embedding of the label.
 
-    https://arxiv.org/abs/1802.05637, eq. 5. Without labels the encoder gives the logit itself.
+    https://arxiv.org/abs/1802.05637, eq. 5. Without classes the encoder outputs the logit.
     """
 
     def __init__(
@@ -105,7 +101,7 @@ class ProjectionDiscriminator(nn.Module):
         if num_classes:
             self.linear = nn.Linear(features, 1 + extra)
             self.embedding = nn.Embedding(num_classes, features)
-            nn.init.normal_(self.embedding.weight, std=features**-0.5)  # its product starts at the linear part's size
+            nn.init.normal_(self.embedding.weight, std=features**-0.5)  # for products of the linear part's scale
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         features = self.encoder(images).float()

@@ -17,9 +17,9 @@ SLOPE = 0.2
 class R3GANGenerator(nn.Module):
     """Vectors `(B, in_dim)` to maps of `image_shape`, with no output activation.
 
-    A learned basis of the smallest size, scaled channel by channel by the vector, then `depth` blocks a level.
-    Channels halve from `largest` at most down to `width` as the map doubles. Blocks widen them by `expansion` for a
-    convolution in groups of `group_width` channels.
+    A learned basis of the smallest size, scaled by the vector per channel, then `depth` blocks per level. Channels are
+    halved at each level, from at most `largest` down to `width`. Blocks widen them by a factor of `expansion` for a
+    convolution with groups of `group_width` channels.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class R3GANGenerator(nn.Module):
         channels = widths(width, len(self.sizes), largest)[::-1]
         self.basis = nn.Parameter(torch.randn(channels[0], *self.sizes[0]))
         self.modulation = nn.Linear(in_dim + condition_dim, channels[0], bias=False)
-        self.changes = changes_of(channels)
+        self.changes = channel_changes(channels)
         self.levels = residual_levels(channels, depth, expansion, group_width)
         self.out = nn.Conv2d(channels[-1], out_channels, 1)
         keep_variance(self.modulation, self.out, *self.changes)
@@ -49,13 +49,13 @@ class R3GANGenerator(nn.Module):
         scales = self.modulation(with_condition(vectors, condition))  # (B, C)
         maps = self.levels[0](self.basis * scales[:, :, None, None])
         for level, change, size in zip(self.levels[1:], self.changes, self.sizes[1:], strict=True):
-            # Linear maps of channels and of pixels commute: first that which leaves less to do.
+            # Linear maps of channels and of pixels commute; this order is cheaper.
             maps = level(F.interpolate(change(maps), size=size, mode="bilinear"))
         return self.out(maps)
 
 
 class R3GANDiscriminator(nn.Module):
-    """Images `(B, C, H, W)` of any size to vectors `(B, out_dim)`: the generator mirrored."""
+    """Images `(B, C, H, W)` of any size to vectors `(B, out_dim)`; mirrors the generator."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class R3GANDiscriminator(nn.Module):
         channels = widths(width, len(self.sizes), largest)
         self.stem = nn.Conv2d(in_channels + condition_dim, channels[0], 1)
         self.levels = residual_levels(channels, depth, expansion, group_width)
-        self.changes = changes_of(channels)
+        self.changes = channel_changes(channels)
         pixels = self.sizes[-1][0] * self.sizes[-1][1]
         self.basis = nn.Parameter(torch.randn(channels[-1], *self.sizes[-1]) / pixels**0.5)
         self.head = nn.Linear(channels[-1], out_dim)
@@ -89,7 +89,7 @@ class R3GANDiscriminator(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """A grouped 3x3 convolution between two 1x1 ones, around a skip connection; `(B, C, H, W)` keep their shape."""
+    """ResNeXt bottleneck of maps `(B, C, H, W)`: a grouped 3x3 convolution between 1x1 convolutions."""
 
     def __init__(self, channels: int, expansion: int, group_width: int):
         super().__init__()
@@ -106,34 +106,33 @@ class ResidualBlock(nn.Module):
         hidden = F.leaky_relu(self.mix(hidden) + self.bias, SLOPE)
         return maps + self.narrow(hidden)
 
-    def start(self, blocks: int) -> None:
-        """Initial weights of one of `blocks`, for which depth needs no normalization (https://arxiv.org/abs/1901.09321)."""
+    @torch.no_grad()
+    def init_weights(self, num_blocks: int) -> None:
+        """Fixup initialization in a network of `num_blocks`, https://arxiv.org/abs/1901.09321, section 3."""
         for layer in (self.widen, self.mix):
             nn.init.kaiming_normal_(layer.weight, a=SLOPE)
-            with torch.no_grad():
-                layer.weight *= blocks**-0.25  # L^(-1 / (2m - 2)) for branches of m = 3 layers
-        nn.init.zeros_(self.widen.bias)
+            layer.weight *= num_blocks**-0.25  # L^(-1 / (2m - 2)) for branches of m = 3 layers
+        if self.widen.bias is not None:
+            nn.init.zeros_(self.widen.bias)
         nn.init.zeros_(self.narrow.weight)
 
 
 def residual_levels(channels: list[int], depth: int, expansion: int, group_width: int) -> nn.ModuleList:
     """`depth` blocks for each entry of `channels`."""
-    levels = nn.ModuleList(
-        nn.Sequential(*(ResidualBlock(each, expansion, group_width) for _ in range(depth))) for each in channels
-    )
-    for level in levels:
-        for block in level:
-            block.start(depth * len(channels))
-    return levels
+    levels = [[ResidualBlock(width, expansion, group_width) for _ in range(depth)] for width in channels]
+    for blocks in levels:
+        for block in blocks:
+            block.init_weights(depth * len(channels))
+    return nn.ModuleList(nn.Sequential(*blocks) for blocks in levels)
 
 
-def changes_of(channels: list[int]) -> nn.ModuleList:
-    """Between levels a linear map of the channels, where their number changes."""
+def channel_changes(channels: list[int]) -> nn.ModuleList:
+    """1x1 convolutions between levels of different numbers of channels, identities between others."""
     return nn.ModuleList(nn.Identity() if a == b else nn.Conv2d(a, b, 1, bias=False) for a, b in pairwise(channels))
 
 
 def keep_variance(*layers: nn.Module) -> None:
-    """Initial weights of linear layers whose outputs have the variance of their inputs."""
+    """Initialize linear layers so that outputs have the variance of inputs."""
     for layer in layers:
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")

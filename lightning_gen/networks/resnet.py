@@ -20,17 +20,19 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, activation: Activation, normalization: Normalization):
         super().__init__()
+        first = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        last = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.residual = nn.Sequential(
             normalization_layer(normalization, in_channels),
             activation_layer(activation),
-            nn.Conv2d(in_channels, out_channels, 3, padding=1),
+            first,
             normalization_layer(normalization, out_channels),
             activation_layer(activation),
-            nn.Conv2d(out_channels, out_channels, 3, padding=1),
+            last,
         )
         self.skip = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
-        # A block that starts as its skip trains at any depth (https://arxiv.org/abs/1901.09321).
-        nn.init.zeros_(self.residual[-1].weight)
+        # Blocks that are initialized to their skip connection train at any depth (https://arxiv.org/abs/1901.09321).
+        nn.init.zeros_(last.weight)
 
     def forward(self, maps: Tensor) -> Tensor:
         return self.skip(maps) + self.residual(maps)
@@ -39,7 +41,7 @@ class ResidualBlock(nn.Module):
 def residual_levels(
     channels: list[int], depth: int, activation: Activation, normalization: Normalization
 ) -> nn.ModuleList:
-    """For each entry of `channels` a sequence of `depth` blocks, from the entry before to it."""
+    """`depth` blocks for each entry of `channels`, the first of them from the number of channels before."""
     levels = nn.ModuleList()
     for before, after in zip(channels[:1] + channels, channels, strict=False):
         widths_in = [before] + [after] * (depth - 1)
@@ -48,7 +50,7 @@ def residual_levels(
 
 
 class ResNetEncoder(nn.Module):
-    """Images `(B, C, H, W)` of any size to vectors `(B, out_dim)`: `depth` blocks a level, average pooling between."""
+    """Images `(B, C, H, W)` of any size to vectors `(B, out_dim)`: `depth` blocks per level, and average pooling."""
 
     def __init__(
         self,
@@ -86,7 +88,7 @@ class ResNetEncoder(nn.Module):
 
 
 class ResNetDecoder(nn.Module):
-    """Vectors `(B, in_dim)` to maps of `image_shape`, with no output activation; nearest upsampling between levels."""
+    """Vectors `(B, in_dim)` to maps of `image_shape`, without output activation; nearest upsampling between levels."""
 
     def __init__(
         self,

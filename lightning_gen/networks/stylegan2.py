@@ -1,4 +1,4 @@
-"""StyleGAN2's networks, https://arxiv.org/abs/1912.04958: a generator with styles, a residual discriminator."""
+"""StyleGAN2's networks, https://arxiv.org/abs/1912.04958: style-based generator, residual discriminator."""
 
 import torch
 import torch.nn.functional as F
@@ -9,8 +9,8 @@ from lightning_gen.networks.layers import pyramid, widths, with_condition
 from lightning_gen.networks.stylegan2_layers import (
     GAIN,
     SLOPE,
-    EqualisedConv,
-    EqualisedLinear,
+    EqualizedConv,
+    EqualizedLinear,
     FilteredDownsample,
     FilteredUpsample,
     ModulatedConv,
@@ -22,7 +22,7 @@ from lightning_gen.networks.stylegan2_layers import (
 
 
 class StyleGAN2Generator(nn.Module):
-    """Latents `(B, in_dim)` to styles `(B, style_dim)`, and those to maps of `image_shape`."""
+    """Latents `(B, in_dim)` to styles `(B, style_dim)`, and styles to maps of `image_shape`."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class StyleGAN2Generator(nn.Module):
 
 
 class Mapping(nn.Module):
-    """Latents and conditions, each normalized, to styles: dense layers that learn slowly.
+    """Latents and conditions, each normalized, to styles: fully connected layers of a low learning rate.
 
     https://arxiv.org/abs/1812.04948, section 2 and appendix C.
     """
@@ -54,7 +54,7 @@ class Mapping(nn.Module):
         super().__init__()
         dims = [in_dim, *[style_dim] * depth]
         self.layers = nn.ModuleList(
-            EqualisedLinear(dims[i], dims[i + 1], gain=GAIN, lr_multiplier=0.01) for i in range(depth)
+            EqualizedLinear(dims[i], dims[i + 1], gain=GAIN, lr_multiplier=0.01) for i in range(depth)
         )
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -65,9 +65,9 @@ class Mapping(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """Styles `(B, num_layers, style_dim)`, or `(B, style_dim)` for all layers, to maps, by way of a constant.
+    """Styles `(B, num_layers, style_dim)`, or `(B, style_dim)` for all layers, to images, from a learned constant.
 
-    Every level of sizes adds its image to the one before, resampled: section 4.1.
+    Each level adds its image to the upsampled one of the level before (output skips, section 4.1).
     """
 
     def __init__(self, image_shape: tuple[int, int, int], style_dim: int, width: int, largest: int):
@@ -79,22 +79,22 @@ class Synthesis(nn.Module):
         self.levels = nn.ModuleList([Level(None, channels[0], style_dim, out_channels, sizes[0])])
         for before, after, size in zip(channels, channels[1:], sizes[1:], strict=False):
             self.levels.append(Level(before, after, style_dim, out_channels, size))
-        self.num_layers = 2 * len(sizes)  # the last is of the last image alone
+        self.num_layers = 2 * len(sizes)  # the last one is of the last image only
 
     def forward(self, styles: Tensor) -> Tensor:
         if styles.ndim == 2:
             styles = styles[:, None].expand(-1, self.num_layers, -1)
-        styles = styles.unbind(1)
-        maps = self.start.expand(len(styles[0]), -1, -1, -1)
-        image = None
-        for number, level in enumerate(self.levels):
-            # A level's image shares its style with the first convolution of the next.
-            maps, image = level(maps, image, styles[max(2 * number - 1, 0) : 2 * number + 2])
+        layers = styles.unbind(1)
+        first, *others = self.levels
+        maps, image = first(self.start.expand(len(styles), -1, -1, -1), None, layers[:2])
+        for number, level in enumerate(others):
+            # The image of a level shares its style with the first convolution of the next level.
+            maps, image = level(maps, image, layers[2 * number + 1 : 2 * number + 4])
         return image
 
 
 class Level(nn.Module):
-    """Maps of one size and the image of all sizes so far; the first level, without `before`, doesn't double."""
+    """Maps of one size, and the sum of images up to it; no upsampling in the first level, where `before` is None."""
 
     def __init__(self, before: int | None, channels: int, style_dim: int, out_channels: int, size: tuple[int, int]):
         super().__init__()
@@ -110,11 +110,13 @@ class Level(nn.Module):
         for conv, style in zip(self.convs, styles, strict=False):
             maps = conv(maps, style)
         added = self.to_image(maps, styles[-1]).float() + self.image_bias
-        return maps, added if image is None else added + self.upsample(image)
+        if image is None or self.upsample is None:
+            return maps, added
+        return maps, added + self.upsample(image)
 
 
 class StyleGAN2Discriminator(nn.Module):
-    """Images `(B, C, H, W)` to vectors `(B, out_dim)`; it sees how far images of groups of `group_size` differ."""
+    """Images `(B, C, H, W)` to vectors `(B, out_dim)`, with minibatch standard deviation in groups of `group_size`."""
 
     def __init__(
         self,
@@ -131,12 +133,12 @@ class StyleGAN2Discriminator(nn.Module):
         sizes = pyramid(height, image_width)
         channels = widths(width, len(sizes), largest)
         last = channels[-1]
-        self.from_image = EqualisedConv(in_channels + condition_dim, channels[0], 1, gain=GAIN)
+        self.from_image = EqualizedConv(in_channels + condition_dim, channels[0], 1, gain=GAIN)
         self.blocks = nn.Sequential(*map(HalvingBlock, channels, channels[1:]))
         self.group_size = group_size
-        self.conv = EqualisedConv(last + 1, last, 3, gain=GAIN)
-        self.hidden = EqualisedLinear(last * sizes[-1][0] * sizes[-1][1], last, gain=GAIN)
-        self.head = EqualisedLinear(last, out_dim)
+        self.conv = EqualizedConv(last + 1, last, 3, gain=GAIN)
+        self.hidden = EqualizedLinear(last * sizes[-1][0] * sizes[-1][1], last, gain=GAIN)
+        self.head = EqualizedLinear(last, out_dim)
 
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         maps = F.leaky_relu(self.from_image(with_condition(images, condition)), SLOPE)
@@ -146,15 +148,15 @@ class StyleGAN2Discriminator(nn.Module):
 
 
 class HalvingBlock(nn.Module):
-    """A residual block to half the size; the sum of both ways keeps the variance."""
+    """Residual block to half the size, of unit gain for the variance."""
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
         self.down = FilteredDownsample()
-        self.first = EqualisedConv(in_channels, in_channels, 3, gain=GAIN)
-        self.second = EqualisedConv(in_channels, out_channels, 3, gain=GAIN / 2**0.5)
-        self.skip = EqualisedConv(in_channels, out_channels, 1, gain=1 / 2**0.5, bias=False)
+        self.first = EqualizedConv(in_channels, in_channels, 3, gain=GAIN)
+        self.second = EqualizedConv(in_channels, out_channels, 3, gain=GAIN / 2**0.5)
+        self.skip = EqualizedConv(in_channels, out_channels, 1, gain=1 / 2**0.5, bias=False)
 
     def forward(self, maps: Tensor) -> Tensor:
-        way = self.down(F.leaky_relu(self.first(maps), SLOPE))
-        return F.leaky_relu(self.second(way), SLOPE) + self.skip(self.down(maps))
+        residual = self.down(F.leaky_relu(self.first(maps), SLOPE))
+        return F.leaky_relu(self.second(residual), SLOPE) + self.skip(self.down(maps))

@@ -1,7 +1,7 @@
-"""StyleGAN2's layers: weights scaled as they are used, modulated convolutions, FIR resampling.
+"""StyleGAN2's layers: equalized learning rates, modulated convolutions, FIR resampling.
 
-https://arxiv.org/abs/1912.04958; equalised learning rates from https://arxiv.org/abs/1710.10196, section 4.1. Gains are
-folded into weights and biases: the same function as gains of the maps, without a pass over them.
+https://arxiv.org/abs/1912.04958; equalized learning rates from https://arxiv.org/abs/1710.10196, section 4.1. Gains are
+folded into weights and biases, which saves a pass over the maps.
 """
 
 import math
@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-GAIN = math.sqrt(2)  # keeps the variance through a leaky ReLU
+GAIN = math.sqrt(2)  # of leaky ReLUs: keeps the variance
 SLOPE = 0.2
 
 
-class EqualisedLinear(nn.Linear):
-    """`gain` times a linear layer whose weights are N(0, 1) and scaled at run time, so that all learn equally fast.
+class EqualizedLinear(nn.Linear):
+    """`gain` times a linear layer with weights from N(0, 1), scaled at runtime (equalized learning rate).
 
-    `lr_multiplier` makes it learn that much slower or faster than the others.
+    `lr_multiplier` is the learning rate relative to other layers.
     """
 
     def __init__(self, inputs: int, outputs: int, *, gain: float = 1.0, lr_multiplier: float = 1.0, bias: float = 0.0):
@@ -27,28 +27,30 @@ class EqualisedLinear(nn.Linear):
         self.weight_scale = gain * lr_multiplier / math.sqrt(inputs)
         self.bias_scale = gain * lr_multiplier
 
-    def forward(self, vectors: Tensor) -> Tensor:
-        return F.linear(vectors, self.weight * self.weight_scale, self.bias * self.bias_scale)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(input, self.weight * self.weight_scale, self.bias * self.bias_scale)
 
 
-class EqualisedConv(nn.Conv2d):
-    """`gain` times a convolution whose weights are N(0, 1) and scaled at run time; sizes stay."""
+class EqualizedConv(nn.Conv2d):
+    """`gain` times a "same" convolution with weights from N(0, 1), scaled at runtime (equalized learning rate)."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, gain: float = 1.0, bias: bool = True):
         super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
         nn.init.normal_(self.weight)
-        if bias:
+        if self.bias is not None:
             nn.init.zeros_(self.bias)
         self.weight_scale = gain / math.sqrt(in_channels * kernel_size**2)
         self.gain = gain
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         bias = None if self.bias is None else self.bias * self.gain
-        return F.conv2d(maps, self.weight * self.weight_scale, bias, padding=self.padding)
+        return F.conv2d(input, self.weight * self.weight_scale, bias, padding=self.padding)
 
 
 class Filter(nn.Module):
-    """Base of resampling: the low-pass filter [1, 3, 3, 1] in both directions, for each channel by itself."""
+    """Base of resampling layers: the separable low-pass filter [1, 3, 3, 1], applied to each channel."""
+
+    kernel: Tensor  # (4, 4)
 
     def __init__(self):
         super().__init__()
@@ -56,13 +58,13 @@ class Filter(nn.Module):
         self.register_buffer("kernel", torch.outer(taps, taps), persistent=False)
 
     def per_channel(self, maps: Tensor) -> tuple[Tensor, int]:
-        """The filter as a grouped convolution's weight, and its groups."""
+        """The weight of a depthwise convolution with the filter, and its number of groups."""
         channels = maps.shape[1]
         return self.kernel.expand(channels, 1, 4, 4), channels
 
 
 class FilteredUpsample(Filter):
-    """Maps to twice their size, cropped to `size` at the lower right; the border is repeated."""
+    """Maps to twice their size, cropped to `size` at the lower right; borders are replicated."""
 
     def __init__(self, size: tuple[int, int]):
         super().__init__()
@@ -76,7 +78,7 @@ class FilteredUpsample(Filter):
 
 
 class FilteredDownsample(Filter):
-    """Maps to half their size, rounded up; the border is repeated."""
+    """Maps to half their size, rounded up; borders are replicated."""
 
     def forward(self, maps: Tensor) -> Tensor:
         kernel, channels = self.per_channel(maps)
@@ -86,17 +88,17 @@ class FilteredDownsample(Filter):
 
 
 class ModulatedConv(nn.Module):
-    """A convolution whose weights each style scales per input channel, and demodulation normalizes per output channel.
+    """A convolution with weights modulated by styles per input channel, and demodulated per output channel.
 
-    Section 2.2. Scaling the maps before and after one convolution with shared weights is the same as convolving each
-    image with weights of its own, and needs no grouped convolution.
+    Section 2.2. Maps are scaled before and after a convolution with shared weights, which is equivalent to weights per
+    image, and needs no grouped convolution.
     """
 
     def __init__(
         self, in_channels: int, out_channels: int, style_dim: int, kernel_size: int = 3, *, demodulate: bool = True
     ):
         super().__init__()
-        self.affine = EqualisedLinear(style_dim, in_channels, bias=1.0)
+        self.affine = EqualizedLinear(style_dim, in_channels, bias=1.0)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
         self.weight_scale = 1 / math.sqrt(in_channels * kernel_size**2)
         self.demodulate = demodulate
@@ -116,7 +118,7 @@ class ModulatedConv(nn.Module):
 
 
 class ModulatedUpConv(ModulatedConv):
-    """The same of maps doubled, to `size`: filtering commutes with it, so a transposed convolution comes first."""
+    """A modulated convolution of upsampled maps, to `size`: a transposed convolution, and the filter, which commute."""
 
     def __init__(self, in_channels: int, out_channels: int, style_dim: int, size: tuple[int, int]):
         super().__init__(in_channels, out_channels, style_dim)
@@ -130,7 +132,7 @@ class ModulatedUpConv(ModulatedConv):
 
 
 class StyledConv(nn.Module):
-    """A modulated convolution, noise of a learned strength, and the activation."""
+    """A modulated convolution, noise of learned strength, and a leaky ReLU."""
 
     def __init__(self, conv: ModulatedConv):
         super().__init__()
@@ -150,9 +152,10 @@ def normalized(vectors: Tensor) -> Tensor:
 
 
 def with_deviation(maps: Tensor, group_size: int) -> Tensor:
-    """Maps with one more channel: the standard deviation within groups of the batch, averaged over the features.
+    """Maps with one more channel: the standard deviation over groups of the batch, averaged over all features.
 
-    https://arxiv.org/abs/1710.10196, section 3. A group has as many images, up to `group_size`, as divide the batch.
+    https://arxiv.org/abs/1710.10196, section 3. The size of groups is the largest divisor of the batch size up to
+    `group_size`.
     """
     batch, _, height, width = maps.shape
     size = max(n for n in range(1, group_size + 1) if batch % n == 0)

@@ -1,4 +1,4 @@
-"""MoCoGAN's discriminator of videos, https://arxiv.org/abs/1707.04993: convolutions over space and time."""
+"""MoCoGAN's video discriminator, https://arxiv.org/abs/1707.04993: convolutions over space and time."""
 
 from typing import Literal
 
@@ -10,10 +10,10 @@ from lightning_gen.networks.layers import Activation, activation_layer, pyramid,
 
 
 class VideoDiscriminator(nn.Module):
-    """Videos `(B, T, C, H, W)` of any size to vectors `(B, out_dim)`; the first layer is not normalized.
+    """Videos `(B, T, C, H, W)` of any size to vectors `(B, out_dim)`; no normalization in the first layer.
 
-    Each level halves the map and, while there are 4 frames or more, their number. Channels double from `width` to at
-    most `largest`.
+    Each level halves the map and, from 4 frames on, the number of frames. Channels are doubled from `width` to at most
+    `largest`.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class VideoDiscriminator(nn.Module):
 
 
 class Halve3d(nn.Conv3d):
-    """Maps `(B, C, T, H, W)` to half their height and width, rounded up, and `in_time` to half their frames."""
+    """Maps `(B, C, T, H, W)` to half their height and width, rounded up; if `in_time`, to half their frames."""
 
     def __init__(self, in_channels: int, out_channels: int, in_time: bool):
         kernel, stride = ((4, 4, 4), (2, 2, 2)) if in_time else ((3, 4, 4), (1, 2, 2))
         super().__init__(in_channels, out_channels, kernel, stride, padding=1)
 
-    def forward(self, maps: Tensor) -> Tensor:
-        odd = maps.shape[3] % 2, maps.shape[4] % 2
-        return super().forward(F.pad(maps, (0, odd[1], 0, odd[0])) if any(odd) else maps)
+    def forward(self, input: Tensor) -> Tensor:
+        odd = input.shape[3] % 2, input.shape[4] % 2
+        return super().forward(F.pad(input, (0, odd[1], 0, odd[0])) if any(odd) else input)

@@ -1,4 +1,4 @@
-"""Exponential moving averages of weights, as a module: saved, moved and reloaded with the model it follows.
+"""Exponential moving averages (EMA) of weights, as a module that is saved, moved and loaded with its model.
 
 torch's `AveragedModel` reads its counter from the device at every update, which stalls a GPU each step; this one
 needs no counter. Lightning's EMAWeightAveraging counts optimizer steps, which goes wrong with two optimizers.
@@ -10,28 +10,35 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+Pairs = tuple[list[Tensor], list[Tensor]]  # of an average, and of its source
+
 
 class WeightAverage(nn.Module):
-    """The average of `source`'s weights: `average <- decay * average + (1 - decay) * weights`.
+    """EMA of the weights of `source`: `average <- decay * average + (1 - decay) * weights`.
 
-    The decay warms up as `(1 + step) / (10 + step)`, so that short runs don't keep their initial weights.
-    Buffers that are not floating point are copied.
+    The decay warms up as `(1 + step) / (10 + step)`, so that initial weights are forgotten in short runs, too.
+    Floating-point buffers are averaged as well, others copied.
     """
+
+    module: nn.Module
 
     def __init__(self, source: nn.Module, decay: float):
         super().__init__()
         self.module = deepcopy(source).requires_grad_(False)
         self.decay = decay
-        self._pairs = None  # found once: walking two modules at every step costs more than the averaging
+        # Cached, as walking through two modules at every step costs more than the averaging.
+        self._pairs: tuple[Pairs, Pairs] | None = None
 
     @torch.no_grad()
     def update(self, source: nn.Module, step: int) -> None:
-        """Take in the weights of `source` after its optimizer step number `step`, counted from 0."""
+        """Update with the weights of `source` after optimizer step number `step`, counted from 0."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        floating, others = self._pairs = self._pairs or _pairs(self.module, source)
-        if floating[0]:
-            get_ema_multi_avg_fn(decay)(*floating, None)
-        for average, value in zip(*others, strict=True):
+        if self._pairs is None:
+            self._pairs = _pairs(self.module, source)
+        (averages, weights), copied = self._pairs
+        if averages:
+            get_ema_multi_avg_fn(decay)(averages, weights, None)
+        for average, value in zip(*copied, strict=True):
             average.copy_(value)
 
     def _apply(self, fn, recurse: bool = True):
@@ -39,11 +46,14 @@ class WeightAverage(nn.Module):
         return super()._apply(fn, recurse)
 
 
-def _pairs(average: nn.Module, source: nn.Module) -> tuple[tuple[list[Tensor], list[Tensor]], ...]:
-    """The tensors of both modules that are averaged, and those that are copied."""
+def _pairs(average: nn.Module, source: nn.Module) -> tuple[Pairs, Pairs]:
+    """The averaged and the copied tensors of two modules of one architecture."""
     averages = [*average.parameters(), *average.buffers()]
     current = [*source.parameters(), *source.buffers()]
-    both = list(zip(averages, current, strict=True))
-    floating = [pair for pair in both if pair[0].is_floating_point()]
-    others = [pair for pair in both if not pair[0].is_floating_point()]
-    return tuple(([a for a, _ in pairs], [c for _, c in pairs]) for pairs in (floating, others))
+    floating: Pairs = [], []
+    others: Pairs = [], []
+    for ours, theirs in zip(averages, current, strict=True):
+        pairs = floating if ours.is_floating_point() else others
+        pairs[0].append(ours)
+        pairs[1].append(theirs)
+    return floating, others

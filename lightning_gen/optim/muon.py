@@ -10,9 +10,9 @@ from lightning_gen.bounds import NonNegativeFloat, PositiveFloat, UnitInterval
 
 
 class MuonWithAdamW(Optimizer):
-    """Orthogonalised momentum on two-dimensional weights; AdamW on all others, which Muon isn't defined for.
+    """Orthogonalized momentum for two-dimensional weights, AdamW for all others, which Muon isn't defined for.
 
-    Muon's updates are scaled to AdamW's size (eq. 4 there), so both share `lr`, `weight_decay` and a schedule.
+    Muon's updates are scaled to the RMS of AdamW's (eq. 4), so both share `lr`, `weight_decay` and a schedule.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class MuonWithAdamW(Optimizer):
         self._share()
 
     def _share(self) -> None:
-        # Each part steps over its group and state; both are this optimizer's, so saving and loading are the usual ones.
+        # Both optimizers use this one's groups and state, so that saving and loading them work as usual.
         for part, group in zip(self.parts, self.param_groups, strict=True):
             part.param_groups = [group]
             part.state = self.state
@@ -40,7 +40,8 @@ class MuonWithAdamW(Optimizer):
         super().__setstate__(state)
         self._share()
 
+    # pyrefly: ignore[bad-override]  # manual optimization gives no closure
     def step(self, closure: None = None) -> None:
-        """Step both."""
+        """Step both optimizers."""
         for part in self.parts:
             part.step()

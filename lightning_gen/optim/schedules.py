@@ -1,6 +1,6 @@
-"""Learning-rate schedules: the factor on the base rate, as a function of the images seen.
+"""Schedules: a factor on a base value, such as the learning rate, as a function of the images seen.
 
-A function of progress has no state: a resumed run is where it was, and a longer `trainer.max_images` stretches it.
+They have no state, so a resumed run continues where it was, and a longer `trainer.max_images` stretches them.
 """
 
 import math
@@ -11,7 +11,7 @@ Schedule = Callable[[int, int], float]
 
 
 def cheap(schedule: Schedule | None) -> Schedule | None:
-    """The same function; Hydra's kind of partial checks its policy at every call, which takes 0.1 ms a step."""
+    """The same function without the overhead of Hydra's partial objects, 0.1 ms per call."""
     if isinstance(schedule, partial):
         return partial(schedule.func, *schedule.args, **schedule.keywords)
     return schedule
@@ -34,7 +34,7 @@ def _progress(images_seen: int, total_images: int, warmup_images: int, over_imag
 def linear(
     images_seen: int, total_images: int, *, warmup_images: int = 0, final: float = 0.0, over_images: int | None = None
 ) -> float:
-    """Linear warm-up, then a straight line from 1 to `final` at `over_images` (None: at the run's end)."""
+    """Linear warm-up, then linear decay from 1 to `final` at `over_images` (None: at the run's end)."""
     progress = _progress(images_seen, total_images, warmup_images, over_images)
     return _warm_up(images_seen, warmup_images) * (1 + (final - 1) * progress)
 
@@ -42,6 +42,6 @@ def linear(
 def cosine(
     images_seen: int, total_images: int, *, warmup_images: int = 0, final: float = 0.0, over_images: int | None = None
 ) -> float:
-    """Linear warm-up, then half a cosine from 1 to `final` at `over_images` (None: the end), 1608.03983."""
+    """Linear warm-up, then cosine decay from 1 to `final` at `over_images` (None: the run's end), 1608.03983, eq. 5."""
     progress = _progress(images_seen, total_images, warmup_images, over_images)
     return _warm_up(images_seen, warmup_images) * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress)))

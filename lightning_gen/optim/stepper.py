@@ -1,8 +1,8 @@
-"""One optimizer's step: average over ranks, clip, follow the schedule.
+"""An optimizer step: averaging of gradients over ranks, clipping, learning-rate schedule.
 
 Plain torch inside Lightning's manual optimization: its optimizer wrappers cost more than a small network's whole step,
 and its DDP can neither share one forward between two players nor take several steps in one `training_step`. Gradients
-are averaged by one all-reduce of what this optimizer owns, so any number of players works.
+are averaged by one all-reduce per optimizer, so any number of optimizers works.
 """
 
 from collections.abc import Iterable
@@ -14,13 +14,14 @@ from torch.optim import Optimizer
 
 from lightning_gen.errors import UserError
 from lightning_gen.optim.schedules import Schedule
+from lightning_gen.utilities.ranks import is_distributed, mean_over_ranks
 
 
 class Stepper:
-    """Steps `optimizer` over the parameters it holds.
+    """Steps `optimizer`.
 
-    `gradient_clip` bounds their joint gradient norm, after unscaling, so it means the same under mixed precision.
-    `schedule(images_seen, total_images)` gives the factor on each group's base learning rate.
+    `gradient_clip` bounds the gradient norm over all its parameters, after unscaling, whatever the precision.
+    `schedule(images_seen, total_images)` is the factor on each group's base learning rate.
     """
 
     def __init__(
@@ -42,15 +43,15 @@ class Stepper:
         ]
 
     def apply_settings(self) -> None:
-        """Set learning rate, betas and the like as configured: a checkpoint's would override those of the config."""
+        """Set learning rate, betas and so on to the config's values, which a loaded checkpoint has overwritten."""
         for group, settings in zip(self.optimizer.param_groups, self._settings, strict=True):
             group.update(settings)
 
     def set_beta2(self, factor: float) -> None:
-        """Set Adam's second momentum to `factor` times what is configured."""
+        """Set Adam's beta2 (decay of the second moment) to `factor` times its configured value."""
         if "betas" not in self._settings[0]:
             kind = type(self.optimizer).__name__
-            raise UserError(f"model.beta2_schedule: {kind} has no second momentum; use adam, or null for no schedule")
+            raise UserError(f"model.beta2_schedule: {kind} has no beta2; use adam, or null for no schedule")
         for group, settings in zip(self.optimizer.param_groups, self._settings, strict=True):
             beta1, beta2 = settings["betas"]
             group["betas"] = (beta1, min(beta2 * factor, 1 - 1e-8))
@@ -60,7 +61,7 @@ class Stepper:
         (self.scaler.scale(loss) if self.scaler else loss).backward()
 
     def step(self, images_seen: int, total_images: int) -> None:
-        """Take the step for the gradients gathered so far, and clear them."""
+        """Step with the accumulated gradients, then clear them."""
         average_gradients(self.parameters)
         if self.scaler:  # after averaging, so that an overflow on one rank makes all of them skip the step
             self.scaler.unscale_(self.optimizer)
@@ -79,12 +80,10 @@ class Stepper:
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Average gradients over ranks in one all-reduce; nothing happens in a run of one process."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    """Average gradients over ranks in one all-reduce; a run of one process has nothing to do."""
+    if not is_distributed():
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
-    flat = torch.cat([g.flatten() for g in gradients])
-    torch.distributed.all_reduce(flat)
-    flat /= torch.distributed.get_world_size()
+    flat = mean_over_ranks(torch.cat([g.flatten() for g in gradients]))
     parts = flat.split([g.numel() for g in gradients])
     torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])

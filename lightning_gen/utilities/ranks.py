@@ -1,4 +1,4 @@
-"""The processes of a distributed run, as an evaluation sees them: one that decides, and all that share the work."""
+"""The processes (ranks) of a distributed run: work for the first one, and all-reduced sums and means."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -6,34 +6,62 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from lightning_gen.utilities.renames import renamed
+
 T = TypeVar("T")
 
 
-class Group:
-    """`rank` of `size` processes; a run by itself is a group of one."""
+def is_distributed() -> bool:
+    """Whether this process is one of a group."""
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def sum_over_ranks(tensor: Tensor) -> Tensor:
+    """Sum over all ranks, in place; unchanged in a run of one process."""
+    if is_distributed():
+        torch.distributed.all_reduce(tensor)
+    return tensor
+
+
+def mean_over_ranks(tensor: Tensor) -> Tensor:
+    """Average over all ranks, in place; unchanged in a run of one process."""
+    if is_distributed():
+        torch.distributed.all_reduce(tensor)
+        tensor /= torch.distributed.get_world_size()
+    return tensor
+
+
+class Ranks:
+    """This process as number `rank` of `size`; 0 of 1 in a run of one process."""
 
     def __init__(self) -> None:
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        self.rank = torch.distributed.get_rank() if distributed else 0
-        self.size = torch.distributed.get_world_size() if distributed else 1
+        self.rank = torch.distributed.get_rank() if is_distributed() else 0
+        self.size = torch.distributed.get_world_size() if is_distributed() else 1
 
-    def from_first(self, function: Callable[[], T]) -> T:
-        """What `function` gives in the first process, where alone it is called; an error there is raised in all."""
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def run_on_first(self, function: Callable[[], T]) -> T:
+        """Call `function` on the first rank only, and return its result, or raise its exception, on all of them."""
         if self.size == 1:
             return function()
-        found = [None, None]
-        if self.rank == 0:
+        outcome: tuple[list[T], Exception | None] = [], None
+        if self.is_first:
             try:
-                found[0] = function()
+                outcome = [function()], None
             except Exception as error:
-                found[1] = error
-        torch.distributed.broadcast_object_list(found, src=0)
-        if found[1] is not None:
-            raise found[1]
-        return found[0]
+                outcome = [], error
+        received = [outcome]
+        torch.distributed.broadcast_object_list(received, src=0)
+        results, failure = received[0]
+        if failure is not None:
+            raise failure
+        return results[0]
 
-    def summed(self, tensor: Tensor) -> Tensor:
-        """The sum over all processes, in place."""
-        if self.size > 1:
-            torch.distributed.all_reduce(tensor)
-        return tensor
+    # The old names, until 0.2.
+    from_first = run_on_first
+    summed = staticmethod(sum_over_ranks)
+
+
+__getattr__ = renamed(__name__)

@@ -25,7 +25,9 @@ RENAMED = {
     "lightning_gen.evaluation.build_extractors": "lightning_gen.evaluation.evaluator.build_extractors",
     "lightning_gen.evaluation.build_metrics": "lightning_gen.evaluation.evaluator.build_metrics",
     "lightning_gen.evaluation.evaluate": "lightning_gen.evaluation.evaluator.evaluate",
+    "lightning_gen.losses.path_length.PathLength": "lightning_gen.losses.path_length.PathLengthPenalty",
     "lightning_gen.trainer.Trainer": "lightning_gen.trainer.ImageTrainer",
+    "lightning_gen.utilities.ranks.Group": "lightning_gen.utilities.ranks.Ranks",
 }
 
 

@@ -1,20 +1,22 @@
-"""Means of what steps compute, kept on the device and read with one transfer."""
+"""Running means of logged scalars, kept on the device and read with one transfer."""
 
 import torch
 from torch import Tensor
 
+from lightning_gen.utilities.ranks import sum_over_ranks
+
 
 class RunningMeans:
-    """Sums named scalars step after step without a device sync; `flush` reads all of them at once.
+    """Sums of named scalars over steps, without a device sync; `flush` reads all of them at once.
 
-    Terms that not every step has (a penalty applied every 16 steps, say) are averaged over the steps that had them.
+    A term that is missing in some steps (a penalty applied every 16 steps) is averaged over the steps that have it.
     """
 
     def __init__(self) -> None:
         self._sums: dict[tuple[str, ...], tuple[Tensor, float]] = {}
 
     def add(self, terms: dict[str, Tensor], weight: float = 1.0) -> None:
-        """Add one step's terms, scalars of any floating dtype on one device, counted `weight` times."""
+        """Add one step's terms, scalars of any floating dtype on one device, with this weight."""
         with torch.no_grad():
             values = torch.stack(list(terms.values())).float()
         if weight != 1.0:
@@ -32,13 +34,11 @@ class RunningMeans:
             return {}
         totals = torch.cat([total for total, _ in self._sums.values()])
         weights = totals.new_tensor([count for total, count in self._sums.values() for _ in total])
-        both = torch.stack([totals, weights])
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(both)
+        both = sum_over_ranks(torch.stack([totals, weights]))
         names = [name for group in self._sums for name in group]
         self._sums.clear()
         sums: dict[str, tuple[float, float]] = {}
         for name, total, weight in zip(names, *both.tolist(), strict=True):
-            before = sums.get(name, (0.0, 0.0))  # a term of steps that had unlike others
+            before = sums.get(name, (0.0, 0.0))  # its other steps had other terms beside it
             sums[name] = (before[0] + total, before[1] + weight)
         return {name: total / weight for name, (total, weight) in sums.items()}

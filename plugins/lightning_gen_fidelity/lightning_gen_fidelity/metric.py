@@ -16,7 +16,7 @@ from lightning_gen.errors import UserError
 from lightning_gen.extractors.extractor import as_channels
 from lightning_gen.images import to_uint8
 from lightning_gen.metrics.image_metric import SampleMetric
-from lightning_gen.utilities.ranks import Group
+from lightning_gen.utilities.ranks import Ranks
 from lightning_gen_fidelity.weights import Weights
 
 Measure = Literal["isc", "fid", "kid", "prc"]
@@ -109,13 +109,13 @@ class TorchFidelity(SampleMetric):
 
     def compute(self) -> dict[str, Tensor]:
         """The scores, as float64 scalars; NaN where there are too few images."""
-        samples, group = self._in_order(), Group()
-        found = group.from_first(lambda: self._measured(samples))
+        samples = self._in_order()
+        found = Ranks().run_on_first(lambda: self._measured(samples))
         return {name: torch.tensor(value, dtype=torch.float64) for name, value in found.items()}
 
     def _in_order(self) -> Tensor:
         """The samples as one process would have drawn them: each process had every so many-th batch."""
-        size = Group().size
+        size = Ranks().size
         batches = dim_zero_cat(self.samples).split(dim_zero_cat(self.sizes).tolist())
         shares, start = [], 0
         for rank in range(size):

@@ -14,7 +14,7 @@ from lightning_gen.batch import Batch
 from lightning_gen.bounds import PositiveFloat, PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.metrics.image_metric import PairedMetric
-from lightning_gen.utilities.ranks import Group
+from lightning_gen.utilities.ranks import Ranks
 from lightning_gen_fidelity.weights import checked_in_cache
 from lightning_gen_fidelity.wrapping import Wrapped
 
@@ -74,7 +74,7 @@ class TorchFidelityPathLength(PairedMetric):
 
     def compute(self) -> dict[str, Tensor]:
         """The mean distance."""
-        value = Group().from_first(self._measured)
+        value = Ranks().run_on_first(self._measured)
         return {"torch_fidelity/ppl": torch.tensor(value, dtype=torch.float64)}
 
     def _measured(self) -> float:

@@ -183,8 +183,8 @@ def test_samples_of_several_processes_come_in_the_order_of_one(clip, monkeypatch
     for batch in (*batches[::2], *batches[1::2]):  # as they are gathered of two
         together.update(batch)
     expected = alone._in_order()
-    monkeypatch.setattr("lightning_gen.utilities.ranks.Group.size", 2, raising=False)
-    monkeypatch.setattr("lightning_gen.utilities.ranks.Group.__init__", lambda self: None)
+    monkeypatch.setattr("lightning_gen.utilities.ranks.Ranks.size", 2, raising=False)
+    monkeypatch.setattr("lightning_gen.utilities.ranks.Ranks.__init__", lambda self: None)
     assert torch.equal(together._in_order(), expected)
 
 
