@@ -18,6 +18,7 @@ from lightning_gen.data.loader import EvaluationBatches, TrainBatches
 from lightning_gen.data.source import Source, StreamSource, TensorSource, num_bytes
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.hardware import free_memory, num_processors
+from lightning_gen.utilities.ranks import Ranks
 
 SPLITS = ("train", "val", "test")
 # The fraction of free memory that a data set may take; the rest is the model's.
@@ -175,9 +176,10 @@ class ImageData(LightningDataModule):
 
     @property
     def _run(self) -> "_Run":
-        """The run that these data belong to; without a trainer, one process on the CPU."""
+        """The run that these data belong to; without a trainer it is on the CPU, with the ranks there are."""
         if self.trainer is None:
-            return _Run(torch.device("cpu"), rank=0, world_size=1, max_images=None)
+            ranks = Ranks()
+            return _Run(torch.device("cpu"), rank=ranks.rank, world_size=ranks.size, max_images=None)
         return _Run(
             self.trainer.strategy.root_device,
             rank=self.trainer.global_rank,
