@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,7 @@ from lightning_gen.data.loader import EvaluationBatches, TrainBatches
 from lightning_gen.data.source import Source, StreamSource, TensorSource, num_bytes
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.hardware import free_memory, num_processors
+from lightning_gen.utilities.suggestions import did_you_mean
 
 SPLITS = ("train", "val", "test")
 # A data set may take this share of the free memory; the rest is the model's.
@@ -95,11 +96,22 @@ class ImageData(LightningDataModule):
         self.setup()
         return facts(self.name, self.image_shape, self.sources, self.class_names)
 
+    def check_split(self, split: str) -> None:
+        """Raise UserError unless there is such a split."""
+        if split not in self.sources:
+            fix = did_you_mean(split, self.sources) or f", choose from {', '.join(self.sources)}"
+            raise UserError(f"split={split}: no such split{fix}")
+
+    def check_shape(self, image_shape: Sequence[int]) -> None:
+        """Raise UserError unless images are `image_shape`, as a model's."""
+        actual, expected = tuple(self.image_shape), tuple(image_shape)
+        if actual != expected:
+            raise UserError(f"data={self.name}: images are {actual}, expected {expected}; give data of that shape")
+
     def _evaluation_batches(
         self, split: str, device: torch.device, limit: int | None = None, batch_size: int | None = None
     ) -> EvaluationBatches:
-        if split not in self.sources:
-            raise UserError(f"split={split}: no such split, choose from {', '.join(self.sources)}")
+        self.check_split(split)
         if not len(self.sources[split]):
             raise UserError(f"split={split}: data={self.name} has no images in it, give it a share in data.split")
         return EvaluationBatches(
