@@ -116,11 +116,11 @@ def _choose(runs: list[RunScores], columns: list[str], force: bool) -> tuple[dic
             notes.append(f"{score} is left out: it is null in all runs")
             continue
         if difference and not force:
-            notes.append(f"{score} is left out: {difference} (force=true ranks it all the same)")
+            notes.append(f"{score} is left out: {difference} (force=true ranks it anyway)")
             continue
         chosen[score] = selection
         if difference:
-            notes.append(f"{score}: {difference}; ranked all the same")
+            notes.append(f"{score}: {difference}; ranked anyway")
     return chosen, notes
 
 
@@ -156,8 +156,8 @@ def _difference(runs: list[RunScores], protocols: Sequence[str | None]) -> str:
     for name, other in parsed[1:]:
         for (key, value), (_, other_value) in zip(_flat(expected), _flat(other), strict=False):
             if value != other_value:
-                return f"unlike protocols, {key} is {value} in {first} and {other_value} in {name}"
-    return "unlike protocols"
+                return f"unequal protocols, {key} is {value} in {first} and {other_value} in {name}"
+    return "unequal protocols"
 
 
 def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -211,11 +211,11 @@ def _protocol_notes(chosen: Mapping[str, Selection]) -> list[str]:
     notes = ["; ".join(sizes)]
     if any(score.uncertainty for evaluation in evaluations for score in evaluation.scores.values()):
         notes.append(
-            f"± is one standard error of scoring; a distance of less than {STANDARD_ERRORS} of them to the best is "
-            "noise. Training again with another seed moves scores more than that (https://arxiv.org/abs/2606.20536)."
+            "± is one standard error of scoring; training again with another seed moves scores by more "
+            "(https://arxiv.org/abs/2606.20536)."
         )
     versions = {name: {p.versions.get(name) for p in protocols} for name in ("torch", "torchmetrics")}
     mixed = [f"{name} {', '.join(sorted(map(str, found)))}" for name, found in versions.items() if len(found) > 1]
     if mixed:
-        notes.append(f"unlike versions: {'; '.join(mixed)}")
+        notes.append(f"different versions: {'; '.join(mixed)}")
     return notes

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 Direction = Literal["lower", "higher"]  # the better one
 IMAGES, SEEDS, HALVES = "images", "seeds", "halves of the samples"
+RESPELLED = {"normalisation": "normalization", "neighbours": "neighbors"}  # keys of protocols in older files
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Protocol:
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> Self:
         """Inverse of `to_json`; unknown keys are ignored."""
+        entry = _respelled(entry)
         return cls(**{key.name: entry[key.name] for key in fields(cls) if key.name in entry})
 
 
@@ -129,6 +131,12 @@ def _score(entry: dict[str, Any], name: str) -> Score:
         uncertainty and Uncertainty(_number(uncertainty["std"]), uncertainty["over"]),
         _numbers(entry.get("seeds", {}).get(name, [])),
     )
+
+
+def _respelled(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {RESPELLED.get(key, key): _respelled(member) for key, member in value.items()}
+    return value
 
 
 def _number(value: float | None) -> float:
