@@ -102,11 +102,11 @@ class ImageData(LightningDataModule):
             fix = did_you_mean(split, self.sources) or f", choose from {', '.join(self.sources)}"
             raise UserError(f"split={split}: no such split{fix}")
 
-    def check_shape(self, image_shape: Sequence[int]) -> None:
-        """Raise UserError unless images are `image_shape`, as a model's."""
+    def check_shape(self, image_shape: Sequence[int], source: str = "the model makes") -> None:
+        """Raise UserError unless images have the shape `image_shape` of `source`."""
         actual, expected = tuple(self.image_shape), tuple(image_shape)
         if actual != expected:
-            raise UserError(f"data={self.name}: images are {actual}, expected {expected}; give data of that shape")
+            raise UserError(f"data={self.name}: images are {actual}, {source} {expected}; give data of that shape")
 
     def _evaluation_batches(
         self, split: str, device: torch.device, limit: int | None = None, batch_size: int | None = None

@@ -104,7 +104,7 @@ def _num_fake(files: "ImageData | None", n_real: int, num_samples: int | None) -
 def _check_match(source: "ImageGenerator | ImageData | None", data: "ImageData") -> None:
     if source is None:
         raise ValueError("evaluate needs a model or files")
-    data.check_shape(source.image_shape)
+    data.check_shape(source.image_shape, "the samples are")
     if None not in (source.num_classes, data.num_classes) and source.num_classes != data.num_classes:
         raise UserError(f"data={data.name}: has {data.num_classes} classes, the samples {source.num_classes}")
 
