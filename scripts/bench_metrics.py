@@ -143,8 +143,8 @@ def evaluation(n: int = 64, rounds: int = 1) -> dict[str, Any]:
         found: dict[str, dict[str, float]] = {}
 
         def ours() -> None:
-            result = evaluate(None, Given(real), metrics, {"inception": extractor}, files=Given(fake), batch_size=32)
-            found["ours"] = {name.partition("/")[0]: value for name, value in result["scores"].items()}
+            scored = evaluate(None, Given(real), metrics, {"inception": extractor}, files=Given(fake), batch_size=32)
+            found["ours"] = {name.partition("/")[0]: value for name, value in scored.values.items()}
 
         def first() -> None:
             with tempfile.TemporaryDirectory(dir=folder) as cache:

@@ -83,9 +83,9 @@ def test_classifier_needs_labels_and_makes_no_images():
         model.sample(2)
     metrics = {"frechet": FrechetDistance(), "likelihood": Likelihood(), "accuracy": Accuracy()}
     result = evaluate(model, data, metrics, None)
-    assert set(result["scores"]) == {"accuracy", "mean_recall"}
-    assert result["skipped"]["frechet"] == "Classifier makes no images"
-    assert result["protocol"]["n_fake"] == 0
+    assert set(result.values) == {"accuracy", "mean_recall"}
+    assert result.skipped["frechet"] == "Classifier makes no images"
+    assert result.protocol.n_fake == 0
 
 
 def test_accuracy_by_hand():
@@ -109,10 +109,10 @@ def test_class_scores_by_hand(tmp_path):
     images = shades(-1, -1, 1, 1)
     result = evaluate(Given(images), data, {"classes": metric}, None, num_samples=8)
     kl = (0.5 * (0.5 / shares[[0, 2]]).log()).sum().item()
-    assert result["scores"] == {"modes": 2, "modes_kl": pytest.approx(kl)}
+    assert result.values == {"modes": 2, "modes_kl": pytest.approx(kl)}
     sha256 = hashlib.sha256((tmp_path / "best.ckpt").read_bytes()).hexdigest()
-    assert result["protocol"]["metrics"]["classes"] == {"classifier_sha256": sha256, "modes_there_are": 3}
-    json.dumps(result)
+    assert result.protocol.metrics["classes"] == {"classifier_sha256": sha256, "modes_there_are": 3}
+    json.dumps(result.to_json())
 
     metric.start(data, "test")
     metric.update(images, torch.tensor([0, 1, 2, 2]))
@@ -121,7 +121,7 @@ def test_class_scores_by_hand(tmp_path):
     scores = metric.compute()
     assert scores["class_accuracy"].item() == pytest.approx(4 / 6)
     assert scores.keys() == metric.better.keys()
-    assert evaluate(Given(images, 3), data, {"classes": metric}, None)["scores"].keys() == metric.better.keys()
+    assert evaluate(Given(images, 3), data, {"classes": metric}, None).values.keys() == metric.better.keys()
 
 
 def test_channels_are_the_digits_of_a_class(tmp_path):
@@ -141,12 +141,12 @@ def test_other_classes_are_skipped(tmp_path, channels, classes, reason):
     data = fake(channels, classes)
     model = Given(torch.zeros(1, channels, 8, 8))
     metric = classifier(tmp_path / "best.ckpt")
-    assert reason in evaluate(model, data, {"classes": metric}, None)["skipped"]["classes"]
+    assert reason in evaluate(model, data, {"classes": metric}, None).skipped["classes"]
 
 
 def test_other_images_are_skipped(tmp_path):
     metric = classifier(tmp_path / "best.ckpt", channels=3)
-    skipped = evaluate(Given(torch.zeros(1, 1, 8, 8)), fake(1, 3), {"classes": metric}, None)["skipped"]
+    skipped = evaluate(Given(torch.zeros(1, 1, 8, 8)), fake(1, 3), {"classes": metric}, None).skipped
     assert "(3, 8, 8)" in skipped["classes"]
 
 

@@ -99,6 +99,19 @@ def test_unlike_protocols_are_not_ranked_unless_forced(tmp_path, capsys, change,
         assert "nll_nats" in table(capsys, *paths).splitlines()[0]
 
 
+def test_protocols_of_another_spelling_are_alike(tmp_path, capsys):
+    old, new = evaluation(1.0), evaluation(2.0)
+    for result, key in ((old, "normalisation"), (new, "normalization")):
+        result["protocol"]["extractors"]["net"][key] = "x / 255"
+    assert "unequal" not in table(capsys, *runs(tmp_path, old=[old], new=[new]))
+
+
+def test_scores_that_are_null_in_all_runs_are_left_out(tmp_path, capsys):
+    printed = table(capsys, *runs(tmp_path, one=[evaluation(None)], two=[evaluation(None)]))
+    assert "kid/net is left out: it is null in all runs" in printed
+    assert "nll_nats" in printed.splitlines()[0]
+
+
 def test_a_run_without_a_score_shows_a_gap(tmp_path, capsys):
     lacking = evaluation(1.0)
     del lacking["scores"]["nll_nats"]

@@ -3,6 +3,7 @@
 import json
 import math
 import statistics
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from lightning_gen.config.composition import compose
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation.evaluator import evaluate
 from lightning_gen.evaluation.report import print_table, save_evaluation
+from lightning_gen.evaluation.result import Evaluation, Origin, Score
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.images import to_uint8
 from lightning_gen.metrics.frechet import FrechetDistance
@@ -53,7 +55,7 @@ def all_metrics():
 def test_scores_names_and_protocol():
     model, data, _ = tiny_vae()
     result = evaluate(model, data, all_metrics(), pixels(), num_samples=20, batch_size=6, seed=3)
-    assert set(result["scores"]) == {
+    assert set(result.values) == {
         "nll_nats",
         "nll_bits_per_dim",
         "negative_elbo_nats",
@@ -65,18 +67,18 @@ def test_scores_names_and_protocol():
         "frechet/pixels",
         "kid/pixels",
     }
-    assert all(math.isfinite(value) for value in result["scores"].values())
-    assert result["better"].keys() == result["scores"].keys()
-    assert result["better"]["reconstruction_psnr"] == "higher"
-    assert result["skipped"] == {}
-    assert result["warnings"] == []
-    protocol = result["protocol"]
-    assert (protocol["n_real"], protocol["n_fake"], protocol["seed"]) == (16, 20, 3)
-    assert (protocol["data"], protocol["split"], protocol["binarize"]) == ("fake", "test", False)
-    assert protocol["metrics"]["likelihood"] == {"samples": 3, "likelihood": "Bernoulli"}
-    assert protocol["metrics"]["kid"]["subset_size"] == 8
-    assert torch.__version__.startswith(protocol["versions"]["torch"])
-    json.dumps(result)
+    assert all(math.isfinite(value) for value in result.values.values())
+    assert {score.direction for score in result.scores.values()} == {"lower", "higher"}
+    assert result.scores["reconstruction_psnr"].direction == "higher"
+    assert result.skipped == {}
+    assert result.warnings == []
+    protocol = result.protocol
+    assert (protocol.n_real, protocol.n_fake, protocol.seed) == (16, 20, 3)
+    assert (protocol.data, protocol.split, protocol.binarize) == ("fake", "test", False)
+    assert protocol.metrics["likelihood"] == {"samples": 3, "likelihood": "Bernoulli"}
+    assert protocol.metrics["kid"]["subset_size"] == 8
+    assert torch.__version__.startswith(protocol.versions["torch"])
+    json.dumps(result.to_json())
 
 
 @pytest.mark.parametrize("conditional", ["false", "true"])
@@ -94,16 +96,16 @@ def test_the_same_scores_twice_and_nothing_disturbed(conditional):
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
     torch.manual_seed(6)
     second = evaluate(model, data, all_metrics(), pixels())
-    assert second["scores"] == first["scores"]
+    assert second.values == first.values
     other = evaluate(model, data, all_metrics(), pixels(), seed=1)
-    assert other["scores"]["frechet/pixels"] != first["scores"]["frechet/pixels"]
+    assert other.scores["frechet/pixels"].value != first.scores["frechet/pixels"].value
 
 
 def test_a_score_does_not_depend_on_the_other_metrics():
     model, data, _ = tiny_vae()
-    together = evaluate(model, data, all_metrics(), pixels())["scores"]
+    together = evaluate(model, data, all_metrics(), pixels()).values
     for name, metric in all_metrics().items():
-        for score, value in evaluate(model, data, {name: metric}, pixels())["scores"].items():
+        for score, value in evaluate(model, data, {name: metric}, pixels()).values.items():
             assert value == together[score]
 
 
@@ -120,7 +122,7 @@ def test_frechet_is_that_of_all_samples_at_once():
     metric, extractor = FrechetDistance(), Pixels()
     metric.update(extractor(data.sources["test"].images), real=True)
     metric.update(extractor(to_uint8(torch.cat(drawn))), real=False)
-    assert result["scores"]["frechet/pixels"] == pytest.approx(metric.compute()["frechet"].item(), rel=1e-9)
+    assert result.scores["frechet/pixels"].value == pytest.approx(metric.compute()["frechet"].item(), rel=1e-9)
 
 
 @pytest.fixture
@@ -137,17 +139,17 @@ def test_each_image_is_extracted_once_and_real_ones_never_again(empty_cache):
     again = Pixels()
     second = evaluate(model, data, all_metrics(), pixels(again), num_samples=20)
     assert again.seen == 20
-    assert first["scores"] == second["scores"]
+    assert first.values == second.values
     evaluate(model, data, all_metrics(), pixels(again), num_samples=20, split="val")
     assert again.seen == 20 + 36
 
 
 def test_a_cache_that_is_damaged_or_of_other_images_is_not_used(empty_cache):
     model, data, _ = tiny_vae()
-    first = evaluate(model, data, all_metrics(), pixels())["scores"]
+    first = evaluate(model, data, all_metrics(), pixels()).values
     (file,) = (empty_cache / "features").iterdir()
     file.write_bytes(file.read_bytes()[:100])
-    assert evaluate(model, data, all_metrics(), pixels())["scores"] == first
+    assert evaluate(model, data, all_metrics(), pixels()).values == first
     data.sources["test"].images[3] ^= 1
     extractor = Pixels()
     evaluate(model, data, all_metrics(), pixels(extractor))
@@ -157,7 +159,7 @@ def test_a_cache_that_is_damaged_or_of_other_images_is_not_used(empty_cache):
 def test_a_cache_that_cannot_be_written_costs_only_time(empty_cache, caplog):
     empty_cache.write_text("a file where the folder should be")
     model, data, _ = tiny_vae()
-    assert evaluate(model, data, all_metrics(), pixels())["scores"]
+    assert evaluate(model, data, all_metrics(), pixels()).values
 
 
 def test_several_extractors_see_one_stream_of_samples():
@@ -166,32 +168,28 @@ def test_several_extractors_see_one_stream_of_samples():
     other = Pixels()
     other.name = "others"
     result = evaluate(model, data, {"frechet": FrechetDistance()}, {"a": Pixels(), "b": other})
-    assert result["scores"]["frechet/pixels"] == result["scores"]["frechet/others"]
+    assert result.scores["frechet/pixels"].value == result.scores["frechet/others"].value
     assert len(model.labels) == 1  # one batch was drawn
-    assert result["origin"]["frechet/others"] == {
-        "metric": "frechet",
-        "extractor": "b",
-        "of_samples": True,
-        "splits": ["test"],
-    }
+    assert result.scores["frechet/others"].origin == Origin("frechet", "b", of_samples=True, splits=["test"])
 
 
 def test_every_score_says_which_images_it_is_of():
     model, data, _ = tiny_vae()
-    compared = evaluate(model, data, all_metrics(), pixels())["protocol"]["images"]
-    assert evaluate(model, data, {"reconstruction": Reconstruction()}, {})["protocol"]["images"] == compared
+    compared = evaluate(model, data, all_metrics(), pixels()).protocol.images
+    assert evaluate(model, data, {"reconstruction": Reconstruction()}, {}).protocol.images == compared
     _, other, _ = tiny_vae("data.seed=1")
-    assert evaluate(model, other, {"reconstruction": Reconstruction()}, {})["protocol"]["images"] != compared
+    assert evaluate(model, other, {"reconstruction": Reconstruction()}, {}).protocol.images != compared
 
 
 def test_seeds_give_a_mean_and_its_scatter():
     model, data, _ = tiny_vae()
     several = evaluate(model, data, all_metrics(), pixels(), seeds=3)
-    alone = [evaluate(model, data, all_metrics(), pixels(), seed=seed)["scores"] for seed in range(3)]
-    for name, values in several["seeds"].items():
+    alone = [evaluate(model, data, all_metrics(), pixels(), seed=seed).values for seed in range(3)]
+    for name, score in several.scores.items():
+        values = score.per_seed
         assert values == [scores[name] for scores in alone]
-        assert several["scores"][name] == pytest.approx(sum(values) / 3)
-        assert several["uncertainty"][name]["std"] == pytest.approx(statistics.stdev(values))
+        assert score.value == pytest.approx(sum(values) / 3)
+        assert score.uncertainty.std == pytest.approx(statistics.stdev(values))
 
 
 def test_halves_of_the_samples_scatter_as_new_samples_do():
@@ -199,37 +197,37 @@ def test_halves_of_the_samples_scatter_as_new_samples_do():
     model = Sampler(data.image_shape)
     options = {"num_samples": 100, "show_progress": False}
     metrics = {"kid": KernelDistance(subsets=1, subset_size=100)}
-    several = evaluate(model, data, metrics, pixels(), seeds=40, **options)["uncertainty"]["kid/pixels"]["std"]
+    several = evaluate(model, data, metrics, pixels(), seeds=40, **options).scores["kid/pixels"].uncertainty.std
     halves = [
-        evaluate(model, data, metrics, pixels(), seed=seed, half_samples=40, **options)["uncertainty"]["kid/pixels"]
+        evaluate(model, data, metrics, pixels(), seed=seed, half_samples=40, **options).scores["kid/pixels"].uncertainty
         for seed in range(5)
     ]
-    assert sum(each["std"] for each in halves) / 5 == pytest.approx(several, rel=0.35)
+    assert sum(each.std for each in halves) / 5 == pytest.approx(several, rel=0.35)
 
 
 def test_what_a_model_lacks_is_skipped_with_the_reason():
     _, data, _ = tiny_vae()
     model = Sampler(data.image_shape)
     result = evaluate(model, data, all_metrics(), pixels())
-    assert set(result["scores"]) == {"frechet/pixels", "kid/pixels"}
-    assert result["skipped"] == {
+    assert set(result.values) == {"frechet/pixels", "kid/pixels"}
+    assert result.skipped == {
         "likelihood": "Sampler has no log_likelihood",
         "reconstruction": "Sampler has no reconstruct",
     }
     result = evaluate(model, data, all_metrics(), {})
-    assert result["scores"] == {}
-    assert "extractor=none" in result["skipped"]["frechet"]
-    assert result["protocol"]["extractors"] == {}
-    assert result["protocol"]["n_fake"] == 0
+    assert result.values == {}
+    assert "extractor=none" in result.skipped["frechet"]
+    assert result.protocol.extractors == {}
+    assert result.protocol.n_fake == 0
 
 
 def test_conditional_models_without_labels_are_scored_on_samples_alone():
     model, _, _ = tiny_vae("model.conditional=true")
     _, unlabeled, _ = tiny_vae("data.num_classes=null")
     result = evaluate(model, unlabeled, all_metrics(), pixels())
-    assert set(result["skipped"]) == {"likelihood", "reconstruction"}
-    assert "labels" in result["skipped"]["likelihood"]
-    assert math.isfinite(result["scores"]["frechet/pixels"])
+    assert set(result.skipped) == {"likelihood", "reconstruction"}
+    assert "labels" in result.skipped["likelihood"]
+    assert math.isfinite(result.scores["frechet/pixels"].value)
 
 
 def test_labels_of_samples_follow_the_split():
@@ -247,9 +245,9 @@ def test_broken_samples_get_no_score():
     draw = model.sample
     model.sample = lambda n, labels=None: draw(n).index_fill(0, torch.tensor([0]), torch.nan)
     result = evaluate(model, data, all_metrics(), pixels())
-    assert all(math.isnan(value) for value in result["scores"].values())
-    assert len(result["warnings"]) == 2
-    assert "frechet/pixels is nan" in result["warnings"][0]
+    assert all(math.isnan(value) for value in result.values.values())
+    assert len(result.warnings) == 2
+    assert "frechet/pixels is nan" in result.warnings[0]
 
 
 def test_averaged_weights_are_used_unless_refused():
@@ -260,10 +258,10 @@ def test_averaged_weights_are_used_unless_refused():
     metrics = {"reconstruction": Reconstruction()}
     averaged = evaluate(model, data, metrics, {})
     trained = evaluate(model, data, metrics, {}, ema=False)
-    assert averaged["scores"] != trained["scores"]
-    assert (averaged["protocol"]["ema"], trained["protocol"]["ema"]) == (True, False)
+    assert averaged.values != trained.values
+    assert (averaged.protocol.ema, trained.protocol.ema) == (True, False)
     model.use_averaged_weights()
-    assert evaluate(model, data, metrics, {})["scores"] == averaged["scores"]
+    assert evaluate(model, data, metrics, {}).values == averaged.values
 
 
 @pytest.mark.parametrize(
@@ -304,7 +302,8 @@ def _process(rank, folder, world_size):
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=world_size)
     model, data, metrics, extractor = _of_all_metrics()
-    result = evaluate(model, data, metrics, extractor, num_samples=13, batch_size=13, half_samples=2)
+
+    result = evaluate(model, data, metrics, extractor, num_samples=13, batch_size=13, half_samples=2).to_json()
     result = {key: result[key] for key in ("scores", "uncertainty", "curves")}
     (folder / f"{rank}.json").write_text(json.dumps(result))
     torch.distributed.destroy_process_group()
@@ -315,7 +314,7 @@ def test_two_processes_give_the_scores_of_one(tmp_path):
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
     assert str(first) == str(second)  # NaN is no equal of itself
     model, data, metrics, extractor = _of_all_metrics()
-    alone = evaluate(model, data, metrics, extractor, num_samples=13, batch_size=13, half_samples=2)
+    alone = evaluate(model, data, metrics, extractor, num_samples=13, batch_size=13, half_samples=2).to_json()
     assert len(alone["scores"]) > 20
     for name, value in first["scores"].items():
         # means over images are added up in another order
@@ -327,16 +326,29 @@ def test_two_processes_give_the_scores_of_one(tmp_path):
         assert curve == pytest.approx(alone["curves"][name], nan_ok=True), name
 
 
+def test_json_gives_the_evaluation_back():
+    model, data, _ = tiny_vae()
+    for options in ({"seeds": 2}, {"half_samples": 2}):
+        result = evaluate(model, data, all_metrics() | sample_metrics(), pixels(ClassifyingPixels()), **options)
+        result = replace(result, source={"checkpoint": "last.ckpt"}, protocol=replace(result.protocol, model={"k": 1}))
+        entry = json.loads(json.dumps(result.to_json()))
+        again = Evaluation.from_json(entry)
+        assert json.dumps(again.to_json()) == json.dumps(entry)  # also the order of keys
+        assert str(again) == str(result)  # NaN is no equal of itself
+
+
 def test_every_evaluation_is_kept(tmp_path):
     model, data, _ = tiny_vae()
     result = evaluate(model, data, {"reconstruction": Reconstruction()}, {})
     path = tmp_path / "deep" / "evaluation.json"
     save_evaluation(result, path)
-    broken = result | {"scores": {"frechet/pixels": math.nan}, "better": {"frechet/pixels": "lower"}}
-    save_evaluation(broken, path)
+    broken = Score(math.nan, "lower", Origin("frechet", "pixels", of_samples=True, splits=["test"]))
+    save_evaluation(replace(result, scores={"frechet/pixels": broken}), path)
     first, second = json.loads(path.read_text())
-    assert first["scores"] == result["scores"]
+    assert first["scores"] == result.values
     assert second["scores"] == {"frechet/pixels": None}
+    assert Evaluation.from_json(first) == result
+    assert math.isnan(Evaluation.from_json(second).values["frechet/pixels"])
     path.write_text("{")
     with pytest.raises(UserError, match="move it away"):
         save_evaluation(result, path)
@@ -349,7 +361,7 @@ def test_table_shows_scores_and_what_was_skipped(capsys):
     print_table(result)
     printed = capsys.readouterr().out
     assert "fake test, 16 real, 16 samples, pixels, trained weights, seed 0" in printed
-    assert f"{result['scores']['kid/pixels']:.6g}" in printed
+    assert f"{result.values['kid/pixels']:.6g}" in printed
     assert "skipped likelihood: Sampler has no log_likelihood" in printed
 
 

@@ -247,7 +247,7 @@ def test_classifier_scores_another_models_samples(tmp_path):
     model, data, _ = tiny_vae()  # 8 pixels
     ours = ClassifierExtractor(str(tmp_path / "run"), resize="tf")
     result = evaluate(model, data, {"frechet": FrechetDistance()}, {"classifier": ours}, show_progress=False)
-    assert result["scores"]["frechet/classifier"] > 0
+    assert result.scores["frechet/classifier"].value > 0
 
 
 def test_what_is_no_classifier_ends_in_one_line(tmp_path):
@@ -382,8 +382,8 @@ def test_clips_tell_what_frames_do_not():
     extractors = {"clips": Clips({"halves": Halves()}), "frames": Halves()}
     metrics = {"frechet": FrechetDistance(), "kid": KernelDistance()}
     result = evaluate(model, data, metrics, extractors, show_progress=False)
-    assert set(result["scores"]) == {f"{m}/{e}" for m in ("frechet", "kid") for e in ("clips_halves", "halves")}
-    assert result["protocol"]["extractors"]["clips"]["frames"] == {"name": "halves"}
+    assert set(result.values) == {f"{m}/{e}" for m in ("frechet", "kid") for e in ("clips_halves", "halves")}
+    assert result.protocol.extractors["clips"]["frames"] == {"name": "halves"}
     result = evaluate(*tiny_vae()[:2], metrics, extractors, show_progress=False)
-    assert result["skipped"]["frechet/clips_halves"] == "looks at sequences, and the data are single images"
-    assert "frechet/halves" in result["scores"]
+    assert result.skipped["frechet/clips_halves"] == "looks at sequences, and the data are single images"
+    assert "frechet/halves" in result.values

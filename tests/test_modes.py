@@ -133,27 +133,27 @@ def test_the_data_themselves_reach_all_modes_and_features_are_skipped():
     data = gaussians("data.layout=grid")
     model = Given(data.sources["val"].images)
     result = evaluate(model, data, metrics(), {"nothing": Nothing()}, batch_size=999)
-    assert result["scores"]["modes"] == 25
-    assert result["scores"]["high_quality"] == pytest.approx(1 - math.exp(-4.5), abs=0.004)
-    assert result["scores"]["reverse_kl"] == pytest.approx(0, abs=1e-6)
-    assert set(result["skipped"]) == {"frechet", "precision_recall"}
-    assert "not 1x2" in result["skipped"]["frechet"]
-    protocol = result["protocol"]
-    assert (protocol["n_fake"], protocol["extractors"]) == (10_000, {})
+    assert result.scores["modes"].value == 25
+    assert result.scores["high_quality"].value == pytest.approx(1 - math.exp(-4.5), abs=0.004)
+    assert result.scores["reverse_kl"].value == pytest.approx(0, abs=1e-6)
+    assert set(result.skipped) == {"frechet", "precision_recall"}
+    assert "not 1x2" in result.skipped["frechet"]
+    protocol = result.protocol
+    assert (protocol.n_fake, protocol.extractors) == (10_000, {})
     wanted = {"high_quality_within_std": 3.0, "covered_from_samples": 1, "modes_there_are": 25}
-    assert protocol["metrics"]["modes"] == wanted
-    json.dumps(result)
+    assert protocol.metrics["modes"] == wanted
+    json.dumps(result.to_json())
 
 
 def test_a_second_evaluation_starts_anew_and_other_data_are_skipped():
     data = gaussians()
     metric = {"modes": GaussianModes()}
-    first = evaluate(Given(data.sources["val"].images), data, metric, None)["scores"]
-    one_mode = evaluate(Given(data.centers[:1].view(1, 1, 1, 2)), data, metric, None)["scores"]
+    first = evaluate(Given(data.sources["val"].images), data, metric, None).values
+    one_mode = evaluate(Given(data.centers[:1].view(1, 1, 1, 2)), data, metric, None).values
     assert (first["modes"], one_mode["modes"], one_mode["high_quality"]) == (8, 1, 1)
     assert one_mode["reverse_kl"] == pytest.approx(math.log(8))
     fake = build_data(compose(["data=fake"]).data)
-    skipped = evaluate(Given(torch.zeros(1, 3, 32, 32)), fake, metric, None)["skipped"]
+    skipped = evaluate(Given(torch.zeros(1, 3, 32, 32)), fake, metric, None).skipped
     assert "no known centers" in skipped["modes"]
 
 
@@ -161,11 +161,11 @@ def _process(rank, folder, world_size):
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=world_size)
     data = gaussians()
-    data._rank, data._world_size = lambda: rank, lambda: world_size
+
     model = Given(data.centers[:3].view(3, 1, 1, 2))
     # one batch of samples: the second process has none, and must not hang
     result = evaluate(model, data, {"modes": GaussianModes()}, None, num_samples=13, batch_size=13)
-    (folder / f"{rank}.json").write_text(json.dumps(result["scores"]))
+    (folder / f"{rank}.json").write_text(json.dumps(result.values))
     torch.distributed.destroy_process_group()
 
 

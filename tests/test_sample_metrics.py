@@ -265,12 +265,12 @@ def test_classification_accuracy_tells_right_labels_from_wrong_ones():
     metrics = {name: sample_metrics(*(f"metrics.{name}.{key}" for key in quick))[name]}
     options = {"num_samples": 200, "show_progress": False}
     result = evaluate(right, data, metrics, {}, **options)
-    assert result["scores"] == {"classification_accuracy": 1, "classification_recall": 1}
-    assert result["curves"]["classification_recall"] == [1] * 4
-    settings = json.loads(json.dumps(result["protocol"]["metrics"][name]))
+    assert result.values == {"classification_accuracy": 1, "classification_recall": 1}
+    assert result.curves["classification_recall"] == [1] * 4
+    settings = json.loads(json.dumps(result.protocol.metrics[name]))
     assert (settings["n_real"], settings["images"]) == (40, 2000)
     assert settings["classifier"]["encoder"]["width"] == 4
-    wrong = evaluate(Labeled(backwards=True), data, metrics, {}, **options)["scores"]
+    wrong = evaluate(Labeled(backwards=True), data, metrics, {}, **options).values
     assert max(wrong.values()) == 0
 
 
@@ -299,10 +299,10 @@ def test_few_images_gray_or_not_with_labels_or_without(conditional, shape):
         model, data, sample_metrics(), {"pixels": ClassifyingPixels()}, num_samples=5, num_real=5, half_samples=2
     )
     real = {"diversity_within_class_real/pixels"}
-    assert set(result["scores"]) == SCORES | real | (CLASSES if conditional else set())
-    assert all(math.isfinite(value) for value in result["scores"].values())
-    assert set(result["skipped"]) == (set() if conditional else {"class_frechet", "classification_accuracy"})
-    assert all("knows no classes" in reason for reason in result["skipped"].values())
+    assert set(result.values) == SCORES | real | (CLASSES if conditional else set())
+    assert all(math.isfinite(value) for value in result.values.values())
+    assert set(result.skipped) == (set() if conditional else {"class_frechet", "classification_accuracy"})
+    assert all("knows no classes" in reason for reason in result.skipped.values())
 
 
 def test_broken_samples_have_no_score():
@@ -310,14 +310,14 @@ def test_broken_samples_have_no_score():
     decode = model.decode
     model.decode = lambda latent, labels=None: decode(latent, labels).index_fill(0, torch.tensor([0]), math.nan)
     result = evaluate(model, data, sample_metrics(), {"pixels": ClassifyingPixels()}, num_samples=20, seeds=2)
-    broken = {name for name, value in result["scores"].items() if math.isnan(value)}
+    broken = {name for name, value in result.values.items() if math.isnan(value)}
     assert broken | {"diversity_real/pixels", "active_units", "active_units_share"} == SCORES | CLASSES
-    assert len(result["warnings"]) == len(broken)
+    assert len(result.warnings) == len(broken)
 
 
 def test_what_has_no_latents_or_classes_is_skipped():
     _, data, _ = tiny_vae()
-    skipped = evaluate(Labeled(), data, sample_metrics("metrics.path_length.space=w"), {"pixels": Pixels()})["skipped"]
+    skipped = evaluate(Labeled(), data, sample_metrics("metrics.path_length.space=w"), {"pixels": Pixels()}).skipped
     assert skipped["path_length"] == "Labeled has no latents that it decodes"
     assert skipped["inception_score/pixels"] == "pixels tells no classes"
     assert skipped["active_units"] == "Labeled has no encode"
@@ -333,11 +333,11 @@ def test_files_are_compared_within_their_folders():
     same, other = (
         evaluate(None, data, metrics, {"pixels": Pixels()}, split="train", files=files) for files in (data, unlabeled)
     )
-    assert same["scores"]["class_frechet/pixels"] == pytest.approx(0, abs=1e-6)
-    assert (same["scores"]["memorization/pixels"], same["scores"]["training_distance/pixels"]) == (1, 0)
-    assert same["scores"]["training_distance_real/pixels"] > 0
-    assert other["skipped"].pop("class_frechet") == "the samples have no labels"
-    assert other["skipped"] == same["skipped"] == dict.fromkeys(chosen[2:], "needs a model, and files were given")
+    assert same.scores["class_frechet/pixels"].value == pytest.approx(0, abs=1e-6)
+    assert (same.scores["memorization/pixels"].value, same.scores["training_distance/pixels"].value) == (1, 0)
+    assert same.scores["training_distance_real/pixels"].value > 0
+    assert other.skipped.pop("class_frechet") == "the samples have no labels"
+    assert other.skipped == same.skipped == dict.fromkeys(chosen[2:], "needs a model, and files were given")
 
 
 def test_halves_of_the_samples_leave_settings_and_curves_as_they_were():
@@ -348,9 +348,9 @@ def test_halves_of_the_samples_leave_settings_and_curves_as_they_were():
         evaluate(Labeled(), data, {"class_frechet": metrics["class_frechet"]}, {"pixels": Pixels()}, **options, **more)
         for more in ({}, {"half_samples": 3})
     )
-    assert halved["protocol"]["metrics"] == plain["protocol"]["metrics"]
-    assert halved["curves"] == plain["curves"]
-    assert set(halved["curves"]) == {"class_frechet/pixels"}
+    assert halved.protocol.metrics == plain.protocol.metrics
+    assert halved.curves == plain.curves
+    assert set(halved.curves) == {"class_frechet/pixels"}
 
 
 def test_active_units_by_hand():

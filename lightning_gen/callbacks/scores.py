@@ -46,7 +46,7 @@ class Scores(Callback):
         due = model.images_seen // self.every_images > (model.images_seen - between) // self.every_images
         if not self.metrics or not due or (model.validation_loss and not self.always):
             return
-        result = evaluate(
+        evaluation = evaluate(
             model,
             trainer.datamodule,
             self.metrics,
@@ -58,6 +58,6 @@ class Scores(Callback):
             seed=model.seed,
             show_progress=False,
         )
-        scores = {f"val/{name}": value for name, value in result["scores"].items()}
+        scores = {f"val/{name}": value for name, value in evaluation.values.items()}
         model.log_dict(scores, logger=False)
         model.log_now(scores)

@@ -119,9 +119,7 @@ def spread(classes: list[int] | None, n: int) -> Tensor | None:
 def data_of(cfg: DictConfig, checkpoint: Path, model: "ImageGenerator") -> "ImageData":
     """The chosen data, or those of the checkpoint; UserError if their images are of another shape than the model's."""
     data = build_data(data_config(cfg, checkpoint))
-    ours, theirs = tuple(model.image_shape), tuple(data.image_shape)
-    if ours != theirs:
-        raise UserError(f"data={data.name}: images are {theirs}, the model makes {ours}; give data of that shape")
+    data.check_shape(model.image_shape)
     return data
 
 

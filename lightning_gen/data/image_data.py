@@ -3,7 +3,7 @@
 import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from lightning_gen.data.source import Source, StreamSource, TensorSource, num_by
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.hardware import free_memory, num_processors
 from lightning_gen.utilities.ranks import Ranks
+from lightning_gen.utilities.suggestions import did_you_mean
 
 SPLITS = ("train", "val", "test")
 # The fraction of free memory that a data set may take; the rest is the model's.
@@ -104,11 +105,22 @@ class ImageData(LightningDataModule):
         self.setup()
         return facts(self.name, self.image_shape, self.sources, self.class_names)
 
+    def check_split(self, split: str) -> None:
+        """Raise UserError unless there is such a split."""
+        if split not in self.sources:
+            fix = did_you_mean(split, self.sources) or f", choose from {', '.join(self.sources)}"
+            raise UserError(f"split={split}: no such split{fix}")
+
+    def check_shape(self, image_shape: Sequence[int], source: str = "the model makes") -> None:
+        """Raise UserError unless images have the shape `image_shape` of `source`."""
+        actual, expected = tuple(self.image_shape), tuple(image_shape)
+        if actual != expected:
+            raise UserError(f"data={self.name}: images are {actual}, {source} {expected}; give data of that shape")
+
     def _evaluation_batches(
         self, split: str, device: torch.device, limit: int | None = None, batch_size: int | None = None
     ) -> EvaluationBatches:
-        if split not in self.sources:
-            raise UserError(f"split={split}: no such split, choose from {', '.join(self.sources)}")
+        self.check_split(split)
         if not len(self.sources[split]):
             raise UserError(f"split={split}: data={self.name} has no images in it, give it a fraction in data.split")
         return EvaluationBatches(

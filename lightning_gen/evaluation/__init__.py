@@ -1,4 +1,4 @@
-"""Scores with their protocol, and their comparison."""
+"""Scores of models with the protocol they were computed by, and their comparison."""
 
 from lightning_gen.utilities.renames import renamed
 

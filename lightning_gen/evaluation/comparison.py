@@ -1,192 +1,221 @@
-"""`lightning-gen compare`: the scores of several runs in one table, of which only like is ranked with like."""
+"""`lightning-gen compare`: the scores of several runs in one table; only scores of equal protocols are ranked."""
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lightning_gen.errors import UserError
-from lightning_gen.evaluation.table import Cell, Table
+from lightning_gen.evaluation.result import SEEDS, Direction, Evaluation, Score
+from lightning_gen.evaluation.table import STANDARD_ERRORS, Cell, Table
 from lightning_gen.utilities.suggestions import did_you_mean
 
-# What makes the scores of two models comparable, beside the settings of the metric and of the extractor.
-OF_ALL = ("data", "split", "binarize", "n_real")
-OF_SAMPLES = ("n_fake",)
-APART = 2  # standard errors of a difference, from which on it is not called noise
+# Entries of the protocol that scores depend on, beside the settings of their metric and extractor.
+SHARED_KEYS = ["data", "split", "binarize", "n_real"]
+SAMPLE_KEYS = ["n_fake"]
+
+Selection = list[Evaluation | None]  # by run; None: it lacks the score
 
 
 @dataclass
-class Run:
-    """What a run's evaluations say, newest last."""
+class RunScores:
+    """The evaluations of a run, newest last."""
 
     name: str
-    evaluations: list[dict[str, Any]] = field(repr=False)
+    evaluations: list[Evaluation] = field(repr=False)
 
-    def of(self, score: str) -> dict[str, dict[str, Any]]:
-        """The newest evaluation that has the score, by protocol."""
-        return {
-            protocol_of(result, score): result for result in self.evaluations if result["scores"].get(score) is not None
-        }
-
-
-def read_runs(paths: list[Path]) -> list[Run]:
-    """The runs in these folders or files, named by what of their paths differs."""
-    names = _short([path.parent if path.name == "evaluation.json" else path for path in paths])
-    return [Run(name, _read(path)) for name, path in zip(names, paths, strict=True)]
+    def by_protocol(self, score: str) -> dict[str, Evaluation]:
+        """The newest evaluation with a value of the score, for each protocol."""
+        valid = [e for e in self.evaluations if score in e.scores and not math.isnan(e.scores[score].value)]
+        return {protocol_of(evaluation, score): evaluation for evaluation in valid}
 
 
-def _short(paths: list[Path]) -> list[str]:
+def read_runs(paths: list[Path]) -> list[RunScores]:
+    """The runs in these folders or files, named by the part of their paths that differs."""
+    names = _short_names([path.parent if path.name == "evaluation.json" else path for path in paths])
+    return [RunScores(name, _read(path)) for name, path in zip(names, paths, strict=True)]
+
+
+def _short_names(paths: list[Path]) -> list[str]:
     parts = [path.absolute().parts for path in paths]
     if len(set(parts)) < len(parts):
         twice = next(path for path in paths if parts.count(path.absolute().parts) > 1)
         raise UserError(f"compare {twice}: is named twice")
+    if len(parts) == 1:
+        return [parts[0][-1]]
     shared = 0
-    while len(parts) > 1 and all(len(p) > shared + 1 for p in parts) and len({p[shared] for p in parts}) == 1:
+    while all(len(p) > shared + 1 for p in parts) and len({p[shared] for p in parts}) == 1:
         shared += 1
-    return ["/".join(p[shared if len(parts) > 1 else -1 :]) for p in parts]
+    return ["/".join(p[shared:]) for p in parts]
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
+def _read(path: Path) -> list[Evaluation]:
     file = path / "evaluation.json" if path.is_dir() else path
     if not file.is_file():
-        what = "a folder without evaluation.json" if path.is_dir() else "no such file or folder"
-        raise UserError(f"compare {path}: {what}; score a run with lightning-gen evaluate checkpoint={path}")
+        problem = "a folder without evaluation.json" if path.is_dir() else "no such file or folder"
+        raise UserError(f"compare {path}: {problem}; score a run with lightning-gen evaluate checkpoint={path}")
     try:
-        evaluations = json.loads(file.read_text())
-        if not isinstance(evaluations, list) or not all("protocol" in result for result in evaluations):
+        entries = json.loads(file.read_text())
+        if not isinstance(entries, list) or not all("protocol" in entry for entry in entries):
             raise ValueError
-    except (ValueError, TypeError):
+        # Early versions wrote no origins, without which protocols can't be compared.
+        return [Evaluation.from_json(entry) for entry in entries if "origin" in entry]
+    except (ValueError, TypeError, KeyError):
         raise UserError(f"compare {path}: {file.name} holds something other than evaluations") from None
-    # Those of versions that did not yet say where a score is from can't be told to be alike.
-    return [result for result in evaluations if "origin" in result]
 
 
-def protocol_of(result: Mapping[str, Any], score: str) -> str:
-    """What a score depends on beside the model, as text: equal for two scores that compare."""
-    protocol, origin = result["protocol"], result["origin"][score]
-    keys = OF_ALL + OF_SAMPLES * bool(origin["of_samples"])
-    found = {key: protocol.get(key) for key in keys}
-    found["images"] = {split: protocol["images"].get(split) for split in origin["splits"]}
-    found["metric"] = protocol["metrics"].get(origin["metric"])
-    found["extractor"] = origin["extractor"] and protocol["extractors"][origin["extractor"]]
+def protocol_of(evaluation: Evaluation, score: str) -> str:
+    """Everything beside the model that a score depends on, as text: equal for comparable scores."""
+    protocol, origin = evaluation.protocol, evaluation.scores[score].origin
+    keys = [*SHARED_KEYS, *SAMPLE_KEYS] if origin.of_samples else SHARED_KEYS
+    found: dict[str, Any] = {key: getattr(protocol, key) for key in keys}
+    found["images"] = {split: protocol.images.get(split) for split in origin.splits}
+    found["metric"] = protocol.metrics.get(origin.metric)
+    found["extractor"] = origin.extractor and protocol.extractors[origin.extractor]
     return json.dumps(found, sort_keys=True)
 
 
-def columns_of(asked: str, runs: list[Run]) -> list[str]:
-    known = list(dict.fromkeys(name for run in runs for result in run.evaluations for name in result["scores"]))
+def columns_of(asked: str, runs: list[RunScores]) -> list[str]:
+    """The scores named in `asked`, separated by commas, or else all; UserError for one that no run has."""
+    known = list(dict.fromkeys(name for run in runs for evaluation in run.evaluations for name in evaluation.scores))
     if not known:
         raise UserError("compare: these runs have no scores; add some with lightning-gen evaluate checkpoint=RUN")
-    for name in filter(None, asked.split(",")):
+    names = list(filter(None, asked.split(",")))
+    for name in names:
         if name not in known:
-            raise UserError(
-                f"scores={name}: no run has it{did_you_mean(name, known) or '; there are ' + ', '.join(known)}"
-            )
-    return list(filter(None, asked.split(","))) or known
+            fix = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+            raise UserError(f"scores={name}: no run has it{fix}")
+    return names or known
 
 
-def compare(runs: list[Run], columns: list[str], sort: str | None, force: bool) -> Table:
-    """The table of those scores that were got in the same way (all, with `force`), best run first.
+def compare(runs: list[RunScores], columns: list[str], sort: str | None, force: bool) -> Table:
+    """The table of the scores with equal protocols (of all scores, with `force`), best run first.
 
     UserError if the runs can't be sorted by `sort`.
     """
-    chosen: dict[str, list[dict[str, Any] | None]] = {}
+    chosen, notes = _choose(runs, columns, force)
+    sort = _sort_column(chosen, sort, notes)
+    directions = {name: _direction(selection, name) for name, selection in chosen.items()}
+    sign = 1 if directions[sort] == "lower" else -1
+    order = sorted(range(len(runs)), key=lambda n: _sort_value(chosen[sort][n], sort, sign))
+    cells = {name: [_cell(selection[n], name) for n in order] for name, selection in chosen.items()}
+    for name, column in cells.items():
+        _mark(column, directions[name])
+    return Table([runs[n].name for n in order], cells, directions, sort, [*_protocol_notes(chosen), *notes])
+
+
+def _choose(runs: list[RunScores], columns: list[str], force: bool) -> tuple[dict[str, Selection], list[str]]:
+    """Each run's evaluation by score, and notes on unequal protocols, whose scores are left out without `force`."""
+    chosen: dict[str, Selection] = {}
     notes = []
     for score in columns:
-        results, difference = _alike(runs, score)
+        selection, difference = _select(runs, score)
+        if not any(selection):
+            notes.append(f"{score} is left out: it is null in all runs")
+            continue
         if difference and not force:
-            notes.append(f"{score} is left out: {difference} (force=true ranks it all the same)")
-        else:
-            chosen[score] = results
-            notes += [f"{score}: {difference}; ranked all the same"] if difference else []
+            notes.append(f"{score} is left out: {difference} (force=true ranks it anyway)")
+            continue
+        chosen[score] = selection
+        if difference:
+            notes.append(f"{score}: {difference}; ranked anyway")
+    return chosen, notes
+
+
+def _sort_column(chosen: Mapping[str, Selection], sort: str | None, notes: list[str]) -> str:
+    """`sort`, or else the first score that all runs have."""
     if sort is not None and sort not in chosen:
         reason = next((note for note in notes if note.startswith(f"{sort} is")), "no run has it")
         raise UserError(f"sort={sort}: {reason.removeprefix(f'{sort} is left out: ')}{did_you_mean(sort, chosen)}")
     if not chosen:
         raise UserError(f"compare: nothing to rank, {notes[0]}")
-    sort = sort or next((s for s, results in chosen.items() if None not in results), next(iter(chosen)))
-    better = {s: next(r["better"][s] for r in results if r) for s, results in chosen.items()}
-    sign = 1 if better[sort] == "lower" else -1
-    order = sorted(range(len(runs)), key=lambda n: _sort_value(chosen[sort][n], sort, sign))
-    cells = {score: [_cell(results[n], score) for n in order] for score, results in chosen.items()}
-    for score, column in cells.items():
-        _mark(column, better[score])
-    return Table([runs[n].name for n in order], cells, better, sort, [*_protocol_notes(chosen), *notes])
+    return sort or next((name for name, selection in chosen.items() if None not in selection), next(iter(chosen)))
 
 
-def _alike(runs: list[Run], score: str) -> tuple[list[dict[str, Any] | None], str]:
-    """Each run's evaluation to take, by a protocol they share if there is one, else how they differ."""
-    found = [run.of(score) for run in runs]
-    having = [protocols for protocols in found if protocols]
+def _select(runs: list[RunScores], score: str) -> tuple[Selection, str]:
+    """Each run's evaluation by the newest protocol that all share, or else by its own newest, with the difference."""
+    by_run = [run.by_protocol(score) for run in runs]
+    having = [by_protocol for by_protocol in by_run if by_protocol]
+    if not having:
+        return [None] * len(runs), ""
     shared = [protocol for protocol in having[0] if all(protocol in other for other in having)]
-    newest = max(shared, key=lambda p: max(each[p]["time"] for each in having), default=None)
-    if newest is not None:
-        return [protocols.get(newest) for protocols in found], ""
-    latest = [max(protocols, key=lambda p: protocols[p]["time"]) if protocols else None for protocols in found]
-    taken = [protocols[p] if p else None for protocols, p in zip(found, latest, strict=True)]
+    if shared:
+        newest = max(shared, key=lambda protocol: max(by_protocol[protocol].time for by_protocol in having))
+        return [by_protocol.get(newest) for by_protocol in by_run], ""
+    latest = [max(by_protocol, key=lambda p: by_protocol[p].time, default=None) for by_protocol in by_run]
+    taken = [by_protocol[p] if p else None for by_protocol, p in zip(by_run, latest, strict=True)]
     return taken, _difference(runs, latest)
 
 
-def _difference(runs: list[Run], protocols: list[str | None]) -> str:
-    """The first thing in which two protocols differ."""
-    there = [(run.name, json.loads(p)) for run, p in zip(runs, protocols, strict=True) if p]
-    (first, one), *others = there
-    for name, other in others:
-        for (key, value), (_, value2) in zip(_flat(one), _flat(other), strict=False):
-            if value != value2:
-                return f"unlike protocols, {key} is {value} in {first} and {value2} in {name}"
-    return "unlike protocols"
+def _difference(runs: list[RunScores], protocols: Sequence[str | None]) -> str:
+    """The first entry in which two protocols differ."""
+    parsed = [(run.name, json.loads(protocol)) for run, protocol in zip(runs, protocols, strict=True) if protocol]
+    first, expected = parsed[0]
+    for name, other in parsed[1:]:
+        for (key, value), (_, other_value) in zip(_flat(expected), _flat(other), strict=False):
+            if value != other_value:
+                return f"unequal protocols, {key} is {value} in {first} and {other_value} in {name}"
+    return "unequal protocols"
 
 
 def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict) and value:
-        for name, each in value.items():
-            yield from _flat(each, f"{key}.{name}" if key else name)
+        for name, member in value.items():
+            yield from _flat(member, f"{key}.{name}" if key else name)
     else:
         yield key, value
 
 
-def _sort_value(result: dict[str, Any] | None, score: str, sign: int) -> float:
-    return math.inf if result is None else sign * result["scores"][score]
+def _direction(selection: Selection, name: str) -> Direction:
+    return next(evaluation.scores[name].direction for evaluation in selection if evaluation)
 
 
-def _cell(result: dict[str, Any] | None, score: str) -> Cell | None:
-    if result is None:
+def _sort_value(evaluation: Evaluation | None, name: str, sign: int) -> float:
+    return math.inf if evaluation is None else sign * evaluation.scores[name].value
+
+
+def _cell(evaluation: Evaluation | None, name: str) -> Cell | None:
+    if evaluation is None:
         return None
-    uncertainty = result["uncertainty"].get(score)
-    seeds = result["protocol"]["seeds"]
-    std = uncertainty["std"] if uncertainty else None
-    # Of a mean over seeds the error is less than a seed's.
-    error = std if std is None or uncertainty["over"] != "seeds" else std / math.sqrt(seeds)
-    return Cell(result["scores"][score], error)
+    score = evaluation.scores[name]
+    return Cell(score.value, _standard_error(score, evaluation.protocol.seeds))
 
 
-def _mark(column: list[Cell | None], better: str) -> None:
-    """Say of each score whether it is the best, or so near to it that it may be by chance."""
-    there = [cell for cell in column if cell is not None]
-    best = (min if better == "lower" else max)(there, key=lambda cell: cell.value)
-    for cell in there:
+def _standard_error(score: Score, seeds: int) -> float | None:
+    uncertainty = score.uncertainty
+    if uncertainty is None or math.isnan(uncertainty.std):
+        return None
+    # of a mean over seeds, sigma / sqrt(n)
+    return uncertainty.std / math.sqrt(seeds) if uncertainty.over == SEEDS else uncertainty.std
+
+
+def _mark(column: list[Cell | None], direction: Direction) -> None:
+    """Mark the best score, and those whose distance to it is within a few of its standard errors."""
+    cells = [cell for cell in column if cell is not None]
+    best = (min if direction == "lower" else max)(cells, key=lambda cell: cell.value)
+    for cell in cells:
         if cell is best:
             cell.mark = "best"
-        elif None not in (cell.error, best.error):
+        elif cell.error is not None and best.error is not None:
             noise = math.hypot(cell.error, best.error)
-            cell.mark = "noise" if abs(cell.value - best.value) < APART * noise else ""
+            cell.mark = "noise" if abs(cell.value - best.value) < STANDARD_ERRORS * noise else ""
 
 
-def _protocol_notes(chosen: Mapping[str, list[dict[str, Any] | None]]) -> list[str]:
-    """What the scores were got from, and on what they have no say."""
-    results = [result for column in chosen.values() for result in column if result]
-    whats = dict.fromkeys(
-        f"{r['protocol']['data']} {r['protocol']['split']}, {r['protocol']['n_real']} real images, "
-        f"{r['protocol']['n_fake']} samples"
-        for r in results
-    )
-    errors = any(result["uncertainty"] for result in results)
-    note = (
-        f"± is one standard error of scoring; within {APART} of them of the best is called noise. Training again with "
-        "another seed moves scores more than that (https://arxiv.org/abs/2606.20536)."
-    )
-    versions = {name: {r["protocol"]["versions"].get(name) for r in results} for name in ("torch", "torchmetrics")}
+def _protocol_notes(chosen: Mapping[str, Selection]) -> list[str]:
+    """Data and numbers of images, the meaning of ±, and versions that differ."""
+    evaluations = [evaluation for selection in chosen.values() for evaluation in selection if evaluation]
+    protocols = [evaluation.protocol for evaluation in evaluations]
+    sizes = dict.fromkeys(f"{p.data} {p.split}, {p.n_real} real images, {p.n_fake} samples" for p in protocols)
+    notes = ["; ".join(sizes)]
+    if any(score.uncertainty for evaluation in evaluations for score in evaluation.scores.values()):
+        notes.append(
+            "± is one standard error of scoring; training again with another seed moves scores by more "
+            "(https://arxiv.org/abs/2606.20536)."
+        )
+    versions = {name: {p.versions.get(name) for p in protocols} for name in ("torch", "torchmetrics")}
     mixed = [f"{name} {', '.join(sorted(map(str, found)))}" for name, found in versions.items() if len(found) > 1]
-    return ["; ".join(whats), *([note] if errors else []), *([f"unlike versions: {'; '.join(mixed)}"] if mixed else [])]
+    if mixed:
+        notes.append(f"different versions: {'; '.join(mixed)}")
+    return notes

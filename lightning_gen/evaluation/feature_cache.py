@@ -1,6 +1,6 @@
-"""Features of real images on disk: what was extracted once is never extracted again, by any run or process.
+"""A cache of real images' features on disk, shared by all runs and processes.
 
-The name of a file is a hash of the images' bytes and of the extractor's protocol, so it can't be out of date.
+The name of a file is a hash of the images' bytes and of the extractor's protocol, so it is never out of date.
 """
 
 import hashlib
@@ -27,25 +27,26 @@ log = logging.getLogger("lightning_gen")
 
 def fingerprint(data: "ImageData", split: str, n: int, batch_size: int) -> tuple[str, Tensor | None]:
     """The hash of the first `n` images of a split as 8-bit values, in the order of evaluations, and their labels."""
-    found = hashlib.blake2b(repr((n, tuple(data.image_shape))).encode(), digest_size=16)
+    digest = hashlib.blake2b(repr((n, tuple(data.image_shape))).encode(), digest_size=16)
     labels = []
     for batch in EvaluationBatches(data.sources[split], batch_size=batch_size, limit=n, binarize=data.binarize):
-        found.update(to_uint8(batch.images).contiguous().numpy())
-        labels.append(batch.labels)
-    return found.hexdigest(), None if labels[0] is None else torch.cat(labels)
+        digest.update(to_uint8(batch.images).contiguous().numpy().data)
+        if batch.labels is not None:
+            labels.append(batch.labels)
+    return digest.hexdigest(), torch.cat(labels) if labels else None
 
 
 def path_of(images: str, extractor: "Extractor", n: int, batch_size: int) -> Path:
-    """Where the features of the images with this fingerprint are kept."""
-    # Features differ by rounding with the size of batches and the kind of device.
+    """The file for the features of `n` images with the fingerprint `images`."""
+    # Rounding errors of features depend on the batch size and the kind of device.
     device = next((tensor.device.type for tensor in extractor.parameters()), "cpu")
-    key = {"images": images, "extractor": extractor.protocol(), "batch_size": batch_size, "device": device}
-    key = hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=12).hexdigest()
+    content = {"images": images, "extractor": extractor.protocol(), "batch_size": batch_size, "device": device}
+    key = hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=12).hexdigest()
     return cache_dir() / "features" / f"{extractor.name.replace('/', '_')}-{n}-{key}.npy"
 
 
 def read(path: Path, shape: tuple[int, int]) -> Tensor | None:
-    """The features in a file, mapped into memory; None if there is no such file or it is damaged."""
+    """The features `(N, d)` in a file, mapped into memory; None if there is no such file or it is damaged."""
     try:
         values = np.load(path, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError, EOFError):
@@ -54,9 +55,9 @@ def read(path: Path, shape: tuple[int, int]) -> Tensor | None:
 
 
 def write(path: Path, values: Tensor) -> None:
-    """Keep features; a full or read-only disk costs the next evaluation its time, and is no error in this one."""
+    """Save features; a full or read-only disk is only logged, since the features can be extracted again."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(path, lambda file: np.save(file, values.cpu().numpy(), allow_pickle=False))
     except OSError as error:
-        log.warning("features of real images are not kept in %s: %s", path.parent, error.strerror)
+        log.warning("features of real images are not cached in %s: %s", path.parent, error.strerror)

@@ -1,7 +1,8 @@
-"""The passes of an evaluation: real images once, samples in one stream, each seen by all metrics that want it."""
+"""The passes of an evaluation: one over real images, one over samples for each seed, shared by all metrics."""
 
 import copy
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation import feature_cache
+from lightning_gen.evaluation.result import Direction, Origin
 from lightning_gen.evaluation.sample_sources import Sampler
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.images import to_uint8
@@ -16,7 +18,7 @@ from lightning_gen.metrics.features import Features
 from lightning_gen.metrics.image_means import deviation
 from lightning_gen.metrics.image_metric import FeatureMetric, ImageMetric, ModelMetric, PairedMetric, SampleMetric
 from lightning_gen.randomness import generator, seed_all
-from lightning_gen.utilities.progress import progress, sampling_progress
+from lightning_gen.utilities.progress import Advance, progress, sampling_progress
 from lightning_gen.utilities.ranks import Ranks, sum_over_ranks
 
 if TYPE_CHECKING:
@@ -26,22 +28,21 @@ if TYPE_CHECKING:
 Key = tuple[str, str]  # a metric and an extractor, by their names in the config
 
 
-class Score(NamedTuple):
-    """A value, which direction is the good one, and what it comes from; its standard error where the metric knows."""
+class SeedScore(NamedTuple):
+    """A score for one seed."""
 
     value: float
-    better: str
-    metric: str
-    extractor: str | None
-    error: float | None
+    direction: Direction
+    origin: Origin
+    error: float | None  # standard error, where the metric knows it
 
 
-class Scoring:
-    """Feeds `metrics`, which the model and the extractors are able to serve, and asks them for their scores.
+class EvaluationPasses:
+    """Updates `metrics`, all of which must be available for the model and the extractors, and computes their scores.
 
-    Each process sees every so many-th batch, the batches being the same for any number of processes. Features come
-    together in the order of the images before the first process compares them: what it finds does not depend on how
-    many there are. They are all that is kept, as float32: 4 bytes x number of features an image, real or drawn.
+    Batches are sharded over ranks with a stride, and are the same for any number of ranks. Features are gathered in
+    the order of the images before the first rank compares them, so scores of features do not depend on the number of
+    ranks. Only features are kept, as float32: 4 bytes x number of features for each image, real or generated.
     """
 
     def __init__(
@@ -69,63 +70,84 @@ class Scoring:
         self.show_progress = show_progress and self.ranks.is_first
         self.order = list(metrics)
         self.skipped: dict[str, str] = {}
-        self.images: dict[str, str] = {}  # fingerprints of what was compared with, by split
-        self.curves: dict[str, list[float]] = {}  # of the last run: scores along something
-        self.settings: dict[str, dict[str, Any]] = {}  # and what its scores depend on, by metric
-        self._sort(metrics, extractors)
-        for metric in self._all():  # they sum in float64, which Apple's devices don't have
-            metric.to("cpu" if device.type == "mps" else device)
+        self.images: dict[str, str] = {}  # fingerprints of the real images, by split
+        self.curves: dict[str, list[float]] = {}  # of the last seed
+        self.settings: dict[str, dict[str, Any]] = {}  # protocols of the metrics, by name
+        self._group_by_kind(metrics, extractors)
+        for _, _, metric in self._members():  # they sum in float64, which Apple's devices lack
+            metric.to(self._metric_device())
             metric.show_progress = self.show_progress
             metric.num_real = n_real
         for extractor in self.extractors.values():
             extractor.to(device)
 
-    def _sort(self, metrics: Mapping[str, ImageMetric], extractors: Mapping[str, Extractor]) -> None:
-        """Metrics by what they need; those of features once for each extractor that they can use."""
-        self.compared: dict[Key, FeatureMetric] = {}
-        self.asked: dict[Key, ModelMetric] = {}
+    def _group_by_kind(self, metrics: Mapping[str, ImageMetric], extractors: Mapping[str, Extractor]) -> None:
+        """Sort metrics by base class, with a copy for each extractor that they can use."""
+        self.feature_metrics: dict[Key, FeatureMetric] = {}
+        self.model_metrics: dict[Key, ModelMetric] = {}
+        self.sample_metrics: dict[str, SampleMetric] = {}
+        self.paired_metrics: dict[str, PairedMetric] = {}
         for name, metric in metrics.items():
-            for key, extractor in extractors.items() if isinstance(metric, FeatureMetric | ModelMetric) else ():
-                if reason := extractor.why_not(self.data.image_shape) or metric.why_not_with(extractor):
-                    self.skipped[f"{name}/{extractor.name}"] = reason
-                else:
-                    group = self.compared if isinstance(metric, FeatureMetric) else self.asked
-                    group[name, key] = copy.deepcopy(metric)
-        self.sampled = {name: metric for name, metric in metrics.items() if isinstance(metric, SampleMetric)}
-        self.paired = {name: metric for name, metric in metrics.items() if isinstance(metric, PairedMetric)}
-        self.extractors = {key: extractors[key] for _, key in (*self.compared, *self.asked)}
-        self.draws = bool(self.compared or self.sampled)
+            if isinstance(metric, SampleMetric):
+                self.sample_metrics[name] = metric
+            elif isinstance(metric, PairedMetric):
+                self.paired_metrics[name] = metric
+            elif isinstance(metric, FeatureMetric | ModelMetric):
+                self._add_for_extractors(name, metric, extractors)
+        self.extractors = {key: extractors[key] for _, key in [*self.feature_metrics, *self.model_metrics]}
+        self.draws_samples = bool(self.feature_metrics or self.sample_metrics)
 
-    def _all(self) -> list[ImageMetric]:
-        return [*self.compared.values(), *self.asked.values(), *self.sampled.values(), *self.paired.values()]
+    def _add_for_extractors(
+        self, name: str, metric: FeatureMetric | ModelMetric, extractors: Mapping[str, Extractor]
+    ) -> None:
+        for key, extractor in extractors.items():
+            if reason := extractor.why_not(self.data.image_shape) or metric.why_not_with(extractor):
+                self.skipped[f"{name}/{extractor.name}"] = reason
+            elif isinstance(metric, FeatureMetric):
+                self.feature_metrics[name, key] = copy.deepcopy(metric)
+            else:
+                self.model_metrics[name, key] = copy.deepcopy(metric)
+
+    def _members(self) -> Iterator[tuple[str, str | None, ImageMetric]]:
+        """All metrics with their name and that of their extractor."""
+        for metrics in (self.feature_metrics, self.model_metrics):
+            for (name, key), metric in metrics.items():
+                yield name, key, metric
+        for metrics in (self.sample_metrics, self.paired_metrics):
+            for name, metric in metrics.items():
+                yield name, None, metric
 
     # Real images
 
-    def real_pass(self) -> None:
-        """Show real images' features to the metrics that compare: from the cache, where they are in it."""
-        learned = [key for key, metric in self.compared.items() if metric.needs_training_set]
-        if learned:
-            found = self._real_features("train", self.data.split_sizes["train"], {key for _, key in learned})
-            for name, key in learned if self.ranks.is_first else ():
-                self.compared[name, key].see_training_set(found[key])
-        # Also where none are compared: scores of other images are not to be ranked together.
-        found = self._real_features(self.split, self.n_real, {key for _, key in self.compared})
-        for (_, key), metric in self.compared.items() if self.ranks.is_first else ():
-            metric.see_real(found[key])
+    def update_real(self) -> None:
+        """Update feature metrics with the features of real images, from the cache where it has them."""
+        trained = [key for key, metric in self.feature_metrics.items() if metric.needs_training_set]
+        if trained:
+            features = self._real_features("train", self.data.split_sizes["train"], {key for _, key in trained})
+            if self.ranks.is_first:
+                for name, key in trained:
+                    self.feature_metrics[name, key].see_training_set(features[key])
+        # Without feature metrics too: the fingerprint keeps scores of other images from being compared.
+        features = self._real_features(self.split, self.n_real, {key for _, key in self.feature_metrics})
+        if self.ranks.is_first:
+            for (_, key), metric in self.feature_metrics.items():
+                metric.see_real(features[key])
 
-    def _real_features(self, split: str, n: int, keys: Collection[str]) -> dict[str, Features]:
-        """By extractor, in the first process only; says in `images` which images they are of."""
+    def _real_features(self, split: str, n: int, keys: set[str]) -> dict[str, Features]:
+        """Features by extractor, complete on the first rank only; sets the fingerprint of the images."""
         self.images[split], labels = self.ranks.run_on_first(
             lambda: feature_cache.fingerprint(self.data, split, n, self.batch_size)
         )
         paths = {
             key: feature_cache.path_of(self.images[split], self.extractors[key], n, self.batch_size) for key in keys
         }
-        values = {}
+        values: dict[str, Tensor] = {}
         if self.ranks.is_first:
-            shapes = {key: (n * self._per_image(key), self.extractors[key].num_features) for key in keys}
-            values = {key: feature_cache.read(paths[key], shapes[key]) for key in keys}
-        missing = self.ranks.run_on_first(lambda: sorted(key for key in keys if values[key] is None))
+            for key, path in paths.items():
+                cached = feature_cache.read(path, (n * self._rows_per_image(key), self.extractors[key].num_features))
+                if cached is not None:
+                    values[key] = cached
+        missing = self.ranks.run_on_first(lambda: sorted(keys - values.keys()))
         if missing:
             for key, extracted in self._extract_real(split, n, missing).items():
                 values[key] = extracted
@@ -134,48 +156,48 @@ class Scoring:
         return {key: self._features(key, found, labels) for key, found in values.items()}
 
     def _extract_real(self, split: str, n: int, keys: list[str]) -> dict[str, Tensor]:
-        banks = {key: self._bank(key, n) for key in keys}
+        buffers = {key: self._feature_buffer(key, n) for key in keys}
         seed_all("evaluate", "real", split)
         with self._progress(f"real images ({split})", n) as advance:
             batches = self.data.batches(split, self.device, limit=n, batch_size=self.batch_size)
-            for start, batch in zip(self._starts(n), batches, strict=True):
-                self._extract(banks, batch.images, start)
+            for start, batch in zip(self._batch_starts(n), batches, strict=True):
+                self._extract(buffers, batch.images, start)
                 advance(len(batch.images))
-        return {key: sum_over_ranks(bank) for key, bank in banks.items()}
+        return {key: sum_over_ranks(buffer) for key, buffer in buffers.items()}
 
-    def _starts(self, n: int) -> range:
-        """The first images of this process's batches."""
+    def _batch_starts(self, n: int) -> range:
+        """Indices of the first images of this rank's batches."""
         return range(0, n, self.batch_size)[self.ranks.rank :: self.ranks.size]
 
-    def _progress(self, title: str, n: int) -> Any:
-        share = sum(min(self.batch_size, n - start) for start in self._starts(n))
-        return progress(title, share, self.show_progress)
+    def _progress(self, title: str, n: int) -> AbstractContextManager[Advance]:
+        local = sum(min(self.batch_size, n - start) for start in self._batch_starts(n))
+        return progress(title, local, self.show_progress)
 
     # Features
 
-    def _per_image(self, key: str) -> int:
-        """How many rows of features an image has: as many as it has frames, unless clips are looked at as a whole."""
+    def _rows_per_image(self, key: str) -> int:
+        """Feature vectors per image: one, or one per frame of a sequence for extractors of single images."""
         shape = self.data.image_shape
         return 1 if len(shape) == 3 or self.extractors[key].takes_clips else shape[0]
 
-    def _bank(self, key: str, n: int) -> Tensor:
-        return torch.zeros(n * self._per_image(key), self.extractors[key].num_features, device=self.device)
+    def _feature_buffer(self, key: str, n: int) -> Tensor:
+        return torch.zeros(n * self._rows_per_image(key), self.extractors[key].num_features, device=self.device)
 
-    def _extract(self, banks: Mapping[str, Tensor], images: Tensor, start: int) -> None:
-        """Put the features of the images from number `start` on in their places."""
+    def _extract(self, buffers: Mapping[str, Tensor], images: Tensor, start: int) -> None:
+        """Write the features of a batch, whose first image has index `start`, to their rows of the buffers."""
         values = to_uint8(images)
         finite = images.flatten(1).isfinite().all(1)
-        for key, bank in banks.items():
-            rows = self._per_image(key)
+        for key, buffer in buffers.items():
+            rows = self._rows_per_image(key)
             features = self.extractors[key](values if rows == 1 else values.flatten(0, 1))
             # 8-bit values have no NaN: without this a broken model would get a score.
             features[~finite.repeat_interleave(rows)] = torch.nan
-            bank[start * rows : start * rows + len(features)] = features
+            buffer[start * rows : start * rows + len(features)] = features
 
     def _features(self, key: str, values: Tensor, labels: Tensor | None) -> Features:
         values = values.to(self._metric_device())
         if labels is not None:
-            labels = labels.to(values.device).repeat_interleave(self._per_image(key))
+            labels = labels.to(values.device).repeat_interleave(self._rows_per_image(key))
         return Features(values, labels, self.extractors[key])
 
     def _metric_device(self) -> torch.device:
@@ -183,99 +205,110 @@ class Scoring:
 
     # Scores
 
-    def run(self, sampler: Sampler, seed: int) -> dict[str, Score]:
-        """The scores of one set of samples, and of the model with this seed, in the order of the metrics."""
+    def score(self, sampler: Sampler, seed: int) -> dict[str, SeedScore]:
+        """The scores of the samples of one seed, in the order of the metrics."""
         self._paired_pass(seed)
-        self._fake_pass(sampler)
-        for (name, key), metric in self.asked.items():
+        self._sample_pass(sampler)
+        for (name, key), metric in self.model_metrics.items():
             metric.start(self.data, self.split)
             seed_all("evaluate", seed, name)
             metric.measure(self.model, self.extractors[key], seed, self.ranks.rank, self.ranks.size)
         found = self.ranks.run_on_first(lambda: list(self._compare(self.fakes)))
-        for (name, key), metric in self.asked.items():
-            found += self._scores(name, metric, key)
-        for name, metric in (self.sampled | self.paired).items():
-            found += self._scores(name, metric)
-        found.sort(key=lambda item: self.order.index(item[1].metric))
-        scores: dict[str, Score] = {}
+        for (name, key), metric in self.model_metrics.items():
+            found += self._compute(name, metric, key)
+        for name, metric in (self.sample_metrics | self.paired_metrics).items():
+            found += self._compute(name, metric)
+        found.sort(key=lambda item: self.order.index(item[1].origin.metric))
+        scores: dict[str, SeedScore] = {}
         for name, score in found:
             if name in scores:
-                raise UserError(f"metrics.{score.metric}: another metric gives the score {name} too; leave one out")
+                metric = score.origin.metric
+                raise UserError(f"metrics.{metric}: another metric gives the score {name} too; leave one out")
             scores[name] = score
-        # now: halves of the samples will leave theirs
-        self.curves, self.settings = self.ranks.run_on_first(lambda: (self._curves(), self._settings()))
+        # Read now: halves of the samples will overwrite them.
+        self.curves, self.settings = self.ranks.run_on_first(lambda: (self._curves(), self._protocols()))
         return scores
 
     def _paired_pass(self, seed: int) -> None:
-        if not self.paired:
+        if not self.paired_metrics:
             return
-        for metric in self.paired.values():
+        for metric in self.paired_metrics.values():
             metric.start(self.data, self.split)
         seed_all("evaluate", seed, "real")
         with self._progress(f"model on real images ({self.split})", self.n_real) as advance:
             batches = self.data.batches(self.split, self.device, limit=self.n_real, batch_size=self.batch_size)
-            for start, batch in zip(self._starts(self.n_real), batches, strict=True):
-                for name, metric in self.paired.items():
-                    # seeded by its name: a score does not depend on which others are computed with it
+            for start, batch in zip(self._batch_starts(self.n_real), batches, strict=True):
+                for name, metric in self.paired_metrics.items():
+                    # Seeded by name: a score does not depend on the other metrics.
                     seed_all("evaluate", seed, name, start)
                     metric.observe(self.model, batch)
                 advance(len(batch.images))
 
-    def _fake_pass(self, sampler: Sampler) -> None:
-        """Draw the samples, batch by batch; none are kept, but for their features."""
+    def _sample_pass(self, sampler: Sampler) -> None:
+        """Generate the samples batch by batch; only their features are kept."""
         self.fakes: dict[str, Features] = {}
-        for metric in self.sampled.values():
+        for metric in self.sample_metrics.values():
             metric.start(self.data, self.split)
-        if not self.draws:
+        if not self.draws_samples:
             return
         n = self.n_fake
-        banks = {key: self._bank(key, n) for key in {key for _, key in self.compared}}
-        given = torch.zeros(n, dtype=torch.int64, device=self.device)
+        keys = dict.fromkeys(key for _, key in self.feature_metrics)  # all ranks must sum in the same order
+        buffers = {key: self._feature_buffer(key, n) for key in keys}
+        label_buffer = torch.zeros(n, dtype=torch.int64, device=self.device)
         labels = None
         with self._progress("samples", n) as advance:
-            for start in self._starts(n):
+            for start in self._batch_starts(n):
                 size = min(self.batch_size, n - start)
                 with sampling_progress(self.model, size, advance):
                     images, labels = sampler(start, size)
-                self._extract(banks, images, start)
-                for metric in self.sampled.values():
+                self._extract(buffers, images, start)
+                for metric in self.sample_metrics.values():
                     metric.update(images, labels)
                 if labels is not None:
-                    given[start : start + len(images)] = labels
+                    label_buffer[start : start + len(images)] = labels
         labeled = self.ranks.run_on_first(lambda: labels is not None)
-        given = sum_over_ranks(given) if labeled else None
-        self.fakes = {key: self._features(key, sum_over_ranks(bank), given) for key, bank in banks.items()}
+        all_labels = sum_over_ranks(label_buffer) if labeled else None
+        self.fakes = {key: self._features(key, sum_over_ranks(buffer), all_labels) for key, buffer in buffers.items()}
 
-    def _compare(self, fakes: Mapping[str, Features]) -> Iterator[tuple[str, Score]]:
-        """The scores of the metrics that compare features, whose states one process holds alone."""
-        for (name, key), metric in self.compared.items():
+    def _compare(self, fakes: Mapping[str, Features]) -> Iterator[tuple[str, SeedScore]]:
+        """The scores of the feature metrics, which this rank computes alone."""
+        for (name, key), metric in self.feature_metrics.items():
             metric.distributed_available_fn = lambda: False
             metric.reset_fake()
             metric.see_fake(fakes[key])
-            yield from self._scores(name, metric, key)
+            yield from self._compute(name, metric, key)
 
-    def _scores(self, name: str, metric: ImageMetric, key: str | None = None) -> list[tuple[str, Score]]:
+    def _compute(self, name: str, metric: ImageMetric, key: str | None = None) -> list[tuple[str, SeedScore]]:
         values = metric.compute()
         errors = metric.standard_errors()
-        rename = self.extractors[key].score_name if key else str
+        origin = self._origin(name, metric, key)
         return [
-            (rename(score), Score(value.item(), metric.better[score], name, key, errors.get(score)))
+            (self._score_name(score, key), SeedScore(value.item(), metric.better[score], origin, errors.get(score)))
             for score, value in values.items()
         ]
 
-    def half_samples(self, draws: int, seed: int) -> dict[str, float]:
-        """How far the scores of the last samples may be off because there are no more of them.
+    def _origin(self, name: str, metric: ImageMetric, key: str | None) -> Origin:
+        splits = [self.split]
+        if isinstance(metric, FeatureMetric) and metric.needs_training_set:
+            splits.append("train")
+        return Origin(name, key, isinstance(metric, FeatureMetric | SampleMetric), splits)
 
-        The standard deviation of what random halves of the samples score: drawn without replacement, a half's scatter
-        is what the whole has around its expectation (delete-half jackknife, https://doi.org/10.1214/aos/1176347263).
-        Samples drawn twice, as by the bootstrap, would be their own nearest neighbors.
+    def _score_name(self, score: str, key: str | None) -> str:
+        return score if key is None else self.extractors[key].score_name(score)
+
+    def half_sample_deviations(self, draws: int, seed: int) -> dict[str, float]:
+        """Standard errors of feature scores due to the finite number of samples, for the last seed.
+
+        The standard deviation over random halves of the samples. For halves drawn without replacement it equals that of
+        the full set around its expectation (delete-half jackknife, https://doi.org/10.1214/aos/1176347263). The
+        bootstrap would draw samples twice, which then were their own nearest neighbors.
         """
-        if not self.compared:
+        if not self.feature_metrics:
             return {}
-        return self.ranks.run_on_first(lambda: self._scatter(draws, seed))
+        return self.ranks.run_on_first(lambda: self._half_sample_deviations(draws, seed))
 
-    def _scatter(self, draws: int, seed: int) -> dict[str, float]:
-        found: dict[str, list[float]] = {}
+    def _half_sample_deviations(self, draws: int, seed: int) -> dict[str, float]:
+        scores: dict[str, list[float]] = {}
         with progress("halves of the samples", draws, self.show_progress) as advance:
             for draw in range(draws):
                 halves = {}
@@ -283,23 +316,18 @@ class Scoring:
                     order = torch.randperm(len(fake), generator=generator("half samples", seed, draw))
                     halves[key] = fake.at(order[: len(fake) // 2].to(fake.values.device))
                 for name, score in self._compare(halves):
-                    found.setdefault(name, []).append(score.value)
+                    scores.setdefault(name, []).append(score.value)
                 advance(1)
-        deviations = {name: deviation(values) for name, values in found.items()}
+        deviations = {name: deviation(values) for name, values in scores.items()}
         return {name: value for name, value in deviations.items() if value is not None}
 
     def _curves(self) -> dict[str, list[float]]:
-        found = {
-            self.extractors[key].score_name(name): curve
-            for (_, key), metric in (*self.compared.items(), *self.asked.items())
+        return {
+            self._score_name(name, key): curve
+            for _, key, metric in self._members()
             for name, curve in metric.curves().items()
         }
-        for metric in (*self.sampled.values(), *self.paired.values()):
-            found |= metric.curves()
-        return found
 
-    def _settings(self) -> dict[str, dict[str, Any]]:
-        members = [*((name, metric) for (name, _), metric in (*self.compared.items(), *self.asked.items()))]
-        members += [*self.sampled.items(), *self.paired.items()]
-        found = {name: metric.protocol() for name, metric in members}
-        return {name: found[name] for name in self.order if found.get(name)}
+    def _protocols(self) -> dict[str, dict[str, Any]]:
+        protocols = {name: metric.protocol() for name, _, metric in self._members()}
+        return {name: protocols[name] for name in self.order if protocols.get(name)}

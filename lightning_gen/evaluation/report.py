@@ -7,101 +7,108 @@ from pathlib import Path
 from typing import Any
 
 from lightning_gen.errors import UserError
+from lightning_gen.evaluation.result import Evaluation, Protocol, Score
 from lightning_gen.utilities.atomic_files import atomic_write
 
 
-def save_evaluation(result: dict[str, Any], path: str | os.PathLike) -> None:
-    """Add `result` to the JSON list of evaluations at `path`: earlier ones stay.
+def save_evaluation(evaluation: Evaluation, path: str | os.PathLike) -> None:
+    """Append `evaluation` to the JSON list of evaluations at `path`.
 
-    JSON has no NaN: such scores become null, and `result["warnings"]` says what they were.
+    JSON has no NaN: such scores become null, and the warnings give their values.
     """
     path = Path(path)
-    evaluations = [*_evaluations(path), _finite(result)]
+    entries = [*_entries(path), _finite(evaluation.to_json())]
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(path, json.dumps(evaluations, indent=2, allow_nan=False) + "\n")
+    atomic_write(path, json.dumps(entries, indent=2, allow_nan=False) + "\n")
 
 
 def _finite(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
+        return {key: _finite(member) for key, member in value.items()}
     if isinstance(value, list):
-        return [_finite(each) for each in value]
+        return [_finite(member) for member in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def check_readable(path: Path) -> None:
-    """UserError if `path` holds something that results can't be added to."""
-    _evaluations(path)
+    """UserError if `path` exists and is no list of evaluations."""
+    _entries(path)
 
 
-def _evaluations(path: Path) -> list[dict[str, Any]]:
+def _entries(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        evaluations = json.loads(path.read_text())
+        entries = json.loads(path.read_text())
     except ValueError:
-        evaluations = None
-    if not isinstance(evaluations, list):
+        entries = None
+    if not isinstance(entries, list):
         raise UserError(f"out={path}: holds something other than evaluations; move it away or name another file")
-    return evaluations
+    return entries
 
 
-def print_table(result: dict[str, Any]) -> None:
-    """Print scores with their protocol, then what was skipped and why; a table on a terminal, else plain lines."""
+def print_table(evaluation: Evaluation) -> None:
+    """Print scores with their protocol, skipped metrics and warnings; a table on a terminal, else plain lines."""
     from rich.console import Console
     from rich.table import Table
 
     console = Console(highlight=False)
-    arrows = {"lower": "lower is better", "higher": "higher is better"}
-    rows = [(name, shown(result, name), arrows[result["better"][name]]) for name in result["scores"]]
+    directions = {"lower": "lower is better", "higher": "higher is better"}
+    rows = [(name, _text(score), directions[score.direction]) for name, score in evaluation.scores.items()]
     if console.is_terminal:
-        table = Table("score", "value", "", title=summary(result), title_justify="left")
+        table = Table("score", "value", "", title=summary(evaluation), title_justify="left")
         for row in rows:
             table.add_row(*row)
         console.print(table)
     else:
-        print(summary(result))
+        print(summary(evaluation))
         for name, value, direction in rows:
             print(f"  {name:<32} {value:>22}  ({direction})")
-    if over := sorted({each["over"] for each in result["uncertainty"].values()}):
+    if over := sorted({score.uncertainty.over for score in evaluation.scores.values() if score.uncertainty}):
         print(f"  ± is one standard deviation over {' or '.join(over)}")
-    for name, reason in result["skipped"].items():
+    for name, reason in evaluation.skipped.items():
         print(f"  skipped {name}: {reason}")
-    for warning in result["warnings"]:
+    for warning in evaluation.warnings:
         print(f"  warning: {warning}")
 
 
-def shown(result: dict[str, Any], name: str) -> str:
-    """A score as text, with what it may be off by; digits below that are not shown."""
-    uncertainty = result["uncertainty"].get(name)
-    return with_error(result["scores"][name], uncertainty and uncertainty["std"], ".6g")
+def _text(score: Score) -> str:
+    return with_error(score.value, score.uncertainty.std if score.uncertainty else None, ".6g")
 
 
-def with_error(value: float | None, error: float | None, plain: str) -> str:
-    """`value ± error`, to two digits of the error; in the format `plain` where there is no error to show."""
-    if value is None:
-        return "-"
+def with_error(value: float, error: float | None, plain: str) -> str:
+    """`value ± error` to two digits of the error; in the format `plain` without a positive, finite error."""
     if not error or not math.isfinite(error):
         return format(value, plain)
     digits = max(0, 1 - math.floor(math.log10(error)))
     return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
-def summary(result: dict[str, Any]) -> str:
-    """One line: data, numbers of images, extractor, weights, time."""
-    protocol = result["protocol"]
-    extractors = ", ".join(extractor["name"] for extractor in protocol["extractors"].values())
-    of_model = protocol["samples"] == "model"
-    last_seed = protocol["seed"] + protocol["seeds"] - 1
+def summary(evaluation: Evaluation) -> str:
+    """One line: data, numbers of images, extractors, weights or folder, seeds, duration."""
+    protocol = evaluation.protocol
+    extractors = ", ".join(extractor["name"] for extractor in protocol.extractors.values())
     parts = [
-        f"{protocol['data']} {protocol['split']}{', binarized' if protocol['binarize'] else ''}",
-        f"{protocol['n_real']} real",
-        f"{protocol['n_fake']} samples",
+        f"{protocol.data} {protocol.split}",
+        "binarized" if protocol.binarize else "",
+        f"{protocol.n_real} real",
+        f"{protocol.n_fake} samples",
         extractors or "no extractor",
-        f"samples of {protocol['samples']}" * (not of_model),
-        ("averaged weights" if protocol["ema"] else "trained weights") * of_model,
-        *(f"model.{key}={value}" for key, value in protocol.get("model", {}).items()),
-        f"seed {protocol['seed']}" if protocol["seeds"] == 1 else f"seeds {protocol['seed']} to {last_seed}",
-        f"{result['seconds']:.1f} s",
+        _origin_of_samples(protocol),
+        *(f"model.{key}={value}" for key, value in (protocol.model or {}).items()),
+        _seeds(protocol),
+        f"{evaluation.seconds:.1f} s",
     ]
     return ", ".join(filter(None, parts))
+
+
+def _origin_of_samples(protocol: Protocol) -> str:
+    if protocol.samples != "model":
+        return f"samples of {protocol.samples}"
+    return "averaged weights" if protocol.ema else "trained weights"
+
+
+def _seeds(protocol: Protocol) -> str:
+    if protocol.seeds == 1:
+        return f"seed {protocol.seed}"
+    return f"seeds {protocol.seed} to {protocol.seed + protocol.seeds - 1}"

@@ -1,10 +1,11 @@
-"""Where the samples of an evaluation come from: a model, or image files that something else has made."""
+"""Sources of the samples of an evaluation: a model, or image files."""
 
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
+from lightning_gen.data.augment import normalize
 from lightning_gen.randomness import generator, seed_all
 
 if TYPE_CHECKING:
@@ -13,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class Sampler(Protocol):
-    """Gives the `size` samples from number `start` on, in [-1, 1], and the labels they are meant to have, if any."""
+    """Returns `size` samples, the first with index `start`, in [-1, 1], and the labels `(size,)` asked for, if any."""
 
     def __call__(self, start: int, size: int) -> tuple[Tensor, Tensor | None]: ...
 
 
 class ModelSampler:
-    """Draws from a model. Batches are seeded by their place: samples are the same for any number of processes."""
+    """Samples from a model; batches are seeded by `start`, so samples are the same for any number of ranks."""
 
     def __init__(self, model: "ImageGenerator", data: "ImageData", split: str, n: int, seed: int):
         self.model = model
@@ -32,9 +33,9 @@ class ModelSampler:
             return None
         labels = data.sources[split].labels
         labels = torch.arange(self.model.num_classes) if labels is None else labels.cpu().sort().values
-        evenly = ((torch.arange(n) + 0.5) * len(labels) / n).long()
+        quantiles = ((torch.arange(n) + 0.5) * len(labels) / n).long()
         order = torch.randperm(n, generator=generator("evaluate", self.seed, "labels"))
-        return labels[evenly][order].to(self.model.device)
+        return labels[quantiles][order].to(self.model.device)
 
     def __call__(self, start: int, size: int) -> tuple[Tensor, Tensor | None]:
         seed_all("evaluate", self.seed, "samples", start)
@@ -43,13 +44,12 @@ class ModelSampler:
 
 
 class FileSampler:
-    """Takes the images of a split of `data` in their order."""
+    """Returns the images of a split of `data` in their order."""
 
     def __init__(self, data: "ImageData", split: str, device: torch.device):
-        self.batches = lambda index: next(iter(data.sources[split].batches([index], device)))
+        self.source = data.sources[split]
+        self.device = device
 
     def __call__(self, start: int, size: int) -> tuple[Tensor, Tensor | None]:
-        from lightning_gen.data.augment import normalize
-
-        images, labels = self.batches(torch.arange(start, start + size))
+        images, labels = next(iter(self.source.batches([torch.arange(start, start + size)], self.device)))
         return normalize(images), labels

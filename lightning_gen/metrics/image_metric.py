@@ -1,5 +1,6 @@
 """What a metric is: a torchmetrics Metric that says what it needs and names its scores."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor
@@ -7,7 +8,11 @@ from torchmetrics import Metric
 
 from lightning_gen.batch import Batch
 from lightning_gen.extractors.extractor import Extractor
+from lightning_gen.images import MODES
 from lightning_gen.metrics.features import Features
+
+MIN_SIZE = 4  # pixels a side of images that extractors take
+NEEDS_MODEL = "needs a model, and files were given"
 
 
 class ImageMetric(Metric):
@@ -27,6 +32,10 @@ class ImageMetric(Metric):
     def why_not(self, model: Any, data: Any) -> str | None:
         """Why it can't score this model (or the data that stand in for one) on these data; None if it can."""
         return None
+
+    def why_unavailable(self, model: Any, files: Any, data: Any, extractors: Mapping[str, Extractor]) -> str | None:
+        """Why metrics of its kind, or else this one, can't score a model, or `files` without one; None if they can."""
+        return self.why_not(files if model is None else model, data)
 
     def start(self, data: Any, split: str) -> None:
         """Forget what was seen and get ready for a split of `data`; not called for metrics of features."""
@@ -60,6 +69,10 @@ class FeatureMetric(ImageMetric):
     needs = "features"
     needs_training_set: ClassVar[bool] = False  # then `see_training_set` is called too, before the others
 
+    def why_unavailable(self, model: Any, files: Any, data: Any, extractors: Mapping[str, Extractor]) -> str | None:
+        reason = why_no_samples(model) or why_no_features(data.image_shape, extractors)
+        return reason or super().why_unavailable(model, files, data, extractors)
+
     def why_not_with(self, extractor: Extractor) -> str | None:
         """Why it can't use this extractor's features; None if it can."""
         return None
@@ -91,9 +104,21 @@ class SampleMetric(ImageMetric):
 
     needs = "samples"
 
+    def why_unavailable(self, model: Any, files: Any, data: Any, extractors: Mapping[str, Extractor]) -> str | None:
+        return why_no_samples(model) or super().why_unavailable(model, files, data, extractors)
+
 
 class PairedMetric(ImageMetric):
     """Looks at what a model makes of real images, batch by batch."""
+
+    def why_unavailable(self, model: Any, files: Any, data: Any, extractors: Mapping[str, Extractor]) -> str | None:
+        if model is None:
+            return NEEDS_MODEL
+        if not hasattr(model, self.needs):
+            return f"{type(model).__name__} has no {self.needs}"
+        if model.num_classes and data.num_classes is None:
+            return f"the model needs labels, and data={data.name} has none"
+        return super().why_unavailable(model, files, data, extractors)
 
     def observe(self, model: Any, batch: Batch) -> None:
         """Ask the model for what the metric needs and update with it."""
@@ -108,6 +133,12 @@ class ModelMetric(ImageMetric):
 
     needs = "model"
 
+    def why_unavailable(self, model: Any, files: Any, data: Any, extractors: Mapping[str, Extractor]) -> str | None:
+        if model is None:
+            return NEEDS_MODEL
+        reason = why_no_samples(model) or why_no_features(data.image_shape, extractors)
+        return reason or super().why_unavailable(model, files, data, extractors)
+
     def why_not_with(self, extractor: Extractor) -> str | None:
         """Why it can't use this extractor's features; None if it can."""
         return None
@@ -115,6 +146,23 @@ class ModelMetric(ImageMetric):
     def measure(self, model: Any, extractor: Extractor, seed: int, rank: int, world_size: int) -> None:
         """Do this process's share; generators are seeded, and `compute` adds the shares up."""
         raise NotImplementedError
+
+
+def why_no_samples(model: Any) -> str | None:
+    """Why a model can't be sampled; None if it can, or if files take its place."""
+    return None if model is None or model.generates else f"{type(model).__name__} makes no images"
+
+
+def why_no_features(image_shape: tuple[int, ...], extractors: Mapping[str, Extractor]) -> str | None:
+    """Why there are no features of images `(..., C, H, W)`; None if there are."""
+    channels, height, width = image_shape[-3:]
+    if not extractors:
+        return "needs an extractor, and there is none (extractor=none)"
+    if channels not in MODES:
+        return f"extractors take 1, 3 or 4 channels, not {channels}"
+    if min(height, width) < MIN_SIZE:
+        return f"extractors take images from {MIN_SIZE} pixels a side, not {height}x{width}"
+    return None
 
 
 def why_no_labels(model: Any, data: Any) -> str | None:

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from lightning_gen.data.image_data import ImageData
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation.evaluator import build_extractors, build_metrics, evaluate
 from lightning_gen.evaluation.report import print_table, save_evaluation
+from lightning_gen.evaluation.result import Evaluation
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.trainer import ImageTrainer, check_accelerator
 from lightning_gen.training.resume import Start, start_of
@@ -30,8 +32,8 @@ from lightning_gen.training.run_folder import Run
 log = logging.getLogger("lightning_gen")
 
 
-def train(config: DictConfig, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Run `config` and return its evaluation; `overrides` are those of the command line.
+def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | None:
+    """Run `config` and return its evaluation, None without metrics; `overrides` are those of the command line.
 
     Raises UserError for what a user can fix, before anything is made where that can be known.
     """
@@ -155,18 +157,19 @@ def _score(
     extractors: Mapping[str, Any],
     trainer: ImageTrainer,
     config: DictConfig,
-) -> dict[str, Any]:
+) -> Evaluation | None:
     if not metrics:
-        return {}
+        return None
     device = trainer.strategy.root_device
-    result = evaluate(model.to(device), data, metrics, extractors, device=device, **config.evaluation)
+    evaluation = evaluate(model.to(device), data, metrics, extractors, device=device, **config.evaluation)
     for logger in trainer.loggers:
-        logger.log_metrics({f"test/{name}": value for name, value in result["scores"].items()}, model.images_seen)
+        logger.log_metrics({f"test/{name}": value for name, value in evaluation.values.items()}, model.images_seen)
     if trainer.is_global_zero:
-        save_evaluation({"checkpoint": "last.ckpt", **result}, Path(config.run_dir) / "evaluation.json")
-        print_table(result)
+        evaluation = replace(evaluation, source={"checkpoint": "last.ckpt"})
+        save_evaluation(evaluation, Path(config.run_dir) / "evaluation.json")
+        print_table(evaluation)
         log.info("run folder: %s", config.run_dir)
-    return result
+    return evaluation
 
 
 def _is_main() -> bool:

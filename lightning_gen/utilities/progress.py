@@ -1,4 +1,4 @@
-"""Says how far a long computation is: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of long computations: a bar on a terminal, a plain line every 30 seconds elsewhere."""
 
 import sys
 import time
@@ -10,18 +10,18 @@ SECONDS_BETWEEN_LINES = 30
 
 
 class Advance(Protocol):
-    """Counts `images` more as done."""
+    """Adds `images` to the number done."""
 
     def __call__(self, images: float) -> None: ...
 
 
 def silent(images: float) -> None:
-    """Tell nobody."""
+    """Show nothing."""
 
 
 @contextmanager
 def progress(title: str, total: int, enabled: bool = True) -> Iterator[Advance]:
-    """Yield a function to be told of each `n` images done of `total`. Lines go to stderr, and say n and seconds."""
+    """Yield a function that adds to the number of images done, of `total`; the progress is shown on stderr."""
     if not enabled:
         yield silent
     elif sys.stderr.isatty():
@@ -33,25 +33,25 @@ def progress(title: str, total: int, enabled: bool = True) -> Iterator[Advance]:
 
 @contextmanager
 def sampling_progress(model: Any, n: int, advance: Advance) -> Iterator[None]:
-    """Count the `n` images that the model draws within: at the end, or as they come where it tells (`on_progress`).
+    """Advance by the `n` images sampled in the context: through the model's `on_progress`, the rest at the end.
 
-    Without a model they are files, and counted at the end.
+    `model` is None for images from files.
     """
-    told = 0.0
+    done = 0.0
 
-    def tell(images: float) -> None:
-        nonlocal told
-        told += images
+    def on_progress(images: float) -> None:
+        nonlocal done
+        done += images
         advance(images)
 
     if model is not None:
-        model.on_progress = tell
+        model.on_progress = on_progress
     try:
         yield
     finally:
         if model is not None:
             model.on_progress = None
-    advance(n - told)
+    advance(n - done)
 
 
 @contextmanager

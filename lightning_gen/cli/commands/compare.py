@@ -3,11 +3,11 @@
 usage: lightning-gen compare RUN RUN ... [key=value ...]
 
 RUN is a run's folder, or an evaluation.json. Keys:
-  sort=SCORE     best first; by default the first score that all have
+  sort=SCORE     sort by this score, best first; by default the first that all runs have
   scores=A,B     the columns; by default all
-  format=FORMAT  text, markdown, csv or html; by default what out ends in, else text
-  out=FILE       write it there too
-  force=true     rank scores of unlike protocols all the same
+  format=FORMAT  text, markdown, csv or html; by default that of the suffix of out, else text
+  out=FILE       a file to write the table to as well
+  force=true     rank scores of unequal protocols too
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ from lightning_gen.utilities.suggestions import did_you_mean
 
 
 def run(arguments: list[str]) -> int:
-    """Print the table; UserError where nothing can be compared."""
+    """Print the table; UserError if there is nothing to compare."""
     if not arguments:
         print(__doc__.strip())
         return 0

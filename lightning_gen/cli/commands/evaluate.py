@@ -7,7 +7,9 @@ Examples:
   lightning-gen evaluate samples=FOLDER reference=FOLDER metrics=[kid]
 """
 
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -16,53 +18,60 @@ from lightning_gen.cli.hydra_app import Job
 from lightning_gen.config.instantiation import build_data
 from lightning_gen.data.folder import image_folder
 from lightning_gen.errors import UserError
-from lightning_gen.evaluation.evaluator import build_extractors, build_metrics, evaluate
+from lightning_gen.evaluation.evaluator import Settings, build_extractors, build_metrics, evaluate
 from lightning_gen.evaluation.report import check_readable, print_table, save_evaluation
+
+if TYPE_CHECKING:
+    from lightning_gen.data.image_data import ImageData
+    from lightning_gen.image_generator import ImageGenerator
 
 
 def run(job: Job) -> None:
     """Score a checkpoint, or a folder of samples; add the result to evaluation.json, and print it as a table."""
     cfg = job.config
     check_at_least(cfg, batch_size=1, seeds=1, half_samples=0)
-    model, data, files, out, named = (_from_files if cfg.samples else _from_checkpoint)(cfg)
+    inputs = _from_files(cfg) if cfg.samples else _from_checkpoint(cfg)
     metrics = build_metrics(cfg.metrics)
-    result = evaluate(
-        model,
-        data,
+    evaluation = evaluate(
+        inputs.model,
+        inputs.data,
         metrics,
         build_extractors(cfg.extractor, metrics),
-        split=cfg.split,
-        num_samples=cfg.num_samples,
-        num_real=cfg.num_real,
-        batch_size=cfg.batch_size,
-        seed=cfg.seed,
-        seeds=cfg.seeds,
-        half_samples=cfg.half_samples,
-        ema=cfg.ema,
+        files=inputs.files,
         device=choose_device(cfg.device),
-        files=files,
+        **{option.name: cfg[option.name] for option in fields(Settings)},
     )
-    if cfg.model:
-        result["protocol"]["model"] = OmegaConf.to_container(cfg.model)
-    print_table(result)
-    if out is not None:
-        save_evaluation({**named, **result}, out)
-        print(f"added to {out}")
+    changes: Any = OmegaConf.to_container(cfg.model)
+    evaluation = replace(evaluation, source=inputs.source, protocol=replace(evaluation.protocol, model=changes or None))
+    print_table(evaluation)
+    if inputs.out is not None:
+        save_evaluation(evaluation, inputs.out)
+        print(f"added to {inputs.out}")
 
 
-def _from_checkpoint(cfg: DictConfig) -> tuple:
+class Inputs(NamedTuple):
+    """A model, or the image files in its place, and the data to compare it with."""
+
+    model: "ImageGenerator | None"
+    files: "ImageData | None"
+    data: "ImageData"
+    out: Path | None  # the JSON file to add the evaluation to
+    source: dict[str, str]  # as in Evaluation
+
+
+def _from_checkpoint(cfg: DictConfig) -> Inputs:
     if cfg.reference:
-        raise UserError(f"reference={cfg.reference}: is what samples=FOLDER are compared with; give data=... instead")
+        raise UserError(f"reference={cfg.reference}: only samples=FOLDER are compared with it; give data=... instead")
     if cfg.checkpoint is None:
         raise UserError("evaluate needs checkpoint=PATH, or samples=FOLDER with reference=FOLDER")
     path, model = load(cfg)
     out = run_folder(path) / "evaluation.json" if cfg.out is None else _file(cfg.out)
     check_readable(out)  # before the work, not after it
-    return model, build_data(data_config(cfg, path)), None, out, {"checkpoint": path.name}
+    return Inputs(model, None, build_data(data_config(cfg, path)), out, {"checkpoint": path.name})
 
 
-def _from_files(cfg: DictConfig) -> tuple:
-    """The images in `samples`, and what they are compared with: those in `reference`, or the chosen data."""
+def _from_files(cfg: DictConfig) -> Inputs:
+    """The images in `samples`, to be compared with those in `reference`, or with the chosen data."""
     data = cfg.get("data")
     for key, value in {"checkpoint": cfg.checkpoint, "model": cfg.model, "data": data and cfg.reference}.items():
         if value:
@@ -70,19 +79,21 @@ def _from_files(cfg: DictConfig) -> tuple:
     if not cfg.reference and not data:
         raise UserError(f"samples={cfg.samples}: say what to compare with, as reference=FOLDER or data=mnist5k")
     if cfg.seeds > 1:
-        raise UserError(f"seeds={cfg.seeds}: files stay the same; half_samples tells how sure their scores are")
+        raise UserError(f"seeds={cfg.seeds}: files stay the same; half_samples gives the uncertainty of their scores")
     out = None if cfg.out is None else _file(cfg.out)
     if out is not None:
         check_readable(out)
     if cfg.reference:
-        data, cfg.split = image_folder(cfg.reference, "reference"), "train"
+        cfg.split = "train"
+        data = image_folder(cfg.reference, "reference")
+        files = image_folder(cfg.samples, "samples")
+        if files.image_shape[0] != data.image_shape[0]:  # only one of them is gray
+            files = image_folder(cfg.samples, "samples", channels=3)
+            data = image_folder(cfg.reference, "reference", channels=3)
     else:
         data = build_data(data)
-    shape = None if cfg.reference else data.image_shape
-    files = image_folder(cfg.samples, "samples", channels=shape and shape[0])
-    if cfg.reference and files.image_shape[0] != data.image_shape[0]:  # gray on one side alone
-        files, data = (image_folder(cfg[key], key, channels=3) for key in ("samples", "reference"))
-    return None, data, files, out, {"samples": str(cfg.samples)}
+        files = image_folder(cfg.samples, "samples", channels=data.image_shape[0])
+    return Inputs(None, files, data, out, {"samples": str(cfg.samples)})
 
 
 def _file(out: str) -> Path:

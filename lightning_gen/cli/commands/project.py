@@ -82,9 +82,6 @@ def _from_data(cfg: DictConfig, checkpoint: Path, model: "ImageGenerator") -> Ta
     if cfg.label is not None:
         raise UserError(f"label={cfg.label}: images of the data bring their labels, leave out label")
     data = data_of(cfg, checkpoint, model)
-    if cfg.split not in data.split_sizes:
-        fix = did_you_mean(cfg.split, data.split_sizes) or f", give one of {', '.join(data.split_sizes)}"
-        raise UserError(f"split={cfg.split}: no such split{fix}")
     seed_all("project", cfg.seed, "data")  # binarized data are drawn
     batches = list(data.batches(cfg.split, model.device, limit=cfg.n))
     images = torch.cat([batch.images for batch in batches])

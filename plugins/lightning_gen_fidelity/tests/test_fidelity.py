@@ -96,19 +96,22 @@ def scores(extractor, path, measures, ours, **settings):
 def assert_agree(result, extractor, *names):
     for name in names:
         found, expected = (
-            result["scores"][f"torch_fidelity/{name}/{extractor}"],
-            result["scores"][f"{name}/{extractor}"],
+            result.scores[f"torch_fidelity/{name}/{extractor}"].value,
+            result.scores[f"{name}/{extractor}"].value,
         )
         assert found == pytest.approx(expected, rel=1e-4), name
-        assert result["better"][f"torch_fidelity/{name}/{extractor}"] == result["better"][f"{name}/{extractor}"]
+        assert (
+            result.scores[f"torch_fidelity/{name}/{extractor}"].direction
+            == result.scores[f"{name}/{extractor}"].direction
+        )
 
 
 def test_agrees_with_ours_on_inception(inception):
     few = {"num_samples": 4, "num_real": 4}
     result = scores("inception", inception, "[isc,kid,prc]", "kid,precision_recall", **few)
     assert_agree(result, "inception", "kid", "precision", "recall")
-    assert math.isnan(result["scores"]["torch_fidelity/is/inception"])  # of ten parts
-    protocol = result["protocol"]["metrics"]["torch_fidelity"]
+    assert math.isnan(result.scores["torch_fidelity/is/inception"].value)  # of ten parts
+    protocol = result.protocol.metrics["torch_fidelity"]
     assert protocol["weights_sha256"] == sha256(inception)
     assert (protocol["n_real"], protocol["n_fake"], protocol["kid_subset_size"]) == (4, 4, 4)
 
@@ -124,7 +127,7 @@ def test_agrees_with_ours_offline():
         model, data, build_metrics(chosen.metrics), build_extractors(chosen.extractor), show_progress=False
     )
     assert_agree(result, "efficientnet_lite0", "kid", "precision", "recall", "is")
-    assert len(result["scores"]) == 8
+    assert len(result.values) == 8
 
 
 def test_keeps_the_contract_of_metrics():
@@ -136,7 +139,7 @@ def test_keeps_the_contract_of_metrics():
 def test_agrees_with_ours_on_clip(clip, settings):
     result = scores("clip_vit_b_32", clip, "[isc,fid,prc]", "frechet,precision_recall", **settings)
     assert_agree(result, "clip_vit_b_32", "frechet", "precision", "recall")
-    assert "torch_fidelity/is/clip_vit_b_32" not in result["scores"]  # it has no classes
+    assert "torch_fidelity/is/clip_vit_b_32" not in result.values  # it has no classes
 
 
 def metric(path, **changed):
@@ -266,10 +269,10 @@ def test_path_length_is_that_of_the_models_own_latents(monkeypatch):
     start, end = (wrapped._noise(rng, (40, 3)) for _ in range(2))
     with torch.no_grad():
         distances = Distance("")(wrapped(start), wrapped(torch.lerp(start, end, 0.5))) / 0.25
-    assert result["scores"]["torch_fidelity/ppl"] == pytest.approx(kept_mean(distances.numpy(), 1, 99), rel=1e-5)
+    assert result.scores["torch_fidelity/ppl"].value == pytest.approx(kept_mean(distances.numpy(), 1, 99), rel=1e-5)
     assert kept_mean([[5], [1], [2], [3], [1000]], 25, 75) == (2 + 3 + 5) / 3
     pixels, data, _ = model_and_data(model=["model=pixel_rnn_row"])
     result = evaluate(
         pixels, data, {"ppl": TorchFidelityPathLength(4, 0.1, "lerp", 64, None, True, 4)}, {}, show_progress=False
     )
-    assert "has no decode" in result["skipped"]["ppl"]
+    assert "has no decode" in result.skipped["ppl"]
