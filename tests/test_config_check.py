@@ -204,7 +204,7 @@ def test_numbers_of_other_models_too(options, override, expected):
         ),
         (
             {"name": {"_target_": f"{HERE}.HERE"}},
-            f"part.name._target_={HERE}.HERE: is not something that can be called",
+            f"part.name._target_={HERE}.HERE: is not callable; name a class or a function",
         ),
     ],
 )

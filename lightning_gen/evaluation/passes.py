@@ -16,6 +16,7 @@ from lightning_gen.metrics.features import Features
 from lightning_gen.metrics.image_means import deviation
 from lightning_gen.metrics.image_metric import FeatureMetric, ImageMetric, ModelMetric, PairedMetric, SampleMetric
 from lightning_gen.randomness import generator, seed_all
+from lightning_gen.utilities.compat import without_sync
 from lightning_gen.utilities.progress import progress, sampling_progress
 from lightning_gen.utilities.ranks import Group
 
@@ -249,7 +250,7 @@ class Scoring:
     def _compare(self, fakes: Mapping[str, Features]) -> Iterator[tuple[str, Score]]:
         """The scores of the metrics that compare features, whose states one process holds alone."""
         for (name, key), metric in self.compared.items():
-            metric.distributed_available_fn = lambda: False
+            without_sync(metric)
             metric.reset_fake()
             metric.see_fake(fakes[key])
             yield from self._scores(name, metric, key)

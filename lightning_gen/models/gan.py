@@ -19,6 +19,7 @@ from lightning_gen.losses.penalties import Penalty, Players, Round, logits_of
 from lightning_gen.models.truncation import truncated
 from lightning_gen.networks.players import Generator
 from lightning_gen.optim.schedules import Schedule, cheap
+from lightning_gen.utilities.compat import clamp_each
 from lightning_gen.utilities.suggestions import did_you_mean
 
 PLAYERS = ("generator", "discriminator")
@@ -209,8 +210,7 @@ class GAN(ImageGenerator):
         stepper.step(self.images_seen, self.total_images)
         if player == "discriminator" and self.weight_clip is not None:
             with torch.no_grad():
-                torch._foreach_clamp_min_(stepper.parameters, -self.weight_clip)
-                torch._foreach_clamp_max_(stepper.parameters, self.weight_clip)
+                clamp_each(stepper.parameters, -self.weight_clip, self.weight_clip)
 
     @contextmanager
     def frozen_discriminator(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from lightning_gen.errors import UserError
 from lightning_gen.optim.schedules import Schedule
+from lightning_gen.utilities.compat import copy_each
 
 
 class Stepper:
@@ -87,4 +88,4 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     torch.distributed.all_reduce(flat)
     flat /= torch.distributed.get_world_size()
     parts = flat.split([g.numel() for g in gradients])
-    torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
+    copy_each(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])

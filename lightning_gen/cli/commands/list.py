@@ -8,7 +8,7 @@ With GROUP, such as `model`, the options of that group with their descriptions a
 import sys
 
 from lightning_gen.config.options import describe_all, list_groups, list_options
-from lightning_gen.config.plugins import clashes, discover
+from lightning_gen.config.plugins import broken, clashes, usable
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.suggestions import closest, did_you_mean
 
@@ -19,11 +19,9 @@ def run(arguments: list[str]) -> int:
         raise UserError(f"list {' '.join(arguments)}: list takes one group")
     lines = _describe_group(arguments[0].strip("/")) if arguments else describe_all()
     print("\n".join(lines))
-    plugins = discover()
-    for plugin in plugins:
-        if plugin.error:
-            print(f"plugin {plugin.source} is left out: {plugin.error}", file=sys.stderr)
-    for clash in clashes(plugins):
+    for plugin in broken():
+        print(f"plugin {plugin.source} is left out: {plugin.error}", file=sys.stderr)
+    for clash in clashes(usable()):
         print(clash, file=sys.stderr)
     return 0
 
