@@ -50,6 +50,13 @@ class HasStyle(Protocol):
 
 
 @runtime_checkable
+class Truncates(Protocol):
+    """Draws latents nearer to their mean: less varied, better samples."""
+
+    truncation: float | None  # above 0, the lower the stronger; None for none
+
+
+@runtime_checkable
 class HasLikelihood(Protocol):
     """Gives a likelihood, or a lower bound of one."""
 

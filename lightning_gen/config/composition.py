@@ -22,17 +22,25 @@ def compose(overrides: Sequence[str] = (), command: str = "train", return_hydra_
     """
     from omegaconf import open_dict
 
+    config, hydra_node = compose_unresolved(command, overrides)
+    config = finish(config, hydra_node, command)
+    if return_hydra_config:
+        with open_dict(config):
+            config["hydra"] = hydra_node
+    return config
+
+
+def compose_unresolved(command: str, overrides: Sequence[str]) -> tuple["DictConfig", "DictConfig"]:
+    """A config with its interpolations, to be changed before it goes to `finish`, and Hydra's own node."""
+    from omegaconf import open_dict
+
     prepare_hydra()
     with explained(command, overrides):
         config = compose_unchecked(command, overrides)
     hydra_node = config.hydra
     with open_dict(config):
         del config["hydra"]
-    config = finish(config, hydra_node, command)
-    if return_hydra_config:
-        with open_dict(config):
-            config["hydra"] = hydra_node
-    return config
+    return config, hydra_node
 
 
 def finish(config: "DictConfig", hydra_node: "DictConfig", command: str) -> "DictConfig":

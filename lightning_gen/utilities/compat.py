@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from lightning.pytorch import Trainer
     from lightning.pytorch.loggers import WandbLogger
+    from omegaconf import DictConfig
     from torch import Tensor
     from torchmetrics import Metric
 
@@ -59,8 +60,8 @@ def hydra_config(node: Any) -> Iterator[None]:
         singleton.cfg = outer
 
 
-def current_hydra_node() -> Any:
-    """The node `hydra` of the job at work, None outside of one: HydraConfig.get() raises there."""
+def current_hydra_node() -> "DictConfig | None":
+    """Hydra's own config of the running job; None outside of a job, where HydraConfig.get() raises."""
     from hydra.core.hydra_config import HydraConfig
 
     config: Any = HydraConfig.instance().cfg
@@ -95,9 +96,21 @@ def count_step(trainer: "Trainer") -> None:
 # Loggers
 
 
-def add_summary(writer: Any, summary: Any, step: int) -> None:
-    """Write a finished protobuf to TensorBoard: `add_image` would decode a GIF and keep one frame."""
-    writer._get_file_writer().add_summary(summary, step)
+def is_rank_zero() -> bool:
+    """Whether `rank_zero_only` runs functions here: it knows the rank before the process group exists."""
+    from lightning.pytorch.utilities import rank_zero_only
+
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def add_encoded_image(writer: Any, tag: str, content: bytes, size: tuple[int, int], step: int) -> None:
+    """Write a PNG or GIF to TensorBoard as it is: `add_image` would decode a GIF and keep one frame."""
+    from tensorboard.compat.proto import summary_pb2
+
+    summary: Any = summary_pb2  # made at run time, so type checkers do not see its classes
+    image = summary.Summary.Image(height=size[0], width=size[1], colorspace=3, encoded_image_string=content)
+    value = summary.Summary.Value(tag=tag, image=image)
+    writer._get_file_writer().add_summary(summary.Summary(value=[value]), step)
 
 
 def unset_anonymous(logger: "WandbLogger") -> None:

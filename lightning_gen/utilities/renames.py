@@ -25,6 +25,7 @@ MODULES = {
 OBJECTS = {
     "lightning_gen.bounds.Share": "lightning_gen.bounds.UnitInterval",
     "lightning_gen.data.augment.normalise": "lightning_gen.data.augment.normalize",
+    "lightning_gen.data.loader.normalise": "lightning_gen.data.augment.normalize",
     "lightning_gen.evaluation.build_extractors": "lightning_gen.evaluation.evaluator.build_extractors",
     "lightning_gen.evaluation.build_metrics": "lightning_gen.evaluation.evaluator.build_metrics",
     "lightning_gen.evaluation.evaluate": "lightning_gen.evaluation.evaluator.evaluate",
@@ -53,13 +54,14 @@ def install() -> None:
 
 
 def _warn(old: str, new: str) -> None:
-    warnings.warn(f"{old} is now {new}; the old name is removed in 0.2", DeprecationWarning, stacklevel=3)
+    warnings.warn(f"{old} is now {new}; the old name goes away in 0.2", DeprecationWarning, stacklevel=3)
 
 
 class _OldModules:
     """Finder (asked after all others) and loader of modules that pass every attribute on from the new module."""
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        # pyrefly: ignore[bad-argument-type]  # a loader by its methods, as importlib.abc is slow to import
         return ModuleSpec(fullname, self) if fullname in MODULES else None
 
     def create_module(self, spec: ModuleSpec) -> None:

@@ -1,4 +1,4 @@
-"""Walk through the latent space of a checkpoint: interpolation.gif and strip.png.
+"""Walk through the latent space of a model: interpolation.gif and strip.png.
 
 Examples:
 
@@ -22,11 +22,11 @@ from lightning_gen.images import grid, save_gif, save_png
 from lightning_gen.randomness import preserved_rng
 from lightning_gen.sampling.latent_space import space_of, walk
 
-LONGEST_STRIP = 16  # pictures beside each other, if there are no more stops
+STRIP_LENGTH = 16  # frames in a row of the strip, or the number of stops if that is larger
 
 
 def run(job: Job) -> None:
-    """Write interpolation.gif, all paths side by side, and strip.png, one row for each."""
+    """Write interpolation.gif, with all paths side by side, and strip.png, with a row for each path."""
     cfg = job.config
     check_at_least(cfg, n=1, steps=1, stops=2)
     path, model = load(cfg)
@@ -43,6 +43,6 @@ def run(job: Job) -> None:
 
 
 def strip_stride(stops: int, steps: int) -> int:
-    """Every how many frames the strip shows one: a divisor of `steps`, so that each stop is among them."""
-    wanted = max(1, LONGEST_STRIP // stops)  # from one stop to the next
-    return next(stride for stride in range(1, steps + 1) if steps % stride == 0 and steps // stride <= wanted)
+    """The stride of the strip's frames: the smallest divisor of `steps`, so that each stop is shown, that is enough."""
+    limit = max(1, STRIP_LENGTH // stops)  # shown frames from one stop to the next
+    return next(stride for stride in range(1, steps + 1) if steps % stride == 0 and steps // stride <= limit)

@@ -2,7 +2,7 @@
 
 usage: lightning-gen list [GROUP]
 
-With GROUP, such as `model`, the options of that group with their descriptions and the plugins that they come from.
+With a GROUP, such as `model`: its options, each with its description and the plugin that it is from.
 """
 
 import sys
@@ -14,7 +14,7 @@ from lightning_gen.utilities.suggestions import closest, did_you_mean
 
 
 def run(arguments: list[str]) -> int:
-    """`list` prints every group with its options, `list GROUP` what each option is and where it is from."""
+    """Print every group with its options, or the options of one group with their descriptions and plugins."""
     if len(arguments) > 1:
         raise UserError(f"list {' '.join(arguments)}: list takes one group")
     lines = _describe_group(arguments[0].strip("/")) if arguments else describe_all()
