@@ -32,7 +32,8 @@ class Signature:
 def signature_of(target: Callable) -> Signature:
     """The keys that `target` accepts; `**kwargs` of a class stands for the parameters of its bases."""
     parameters: dict[str, Any] = {}
-    for function in _constructors(target) if inspect.isclass(target) else [target]:
+    functions = _constructors(target) if inspect.isclass(target) else [target]
+    for function in functions:
         try:
             signature = inspect.signature(function)
         except (TypeError, ValueError):  # builtins have none

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from lightning_gen.config.plugins import conf_dir
 
-# The order in which they are listed.
-COMMANDS = [
+# The order of `lightning-gen --help`; other modules in this folder follow.
+_ORDER = [
     "train",
     "evaluate",
     "sample",
@@ -27,6 +27,8 @@ COMMANDS = [
     "doctor",
     "new-plugin",
 ]
+_NAMES = {path.stem.replace("_", "-") for path in Path(__file__).parent.glob("[!_]*.py")}
+COMMANDS = _ORDER + sorted(_NAMES.difference(_ORDER))
 
 
 def has_config(command: str) -> bool:
