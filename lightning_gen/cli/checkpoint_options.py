@@ -86,7 +86,7 @@ def check_pictures(model: "ImageGenerator", checkpoint: Path, sequences: bool = 
         )
 
 
-def chosen_labels(label: int | list[int] | None, num_classes: int | None) -> list[int] | None:
+def chosen_classes(label: int | list[int] | None, num_classes: int | None) -> list[int] | None:
     """The classes to sample: those given, else all; None for an unconditional model. UserError for an unknown class."""
     if num_classes is None:
         if label is not None:
@@ -94,10 +94,10 @@ def chosen_labels(label: int | list[int] | None, num_classes: int | None) -> lis
         return None
     if label is None:
         return list(range(num_classes))
-    return list(dict.fromkeys(labels_in(label, num_classes)))
+    return list(dict.fromkeys(label_list(label, num_classes)))
 
 
-def labels_in(label: int | list[int], num_classes: int) -> list[int]:
+def label_list(label: int | list[int], num_classes: int) -> list[int]:
     """One label or several as a list. UserError for an empty list or an unknown class."""
     labels = list(label) if isinstance(label, list | ListConfig) else [label]
     for number in labels:
@@ -108,7 +108,7 @@ def labels_in(label: int | list[int], num_classes: int) -> list[int]:
     return labels
 
 
-def spread(classes: list[int] | None, n: int) -> Tensor | None:
+def spread_labels(classes: list[int] | None, n: int) -> Tensor | None:
     """`n` labels in the order of `classes`, equally many of each up to one; the first `n` if there are more classes."""
     if classes is None:
         return None
@@ -116,7 +116,7 @@ def spread(classes: list[int] | None, n: int) -> Tensor | None:
     return torch.tensor(classes[:count])[torch.arange(n) * count // n]
 
 
-def data_of(cfg: DictConfig, checkpoint: Path, model: "ImageGenerator") -> "ImageData":
+def load_data(cfg: DictConfig, checkpoint: Path, model: "ImageGenerator") -> "ImageData":
     """The chosen data, or those of the checkpoint. UserError if the shapes of data and model differ."""
     data = build_data(data_config(cfg, checkpoint))
     expected, actual = tuple(model.image_shape), tuple(data.image_shape)
@@ -163,7 +163,7 @@ def print_written(what: str, out: Path) -> None:
 
 def first_images(cfg: DictConfig, path: Path, model: "ImageGenerator") -> Batch:
     """The first `n` images of a split of the data, with their labels if they have any."""
-    data = data_of(cfg, path, model)
+    data = load_data(cfg, path, model)
     batches = list(data.batches(cfg.split, model.device, limit=cfg.n))
     labels = [batch.labels for batch in batches if batch.labels is not None]
     return Batch(torch.cat([batch.images for batch in batches]), torch.cat(labels) if labels else None)

@@ -1,4 +1,4 @@
-"""Describe a data set as models see it: sizes, shapes, classes, pixel values.
+"""Describe a data set as models see it: images, shape, classes.
 
 Examples:
 

@@ -11,11 +11,11 @@ import torch
 from lightning_gen.cli.checkpoint_options import (
     check_at_least,
     check_pictures,
-    chosen_labels,
+    chosen_classes,
     load,
     output_folder,
     print_written,
-    spread,
+    spread_labels,
 )
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.images import grid, save_gif, save_png
@@ -32,7 +32,7 @@ def run(job: Job) -> None:
     path, model = load(cfg)
     check_pictures(model, path)
     space = space_of(model, cfg.space, path)
-    labels = spread(chosen_labels(cfg.label, model.num_classes), cfg.n)
+    labels = spread_labels(chosen_classes(cfg.label, model.num_classes), cfg.n)
     out = output_folder(cfg.out, path)
     with torch.no_grad(), preserved_rng():
         frames = list(walk(space, cfg.n, labels, stops=cfg.stops, steps=cfg.steps, seed=cfg.seed))

@@ -15,12 +15,12 @@ from torch import Tensor
 from lightning_gen.cli.checkpoint_options import (
     check_at_least,
     check_pictures,
-    chosen_labels,
-    data_of,
+    chosen_classes,
     load,
+    load_data,
     output_folder,
     print_written,
-    spread,
+    spread_labels,
 )
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.data.image_data import ImageData
@@ -44,8 +44,8 @@ def run(job: Job) -> None:
     check_at_least(cfg, n=1, k=1, batch_size=1, num_real=2)
     path, model = load(cfg)
     check_pictures(model, path)
-    labels = spread(chosen_labels(cfg.label, model.num_classes), cfg.n)
-    data = data_of(cfg, path, model)
+    labels = spread_labels(chosen_classes(cfg.label, model.num_classes), cfg.n)
+    data = load_data(cfg, path, model)
     _check_data(cfg, data)
     extractor = _extractor(cfg.extractor)
     features = pixels if extractor is None else extractor.to(model.device)

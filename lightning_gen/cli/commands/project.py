@@ -17,9 +17,9 @@ from torch import Tensor
 from lightning_gen.cli.checkpoint_options import (
     check_at_least,
     check_pictures,
-    data_of,
-    labels_in,
+    label_list,
     load,
+    load_data,
     output_folder,
     print_written,
 )
@@ -82,7 +82,7 @@ def _print_errors(names: list[str], mse: Tensor) -> None:
 def _from_data(cfg: DictConfig, checkpoint: Path, model: "ImageGenerator") -> Targets:
     if cfg.label is not None:
         raise UserError(f"label={cfg.label}: images of the data have their own labels, leave out label")
-    data = data_of(cfg, checkpoint, model)
+    data = load_data(cfg, checkpoint, model)
     if cfg.split not in data.num_images:
         fix = did_you_mean(cfg.split, data.num_images) or f", give one of {', '.join(data.num_images)}"
         raise UserError(f"split={cfg.split}: no such split{fix}")
@@ -150,7 +150,7 @@ def _labels_of_files(cfg: DictConfig, model: "ImageGenerator", space: LatentSpac
         if space.name == "w":
             return None  # a style includes the label, so both are found together
         raise UserError(f"label=null: this model is conditional, give the images' class (0 to {model.num_classes - 1})")
-    labels = labels_in(cfg.label, model.num_classes)
+    labels = label_list(cfg.label, model.num_classes)
     if len(labels) not in (1, n):
         raise UserError(f"label={cfg.label}: {len(labels)} labels for {n} images; give one for all, or one for each")
     return torch.tensor(labels, device=model.device).expand(n)

@@ -20,11 +20,11 @@ from lightning_gen.capabilities import HasLatent, Truncates
 from lightning_gen.cli.checkpoint_options import (
     check_at_least,
     check_pictures,
-    chosen_labels,
+    chosen_classes,
     load,
     output_folder,
     print_written,
-    spread,
+    spread_labels,
 )
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.errors import UserError
@@ -54,14 +54,14 @@ def run(job: Job) -> None:
     path, model = load(cfg)
     check_pictures(model, path, sequences=True)
     _truncate(model, cfg.truncation)
-    classes = chosen_labels(cfg.label, model.num_classes)
-    labels = spread(classes, cfg.n)
+    classes = chosen_classes(cfg.label, model.num_classes)
+    labels = spread_labels(classes, cfg.n)
     out = output_folder(cfg.out, path)
     with torch.no_grad(), preserved_rng():
         _write_images(model, cfg, labels, out)
         if cfg.interpolation and isinstance(model, HasLatent) and len(model.image_shape) == 3:
             space = space_of(model, "auto", path)
-            frames = walk(space, PATHS, spread(classes, PATHS), stops=STOPS, steps=STEPS, seed=cfg.seed)
+            frames = walk(space, PATHS, spread_labels(classes, PATHS), stops=STOPS, steps=STEPS, seed=cfg.seed)
             save_gif(map(grid, frames), out / "interpolation.gif")
     print_written(f"{cfg.n} images of {type(model).__name__}", out)
 
