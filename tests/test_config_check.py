@@ -36,6 +36,11 @@ class Open:
         pass
 
 
+class Parts:
+    def __init__(self, parts: list[Literal["encoder", "decoder"]] | None = None):
+        pass
+
+
 class Network(nn.Module):
     def __init__(self, rate: float = 0.1, **kwargs):
         super().__init__(**kwargs)
@@ -224,6 +229,13 @@ def test_good_configs_pass():
 def test_keys_in_lists_are_named():
     with pytest.raises(UserError, match=r"^parts\[1\]\.widt=2: "):
         check({"parts": [{}, {"_target_": f"{HERE}.Base", "widt": 2}]})
+
+
+def test_words_in_lists_are_suggested():
+    with pytest.raises(
+        UserError, match=r"^part.parts=.*'decoder' or null; did you mean decoder\?$"
+    ):
+        check({"part": {"_target_": f"{HERE}.Parts", "parts": ["encoder", "decodr"]}})
 
 
 def test_missing_dependency_is_named(tmp_path, monkeypatch):

@@ -51,7 +51,7 @@ def _check_value(path: str, value: Any, annotation: Any) -> None:
     if isinstance(value, Mapping) and "_target_" in value:
         return  # checked by itself
     if not fits(value, annotation):
-        raise UserError(f"{shown(path, value)}: expected {describe(annotation)}{_fix(value, annotation)}")
+        raise UserError(f"{as_typed(path, value)}: expected {describe(annotation)}{_fix(value, annotation)}")
 
 
 def _fix(value: Any, annotation: Any) -> str:
@@ -79,10 +79,10 @@ def unknown_key(path: str, value: Any, owner: str, known: Iterable[str]) -> User
     fix = did_you_mean(key, known, _join(parent, "{}"))
     if not fix and known:
         fix = f"; its keys are {', '.join(known)}"
-    return UserError(f"{shown(path, value)}: {owner} has no such key{fix}")
+    return UserError(f"{as_typed(path, value)}: {owner} has no such key{fix}")
 
 
-def shown(path: str, value: Any) -> str:
+def as_typed(path: str, value: Any) -> str:
     """`key=value` as a user types it; only the key of a mapping."""
     if isinstance(value, Mapping):
         return path
@@ -161,7 +161,7 @@ def check_top_level(config: Mapping[str, Any], primary: Path) -> None:
     for key, value in config.items():
         if key not in known:
             fix = did_you_mean(key, known) or f"; its keys are {', '.join(sorted(known))}"
-            raise UserError(f"{shown(key, value)}: {primary.stem} has no such key{fix}")
+            raise UserError(f"{as_typed(key, value)}: {primary.stem} has no such key{fix}")
         if key in defaults:
             _check_default(key, value, defaults[key])
         elif isinstance(groups[key], list):
@@ -178,7 +178,7 @@ def _check_members(group: str, members: Mapping[str, Any]) -> None:
         if not isinstance(member, Mapping) or "_target_" not in member:
             others = [other for other, value in members.items() if isinstance(value, Mapping) and "_target_" in value]
             hint = did_you_mean(name, others, f"{group}.{{}}") or f"; leave one out with ~{group}.NAME"
-            raise UserError(f"{shown(f'{group}.{name}', member)}: expected an object with a _target_{hint}")
+            raise UserError(f"{as_typed(f'{group}.{name}', member)}: expected an object with a _target_{hint}")
 
 
 def _check_default(path: str, value: Any, default: Any) -> None:

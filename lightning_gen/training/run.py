@@ -92,7 +92,7 @@ def _claimed(folder: RunFolder | None) -> Iterator[None]:
         return
     folder.claim()
     try:
-        _set_up_logging(folder.folder)
+        _set_up_logging(folder.path)
         yield
     finally:
         folder.release()

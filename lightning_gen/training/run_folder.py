@@ -21,15 +21,15 @@ class RunFolder:
     """
 
     def __init__(self, folder: str | Path, in_place: bool = False):
-        self.folder = Path(folder).absolute()
-        self.config_file = self.folder / "config.yaml"
+        self.path = Path(folder).absolute()
+        self.config_file = self.path / "config.yaml"
         self.in_place = in_place
         self._check_free()
 
     def _check_free(self) -> None:
         if self.config_file.exists() and not self.in_place:
             raise UserError(
-                f"run_dir={self.folder}: holds a run already; add resume=true to go on with it, or name another folder"
+                f"run_dir={self.path}: holds a run already; add resume=true to go on with it, or name another folder"
             )
 
     def claim(self) -> None:
@@ -38,15 +38,13 @@ class RunFolder:
         Raises UserError if another process has locked it, or if it cannot be written to.
         """
         try:
-            self._names_before = set(os.listdir(self.folder)) if self.folder.is_dir() else set()
-            (self.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(self.folder / ".lock")
+            self._names_before = set(os.listdir(self.path)) if self.path.is_dir() else set()
+            (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(self.path / ".lock")
         except BlockingIOError:
-            raise UserError(
-                f"run_dir={self.folder}: another process is using it; wait, or name another folder"
-            ) from None
+            raise UserError(f"run_dir={self.path}: another process is using it; wait, or name another folder") from None
         except OSError as error:
-            raise UserError(f"run_dir={self.folder}: {error.strerror}; name a folder that can be written") from error
+            raise UserError(f"run_dir={self.path}: {error.strerror}; name a folder that can be written") from error
         self._check_free()  # another process may have been faster
 
     def save_config(self, config: DictConfig) -> None:
@@ -57,11 +55,11 @@ class RunFolder:
         """Unlock the folder; without a run in it, remove what `claim` and the loggers have made."""
         if not self.config_file.exists():
             for name in {".lock", "log.txt", "wandb_id.txt"} - self._names_before:
-                (self.folder / name).unlink(missing_ok=True)
+                (self.path / name).unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # not empty: files of a user or another process
                 if "checkpoints" not in self._names_before:
-                    (self.folder / "checkpoints").rmdir()
-                self.folder.rmdir()
+                    (self.path / "checkpoints").rmdir()
+                self.path.rmdir()
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(self._lock, fcntl.LOCK_UN)
         self._lock.close()
