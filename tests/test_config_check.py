@@ -232,9 +232,7 @@ def test_keys_in_lists_are_named():
 
 
 def test_words_in_lists_are_suggested():
-    with pytest.raises(
-        UserError, match=r"^part.parts=.*'decoder' or null; did you mean decoder\?$"
-    ):
+    with pytest.raises(UserError, match=r"^part.parts=.*'decoder' or null; did you mean decoder\?$"):
         check({"part": {"_target_": f"{HERE}.Parts", "parts": ["encoder", "decodr"]}})
 
 
