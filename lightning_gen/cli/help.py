@@ -6,10 +6,11 @@ from lightning_gen.cli.commands import description
 from lightning_gen.config.options import describe_all
 from lightning_gen.config.plugins import conf_dir
 
-FOOTER = """More:  lightning-gen list [GROUP]  all options, or those of a group with their descriptions
-       --cfg job                   print the composed config instead of running
-       -m key=a,b other=c,d        run every combination, each in its own process
-       --hydra-help                shell completion and Hydra's own flags"""
+FOOTER = """Look around:  lightning-gen list     all options; `lightning-gen list model` describes each
+              --cfg job              the composed config, without running
+              -m seed=1,2 model=a,b  every combination, one process each
+              metrics=none           switch a group off: metrics, extractor, callbacks, logger, ...
+Shell completion and Hydra's own flags: --hydra-help"""
 
 
 def help_text(command: str) -> str:

@@ -1,4 +1,4 @@
-"""Walk through the latent space of a model: interpolation.gif and strip.png.
+"""Interpolate between latents of a checkpoint: interpolation.gif and strip.png.
 
 Examples:
 

@@ -1,4 +1,4 @@
-"""Sample images from a checkpoint: PNG files, grid.png and a GIF.
+"""Generate images from a checkpoint.
 
 Examples:
 
