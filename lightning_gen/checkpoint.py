@@ -91,7 +91,7 @@ def load_model(
     path = checkpoint_of(path)
     content = read_checkpoint(path)
     facts = content[KEY]
-    config = changed(facts["config"]["model"], changes) if changes else facts["config"]["model"]
+    config = with_changes(facts["config"]["model"], changes) if changes else facts["config"]["model"]
     model = build_model(config, facts["image_shape"], facts["num_classes"])
     load_weights(model, content["state_dict"], f"checkpoint={path}")
     model.images_seen = facts["images_seen"]
@@ -100,7 +100,7 @@ def load_model(
     return model.to(device).eval()
 
 
-def changed(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def with_changes(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """A model's config with other values. UserError for an unknown key, or a value of the wrong type."""
     new = as_dict(merge(config, changes))
     check({"model": new})
