@@ -1,7 +1,7 @@
 """Experiments with image generators: GANs, VAEs and recurrent models.
 
-From Python: `compose(["model=vae"])` is the config of a run, `load_model("my_run")` the model of one, and
-`list_options("model")` what there is to choose, plugins included. Each is imported when it is first asked for.
+From Python: `compose(["model=vae"])` makes the config of a run, `load_model("my_run")` loads the model of a run, and
+`list_options("model")` lists the options of a group, with those of plugins. They are imported on first use.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,6 +1,6 @@
-"""Checkpoints: tensors and plain data, written in one move, read without running any code they hold.
+"""Checkpoints: tensors and plain data, written atomically, read without running any code in them.
 
-A checkpoint carries the run's whole config under our own key, so a model is rebuilt from the file alone.
+A checkpoint has the run's whole config under the key `lightning_gen`, so a model is rebuilt from the file alone.
 """
 
 import difflib
@@ -15,6 +15,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from lightning_gen.config.composition import check
+from lightning_gen.config.containers import as_dict, merge
 from lightning_gen.config.instantiation import build_model
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY, ImageGenerator
@@ -22,14 +23,14 @@ from lightning_gen.utilities.atomic_files import atomic_save
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's file format, written whole or not at all, and loaded with `weights_only=True` always."""
+    """Lightning's file format, written atomically, and always loaded with `weights_only=True`."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         """Write to a temporary file in the same folder, sync, then replace."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         try:
             atomic_save(checkpoint, path)
-        except RuntimeError as error:  # torch's writer reports a full disk so, after our file raised OSError
+        except RuntimeError as error:  # what torch's writer raises for a full disk, after our file raised OSError
             cause = error.__context__
             raise (cause if isinstance(cause, OSError) else OSError(f"{path}: {error}")) from error
 
@@ -39,22 +40,22 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def read_checkpoint(path: str | Path, key: str = "checkpoint") -> dict[str, Any]:
-    """The content of a checkpoint of ours, on the CPU; `key` is the config key that errors name.
+    """The content of a checkpoint of lightning-gen, on the CPU; `key` is the config key that errors name.
 
-    Raises UserError if the file is missing, cut short, of another kind, or holds code, which is never run.
+    Raises UserError if the file is missing, cut short, of another kind, or holds code, which is not run.
     """
     path = Path(path)
     if not path.is_file():
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
         raise UserError(f"{key}={path}: no such file" + (f"; did you mean {path.parent / near[0]}?" if near else ""))
     try:
-        if not zipfile.is_zipfile(path):  # torch.save writes no other kind; a bare pickle is never read
+        if not zipfile.is_zipfile(path):  # the format of torch.save; a bare pickle is never read
             raise zipfile.BadZipFile(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make the unpickler raise anything
         if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
             raise UserError(
-                f"{key}={path}: refused, it holds more than tensors and plain data (nothing of it was run); "
+                f"{key}={path}: refused, it holds more than tensors and plain data (no code was run); "
                 "use a checkpoint written by lightning-gen"
             ) from error
         raise UserError(
@@ -66,7 +67,7 @@ def read_checkpoint(path: str | Path, key: str = "checkpoint") -> dict[str, Any]
 
 
 def checkpoint_of(path: str | Path, key: str = "checkpoint") -> Path:
-    """The checkpoint file that `path` means: itself, or for a run's folder its best (to resume: its last) one."""
+    """The checkpoint file at `path`, or in the run's folder `path`: the best one, or to resume the last one."""
     path = Path(path)
     if not path.is_dir():
         return path
@@ -83,48 +84,46 @@ def load_model(
     device: str | torch.device = "cpu",
     changes: Mapping[str, Any] | None = None,
 ) -> ImageGenerator:
-    """The model in a checkpoint or a run's folder, ready to sample, with averaged weights in place if `ema`.
+    """The model of a checkpoint or a run's folder, in evaluation mode, with averaged weights if `ema`.
 
-    `changes` are values of its config that say how to use the same weights, such as the steps of a solver.
+    `changes` are values of its config for another use of the same weights, such as the steps of a solver.
     """
     path = checkpoint_of(path)
     content = read_checkpoint(path)
-    ours = content[KEY]
-    config = changed(ours["config"]["model"], changes) if changes else ours["config"]["model"]
-    model = build_model(config, ours["image_shape"], ours["num_classes"])
+    facts = content[KEY]
+    config = with_changes(facts["config"]["model"], changes) if changes else facts["config"]["model"]
+    model = build_model(config, facts["image_shape"], facts["num_classes"])
     load_weights(model, content["state_dict"], f"checkpoint={path}")
-    model.images_seen = ours["images_seen"]
+    model.images_seen = facts["images_seen"]
     if ema:
         model.use_averaged_weights()
     return model.to(device).eval()
 
 
-def changed(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's config with other values; UserError for a key it doesn't have, or a value of the wrong type."""
-    from omegaconf import OmegaConf
-
-    new = OmegaConf.to_container(OmegaConf.merge(config, changes))
+def with_changes(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's config with other values. UserError for an unknown key, or a value of the wrong type."""
+    new = as_dict(merge(config, changes))
     check({"model": new})
     return new
 
 
 def load_weights(model: ImageGenerator, state_dict: dict[str, torch.Tensor], origin: str) -> None:
-    """Load all weights; UserError, naming `origin` and the first tensor that differs, unless every one fits."""
+    """Load all weights. Unless all shapes match, UserError names `origin` and the first tensor that differs."""
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in state_dict.items()}
-    differing = [name for name in expected | found if expected.get(name) != found.get(name)]
+    saved = {name: tuple(tensor.shape) for name, tensor in state_dict.items()}
+    differing = [name for name in expected | saved if expected.get(name) != saved.get(name)]
     if differing:
         name = differing[0]
         raise UserError(
             f"{origin}: {len(differing)} of {len(expected)} tensors don't fit this model, the first is {name}: "
-            f"{found.get(name, 'absent')} in the checkpoint, {expected.get(name, 'absent')} here; "
+            f"{saved.get(name, 'absent')} in the checkpoint, {expected.get(name, 'absent')} here; "
             "use the same model and image size"
         )
     model.load_state_dict(state_dict)
 
 
 def provenance(config: dict[str, Any], data: Any) -> dict[str, Any]:
-    """What a checkpoint says of its run, as plain data: config, data facts, versions."""
+    """The facts of a run for its checkpoints, as plain data: config, shape and classes of the data, versions."""
     return {
         "config": config,
         "image_shape": list(data.image_shape),

@@ -16,6 +16,7 @@ from lightning_gen.optim.ema import WeightAverage
 from lightning_gen.optim.schedules import Schedule, cheap
 from lightning_gen.optim.stepper import Stepper
 from lightning_gen.randomness import seed_all
+from lightning_gen.utilities.compat import count_step
 from lightning_gen.utilities.renames import keep_overrides
 from lightning_gen.utilities.running_means import RunningMeans
 
@@ -238,9 +239,7 @@ class ImageGenerator(LightningModule):
     def _count_step(self) -> None:
         # Lightning counts steps of its own optimizer wrappers. Counting here makes its global_step the number of
         # training_step calls whatever the number of optimizers (pytorch-lightning #17958).
-        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-        progress.increment_ready()
-        progress.increment_completed()
+        count_step(self.trainer)
 
     def on_validation_epoch_start(self) -> None:
         """Reset the validation means."""

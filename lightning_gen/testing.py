@@ -1,12 +1,14 @@
-"""What an option of a config group must do to be one: called by our own tests and by those of plugins.
+"""Checks of the contract of options (docs/plugins.md), for our own tests and those of plugins.
 
-Each function makes what it needs of made-up data in a temporary folder, and raises AssertionError where the contract
-(docs/plugins.md) is broken. Their `overrides` are those of the command line.
+Each function uses synthetic data and a temporary folder, and raises AssertionError where an option breaks the contract.
+`overrides` are those of the command line.
 """
 
+import copy
 import json
 import math
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -21,9 +23,11 @@ from lightning_gen.config.signatures import signature_of
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from lightning_gen.batch import Batch
     from lightning_gen.data.image_data import ImageData
     from lightning_gen.image_generator import ImageGenerator
 
+# Overrides for each kind of data that `check_model` takes.
 DATA = {
     "gray": ["data.image_shape=[1,28,28]"],
     "rgb": ["data.image_shape=[3,32,32]"],
@@ -33,20 +37,23 @@ DATA = {
     "non_square_sequence": ["data.image_shape=[5,3,20,12]", "data.num_classes=null"],
 }
 FAKE = ["data=fake", "data.num_images=32"]
-SMALL = {"width": 8, "largest": 16, "hidden": 8}  # of networks
+SMALL = {"width": 8, "largest": 16, "hidden": 8}  # sizes of networks
 
 
 def check_model(name: str, *overrides: str, data: str = "rgb") -> None:
-    """`model=name` trains, samples, checkpoints, reloads without its data, and resumes as if it had never stopped.
+    """`model=name` trains, samples, saves, loads without its data, and resumes bit for bit.
 
-    Its networks are made narrow, a generator steps at every second batch at least, and predictors of frames are given
-    3. `data` is a key of `DATA`; `overrides` are added to the command line.
+    To be quick, its networks are narrow, a generator steps at least at every second batch, and frame predictors have 3
+    frames of context. `data` is a key of `DATA`; `overrides` are added to the command line.
     """
     from lightning_gen.checkpoint import load_model
 
+    if data == "grey":
+        warnings.warn('data="grey" is now "gray"; the old name goes away in 0.2', DeprecationWarning, stacklevel=2)
+        data = "gray"
     with tempfile.TemporaryDirectory() as folder:
-        shared = [f"model={name}", *FAKE, *DATA[data], *_narrow(name, *overrides), *overrides]
-        straight = _train_and_resume(shared, Path(folder))
+        run = _Runs([f"model={name}", *FAKE, *DATA[data], *_narrow(name, *overrides), *overrides], Path(folder))
+        straight = _train_and_resume(run)
         for ema in (True, False):
             loaded = load_model(straight, ema=ema)
             if loaded.generates:
@@ -54,27 +61,28 @@ def check_model(name: str, *overrides: str, data: str = "rgb") -> None:
 
 
 def check_metric(name: str, *overrides: str) -> None:
-    """`metrics=[name]` gives scores of a model after training, and the same ones of its checkpoint.
+    """`metrics=[name]` scores a model after training, and gives its checkpoint the same scores.
 
-    Each says which direction is the good one and is a number; too few images may make it NaN, and nothing else. What is
-    scored is a small VAE on made-up images, or what `overrides` choose: `model=gan`, `data=gaussians`.
+    Each score has a direction (`better`) and is a number; only too few images may make it NaN. The model is a small VAE
+    on synthetic images, unless `overrides` choose others: `model=gan`, `data=gaussians`.
     """
     from lightning_gen.cli.commands.evaluate import run
     from lightning_gen.cli.hydra_app import Job
     from lightning_gen.config.composition import compose
 
-    data = [] if any(each.startswith("data=") for each in overrides) else [*FAKE, "data.image_shape=[1,16,16]"]
-    of_metric = [f"metrics=[{name}]", *(each for each in overrides if each.startswith(("metrics", "extractor")))]
+    has_data = any(override.startswith("data=") for override in overrides)
+    data = [] if has_data else [*FAKE, "data.image_shape=[1,16,16]"]
+    metric = [f"metrics=[{name}]", *(o for o in overrides if o.startswith(("metrics", "extractor")))]
     with tempfile.TemporaryDirectory() as folder:
         chosen = ["model=mlp_vae", *data, "evaluation.batch_size=8", f"metrics=[{name}]", *overrides]
-        checkpoint = _train(chosen, Path(folder, "run"), images=16)
-        config = compose([*of_metric, f"checkpoint={checkpoint}", "batch_size=8", "device=cpu"], "evaluate")
+        checkpoint = _Runs(chosen, Path(folder)).train("run", images=16)
+        config = compose([*metric, f"checkpoint={checkpoint}", "batch_size=8", "device=cpu"], "evaluate")
         run(Job(config))
         first, second = json.loads(Path(folder, "run", "evaluation.json").read_text())
         config.num_samples = config.num_real = 2
         run(Job(config))
-    reasons = "; ".join(f"{metric}: {reason}" for metric, reason in first["skipped"].items())
-    assert not first["skipped"], f"nothing to score ({reasons}); name a model and data that have it: 'model=gan'"
+    reasons = "; ".join(f"{skipped}: {reason}" for skipped, reason in first["skipped"].items())
+    assert not first["skipped"], f"nothing to score ({reasons}); choose a model and data for it, such as 'model=gan'"
     assert first["scores"], "no score"
     for score, value in first["scores"].items():
         better = first["better"].get(score)
@@ -82,13 +90,13 @@ def check_metric(name: str, *overrides: str) -> None:
         assert not math.isnan(value), f"{score} is NaN"
         other = second["scores"].get(score)
         same = other is not None and math.isclose(value, other, rel_tol=1e-5, abs_tol=1e-7)
-        assert same, f"{score} is {value} after training and {other} of the checkpoint"
+        assert same, f"{score} is {value} after training and {other} for the checkpoint"
 
 
 def check_data(name: str, *overrides: str) -> None:
-    """`data=name` has three splits of images in [-1, 1] with their labels, in the same order each time it is made.
+    """`data=name` has three splits of images in [-1, 1] with their labels, in the same order each time it is built.
 
-    A run that is resumed goes on with the images that it would have seen.
+    A resumed run continues with the batch at which the other one stopped.
     """
     from lightning_gen.config.composition import compose
     from lightning_gen.config.instantiation import build_data
@@ -111,9 +119,10 @@ def check_data(name: str, *overrides: str) -> None:
 
 
 def check_augment(name: str, *overrides: str) -> None:
-    """`data/augment=[name]` takes gray, color and sequences, and keeps shape and range.
+    """`data/augment=[name]` takes gray and color images and sequences, and keeps shape and range.
 
-    The draws are the global generator's, one for all frames of a sequence; what `takes_bytes` does the same to bytes.
+    Its random numbers are the global generator's, the same for all frames of a sequence; with `takes_bytes` it does the
+    same to bytes as to floats.
     """
     from lightning_gen.config.composition import compose
     from lightning_gen.config.instantiation import instantiate
@@ -121,7 +130,7 @@ def check_augment(name: str, *overrides: str) -> None:
     from lightning_gen.randomness import seed_all
 
     chosen = instantiate(compose(["data=fake", f"data/augment=[{name}]", *overrides], "inspect").data).augment
-    chain = [each for each in chosen.values() if each is not None]
+    chain = [augmentation for augmentation in chosen.values() if augmentation is not None]
     for shape in ((1, 12, 16), (3, 16, 16), (4, 9, 11)):
         images = torch.randint(256, (6, *shape), dtype=torch.uint8)
         before = images.clone()
@@ -131,7 +140,7 @@ def check_augment(name: str, *overrides: str) -> None:
             return augmented(inputs, chain)
 
         changed = run(images)
-        assert torch.equal(images, before), "it changes the images it is given"
+        assert torch.equal(images, before), "its input is changed in place"
         assert changed.shape == images.shape, f"{tuple(images.shape)} become {tuple(changed.shape)}"
         assert changed.dtype == torch.float32, f"images become {changed.dtype}"
         assert changed.isfinite().all(), "NaN or infinity"
@@ -143,11 +152,11 @@ def check_augment(name: str, *overrides: str) -> None:
 
 
 def check_network(name: str, *overrides: str, model: str | None = None, part: str = "network", **settings: Any) -> None:
-    """`network@model.<part>=name` fits where an encoder, a discriminator, a decoder or a generator does.
+    """`network@model.<part>=name` can be an encoder, a discriminator, a decoder or a generator.
 
-    These, told by their parameters (`network_role`), are called by themselves, with `settings` changed in their config:
-    shapes, a gradient for each weight, a condition where they take one. Of another network it is the `model` that is
-    checked, with `overrides`, and with the network as its `part`.
+    Such a network, known by its parameters (`network_role`), is checked alone, with `settings` in its config: shapes, a
+    gradient for each weight, a condition if it takes one. For any other network, give the `model` to check with it as
+    its `part`, and `overrides`.
     """
     if model is not None:
         check_model(
@@ -156,7 +165,7 @@ def check_network(name: str, *overrides: str, model: str | None = None, part: st
         return
     make = _network(name)
     role = _role(make)
-    assert role, f"{name} is neither encoder nor decoder by its parameters: say which model it is for, and which part"
+    assert role, f"{name} is neither encoder nor decoder by its parameters: give the model and the part that it is for"
     settings = {k: SMALL[k] for k, v in make.keywords.items() if k in SMALL and v and v > SMALL[k]} | settings
     conditions = (0, 3) if "condition_dim" in signature_of(make.func).parameters else (0,)
     for shape in _shapes(make):
@@ -178,7 +187,7 @@ def _shapes(make: partial) -> tuple[tuple[int, ...], ...]:
 
 
 def network_role(name: str) -> str | None:
-    """Which part of a model a network is made for: encoder (`image_shape`, `out_dim`), decoder, or another (None)."""
+    """`encoder` (parameters `image_shape`, `out_dim`), `decoder` (`in_dim`, `image_shape`) or None."""
     return _role(_network(name))
 
 
@@ -189,7 +198,7 @@ def _role(make: partial) -> str | None:
 
 
 def _network(name: str) -> partial:
-    """`network=name`, to be completed."""
+    """`network=name` as a partial function of the sizes that a model adds."""
     from lightning_gen.config.composition import check
     from lightning_gen.config.instantiation import instantiate
 
@@ -199,7 +208,7 @@ def _network(name: str) -> partial:
 
 
 def _compose_parts(*overrides: str) -> Any:
-    """A config of nothing but what `overrides` add, in a fraction of the time of a command's."""
+    """A small config, only of what `overrides` add, as it is quick to compose."""
     from lightning_gen.config.hydra_setup import compose_unchecked, prepare_hydra
 
     prepare_hydra()
@@ -207,7 +216,7 @@ def _compose_parts(*overrides: str) -> Any:
 
 
 def model_class(name: str) -> "type[ImageGenerator]":
-    """The class behind `model=name`, which says what data it takes."""
+    """The class of `model=name`, whose attributes tell what data it takes."""
     from lightning_gen.config.composition import compose
     from lightning_gen.config.validation import locate
 
@@ -215,8 +224,8 @@ def model_class(name: str) -> "type[ImageGenerator]":
 
 
 def _narrow(name: str, *overrides: str) -> list[str]:
-    """Overrides that make a model quick: channels of its networks, and the turns of its players."""
-    model = _compose_parts(f"+model={name}", *(each for each in overrides if "model" in each.partition("=")[0])).model
+    """Overrides that make a model quick to train."""
+    model = _compose_parts(f"+model={name}", *(o for o in overrides if "model" in o.partition("=")[0])).model
     narrow = [
         f"model.{part}.{key}={size}"
         for part, network in model.items()
@@ -231,28 +240,50 @@ def _narrow(name: str, *overrides: str) -> list[str]:
     return narrow
 
 
-def _train_and_resume(overrides: Sequence[str], folder: Path) -> Path:
-    """The checkpoint of a run, after it was seen that one that is stopped half-way and resumed ends the same."""
-    straight = _train(overrides, folder / "straight", images=32)
-    _train(overrides, folder / "resumed", images=16)
-    resumed = _train(overrides, folder / "resumed", images=32, resume=True)
+def _train_and_resume(runs: "_Runs") -> Path:
+    """The checkpoint of a run, which one that is stopped half-way and resumed must end with too."""
+    straight = runs.train("straight", images=32)
+    runs.train("resumed", images=16)
+    resumed = runs.train("resumed", images=32, resume=True)
     _assert_same(straight, resumed)
     return straight
 
 
-def _train(overrides: Sequence[str], folder: Path, images: int, resume: bool = False) -> Path:
-    from lightning_gen.config.composition import compose
-    from lightning_gen.training.run import train
+class _Runs:
+    """Short runs of one config, which is composed once, as that takes longer than to train a small model."""
 
-    arguments = [
-        *("debug=smoke", "trainer.validate_every_images=16", "metrics=[]", "data.batch_size=8"),
-        "callbacks=[log_terms,finite_guard,sample_grid,reconstructions,continuations,checkpoint]",
-        *("callbacks.sample_grid.n=4", "callbacks.reconstructions.n=4", "callbacks.continuations.n=1"),
-        *overrides,
-        *(f"trainer.max_images={images}", f"run_dir={folder}", f"resume={str(resume).lower()}"),
-    ]
-    train(compose(arguments), arguments)
-    return folder / "checkpoints" / "last.ckpt"
+    def __init__(self, overrides: Sequence[str], folder: Path):
+        from lightning_gen.config.composition import compose_unresolved
+
+        self.folder = folder
+        self.overrides = [
+            "debug=smoke",
+            "trainer.validate_every_images=16",
+            "metrics=[]",
+            "data.batch_size=8",
+            "callbacks=[log_terms,finite_guard,sample_grid,reconstructions,continuations,checkpoint]",
+            "callbacks.sample_grid.n=4",
+            "callbacks.reconstructions.n=4",
+            "callbacks.continuations.n=1",
+            *overrides,
+        ]
+        self.config, self.hydra_node = compose_unresolved("train", self.overrides)
+
+    def train(self, name: str, images: int, resume: bool = False) -> Path:
+        """Train in the folder `name` until `images` are seen; the path of the last checkpoint."""
+        from omegaconf import OmegaConf
+
+        from lightning_gen.config.composition import finish
+        from lightning_gen.training.run import train
+
+        config = copy.deepcopy(self.config)
+        run_dir = self.folder / name
+        changes = {"trainer.max_images": images, "run_dir": str(run_dir), "resume": resume}
+        for key, value in changes.items():
+            OmegaConf.update(config, key, value)
+        config = finish(config, self.hydra_node, "train")
+        train(config, [*self.overrides, *(f"{key}={value}" for key, value in changes.items())])
+        return run_dir / "checkpoints" / "last.ckpt"
 
 
 def _assert_same(straight: Path, resumed: Path) -> None:
@@ -264,14 +295,18 @@ def _assert_same(straight: Path, resumed: Path) -> None:
         assert not differing, f"{key}: resuming changed {differing[:3]}"
 
 
-def _flat(value, prefix: str = "") -> dict[str, torch.Tensor]:
+def _flat(value: Any, prefix: str = "") -> dict[str, torch.Tensor]:
+    """All tensors in nested containers, by their paths."""
     if isinstance(value, torch.Tensor):
         return {prefix: value}
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
-    return {name: t for key, item in items for name, t in _flat(item, f"{prefix}.{key}").items()}
+    if isinstance(value, list | tuple):
+        value = dict(enumerate(value))
+    if not isinstance(value, dict):
+        return {}
+    return {name: tensor for key, item in value.items() for name, tensor in _flat(item, f"{prefix}.{key}").items()}
 
 
-def _assert_samples(model) -> None:
+def _assert_samples(model: "ImageGenerator") -> None:
     labels = None if model.num_classes is None else torch.arange(5) % model.num_classes
     with torch.no_grad():
         images = model.sample(5, labels)
@@ -291,13 +326,13 @@ def _assert_facts(data: "ImageData") -> None:
         assert all(isinstance(name, str) for name in data.class_names), f"class_names are {data.class_names[:3]}..."
 
 
-def _training_batches(data: "ImageData", number: int) -> list[Any]:
+def _training_batches(data: "ImageData", number: int) -> "list[Batch]":
     lists = islice(data.train_dataloader(), number)
     return [batch for batches in lists for batch in batches]
 
 
 def _stopped_at(images_seen: int) -> Any:
-    """A trainer whose model has seen so many images, as far as data ask."""
+    """A stand-in for a trainer whose model has seen `images_seen` images."""
     return SimpleNamespace(
         lightning_module=SimpleNamespace(images_seen=images_seen),
         strategy=SimpleNamespace(root_device=torch.device("cpu")),
@@ -307,36 +342,35 @@ def _stopped_at(images_seen: int) -> Any:
     )
 
 
-def _assert_batches(batches: Sequence[Any], data: "ImageData") -> None:
+def _assert_batches(batches: "Sequence[Batch]", data: "ImageData") -> None:
     for images, labels in batches:
         assert images.dtype == torch.float32, f"images are {images.dtype}, not float32"
         assert images.shape[1:] == torch.Size(data.image_shape), f"images are {tuple(images.shape[1:])}"
         assert images.isfinite().all(), "images hold NaN or infinity"
         assert images.abs().max() <= 1, "images leave [-1, 1]"
         assert (labels is None) == (data.num_classes is None), "labels and class_names go together"
-        if labels is not None:
+        if labels is not None and data.num_classes is not None:
             assert labels.dtype == torch.int64, f"labels are {labels.dtype}, not int64"
             assert labels.shape == (len(images),), f"labels are {tuple(labels.shape)}, of {len(images)} images"
             known = (labels >= 0) & (labels < data.num_classes)
             assert known.all(), f"labels leave the {data.num_classes} classes"
 
 
-def _assert_equal(batches: Sequence[Any], others: Sequence[Any], what: str) -> None:
-    same = len(batches) == len(others)
-    for one, other in zip(_tensors(batches), _tensors(others), strict=False):
-        same = same and torch.equal(one, other)
-    assert same, f"{what} is another one"
+def _assert_equal(batches: "Sequence[Batch]", others: "Sequence[Batch]", what: str) -> None:
+    pairs = zip(_tensors(batches), _tensors(others), strict=False)
+    same = len(batches) == len(others) and all(torch.equal(one, other) for one, other in pairs)
+    assert same, f"{what} differs"
 
 
-def _tensors(batches: Sequence[Any]) -> Iterator["Tensor"]:
+def _tensors(batches: "Sequence[Batch]") -> Iterator["Tensor"]:
     return (tensor for batch in batches for tensor in batch if tensor is not None)
 
 
 def _assert_network(network: "nn.Module", inputs: tuple["Tensor", ...], shape: tuple[int, ...]) -> None:
-    given = " and ".join(str(tuple(each.shape)) for each in inputs)
+    shapes = " and ".join(str(tuple(tensor.shape)) for tensor in inputs)
     output = network(*inputs)
-    assert output.shape == shape, f"{given} become {tuple(output.shape)}, not {shape}"
-    assert output.isfinite().all(), f"{given} become NaN or infinity"
+    assert output.shape == shape, f"{shapes} become {tuple(output.shape)}, not {shape}"
+    assert output.isfinite().all(), f"{shapes} become NaN or infinity"
     output.square().sum().backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, f"{name} has no gradient"

@@ -168,15 +168,15 @@ FILES = {
 @pytest.mark.parametrize(
     ("check", "name", "message"),
     [
-        (check_metric, "restless", "after training and .* of the checkpoint"),
+        (check_metric, "restless", "after training and .* for the checkpoint"),
         (check_metric, "modes", "nothing to score"),
         (check_data, "labels", "labels leave the 1 classes"),
-        (check_data, "unseeded", "a second pass is another one"),
+        (check_data, "unseeded", "a second pass differs"),
         (check_augment, "brighten", "images leave"),
         (check_augment, "bytes", "bytes and floats"),
         (check_network, "shapes", r"become \(4, 1, 28, 5\), not \(4, 5\)"),
         (check_network, "gradients", "unused has no gradient"),
-        (check_network, "other", "say which model it is for"),
+        (check_network, "other", "give the model and the part"),
     ],
 )
 def test_what_is_broken_does_not_pass(check, name, message, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 import __main__
 from lightning_gen.cli import launch
 from lightning_gen.cli.hydra_app import read_command_line
-from lightning_gen.cli.launch import command_arguments, quoted, relaunchable, speaks
+from lightning_gen.cli.launch import command_arguments, quoted, relaunchable, should_print_error
 
 SMALL = ["model=mlp_vae", "data=fake", "data.num_images=32", "data.batch_size=16", "data.image_shape=[1,8,8]"]
 SMALL += ["trainer.max_images=32", "metrics=[]", "callbacks=[]", "logger=[]"]
@@ -103,10 +103,10 @@ def test_a_relaunched_rank_speaks_when_rank_0_lives_on(monkeypatch):
     monkeypatch.setattr(launch.time, "sleep", lambda seconds: None)
     clock = iter(range(100))
     monkeypatch.setattr(launch.time, "monotonic", lambda: next(clock))
-    assert speaks()
+    assert should_print_error()
     parents = iter([5, 5, 1])
     monkeypatch.setattr(launch.os, "getppid", lambda: next(parents))
-    assert not speaks()
+    assert not should_print_error()
 
 
 def test_objective_of_a_sweep(tmp_path):

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lightning_gen.config.composition import compose, conf_dir
 from lightning_gen.config.instantiation import instantiate
-from lightning_gen.config.run_id import new_run, run_id
+from lightning_gen.config.run_id import reset_run_id, run_id
 from lightning_gen.errors import UserError
 
 
@@ -55,7 +55,7 @@ def test_empty_choice_of_several_is_an_empty_mapping():
 def test_run_id_is_one_per_composed_config():
     first, second = compose().run_dir, compose().run_dir
     assert first != second
-    new_run()
+    reset_run_id()
     assert run_id() == run_id()
 
 

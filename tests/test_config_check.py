@@ -36,6 +36,11 @@ class Open:
         pass
 
 
+class Parts:
+    def __init__(self, parts: list[Literal["encoder", "decoder"]] | None = None):
+        pass
+
+
 class Network(nn.Module):
     def __init__(self, rate: float = 0.1, **kwargs):
         super().__init__(**kwargs)
@@ -223,7 +228,7 @@ def test_spectral_norm_names_players(player, fix):
         ),
         (
             {"name": {"_target_": f"{HERE}.HERE"}},
-            f"part.name._target_={HERE}.HERE: is not something that can be called",
+            f"part.name._target_={HERE}.HERE: is not callable; name a class or a function",
         ),
     ],
 )
@@ -243,6 +248,11 @@ def test_good_configs_pass():
 def test_keys_in_lists_are_named():
     with pytest.raises(UserError, match=r"^parts\[1\]\.widt=2: "):
         check({"parts": [{}, {"_target_": f"{HERE}.Base", "widt": 2}]})
+
+
+def test_words_in_lists_are_suggested():
+    with pytest.raises(UserError, match=r"^part.parts=.*'decoder' or null; did you mean decoder\?$"):
+        check({"part": {"_target_": f"{HERE}.Parts", "parts": ["encoder", "decodr"]}})
 
 
 def test_missing_dependency_is_named(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from PIL import Image
 from tiny_models import GAN, write_model
 from tiny_vae import write_checkpoint
 
-from lightning_gen.cli.checkpoint_options import chosen_labels, spread
+from lightning_gen.cli.checkpoint_options import chosen_classes, spread_labels
 from lightning_gen.cli.commands import sample
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.config.composition import compose
@@ -100,16 +100,16 @@ def test_mistakes_end_in_one_line(tmp_path, overrides, message):
 
 def test_labels_of_unconditional_models_are_refused():
     with pytest.raises(UserError, match="unconditional"):
-        chosen_labels(1, None)
-    assert chosen_labels(None, None) is None
-    assert chosen_labels([3, 1, 3], 4) == [3, 1]
+        chosen_classes(1, None)
+    assert chosen_classes(None, None) is None
+    assert chosen_classes([3, 1, 3], 4) == [3, 1]
 
 
 def test_labels_are_spread_evenly():
-    assert spread([0, 1, 2], 7).tolist() == [0, 0, 0, 1, 1, 2, 2]
-    assert spread([5, 6, 7], 2).tolist() == [5, 6]
-    assert spread(None, 3) is None
-    assert spread(list(range(1000)), 64).tolist() == list(range(64))
+    assert spread_labels([0, 1, 2], 7).tolist() == [0, 0, 0, 1, 1, 2, 2]
+    assert spread_labels([5, 6, 7], 2).tolist() == [5, 6]
+    assert spread_labels(None, 3) is None
+    assert spread_labels(list(range(1000)), 64).tolist() == list(range(64))
 
 
 def test_rows_of_the_grid():
@@ -131,7 +131,7 @@ def test_rows_of_the_grid():
     ],
 )
 def test_grids_of_many_classes_are_no_strips(classes, n, shown, columns):
-    labels = spread(list(range(classes)), n)
+    labels = spread_labels(list(range(classes)), n)
     numbers, found = rows_of(labels, n)
     assert (len(numbers), found) == (shown, columns)
     share = shown // min(classes, 256)

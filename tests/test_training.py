@@ -310,9 +310,9 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path, capsys):
 
 
 def test_a_folder_in_use(tmp_path, capsys):
-    from lightning_gen.training.run_folder import Run
+    from lightning_gen.training.run_folder import RunFolder
 
-    other = Run(tmp_path / "run")
+    other = RunFolder(tmp_path / "run")
     other.claim()
     assert "another process is using it" in refused(capsys, *TINY, f"run_dir={tmp_path / 'run'}")
     other.release()
@@ -328,7 +328,8 @@ def test_files_that_were_there_stay(tmp_path, capsys):
 
 def test_a_forked_child_does_not_keep_the_folder(tmp_path):
     script = (
-        "import os, signal, sys, time; from lightning_gen.training.run_folder import Run; Run(sys.argv[1]).claim()\n"
+        "import os, signal, sys, time\n"
+        "from lightning_gen.training.run_folder import RunFolder; RunFolder(sys.argv[1]).claim()\n"
         "if os.fork() == 0: time.sleep(60)\n"
         "print('claimed', flush=True); time.sleep(60)"
     )

@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning_gen.callbacks.interval import validates
 from lightning_gen.callbacks.last_checkpoint import LastCheckpoint
 from lightning_gen.image_generator import ImageGenerator
+from lightning_gen.utilities.compat import skip_sigterm_broadcast
 
 log = logging.getLogger("lightning_gen")
 
@@ -40,8 +41,7 @@ class Stopping(Callback):
 
     def on_train_start(self, trainer: Trainer, model: ImageGenerator) -> None:
         """Take over the signals, after Lightning has set its own handlers."""
-        # Lightning reads back from the device before each step whether a rank got SIGTERM; ranks agree here.
-        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
+        skip_sigterm_broadcast(trainer)
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._receive) for number in self.signals}
 

@@ -10,7 +10,7 @@ from lightning_gen.utilities.suggestions import did_you_mean
 
 
 def train() -> NoReturn:
-    """What train.py runs."""
+    """Run `lightning-gen train` with the arguments of this script, which is train.py."""
     sys.exit(main(["train", *sys.argv[1:]]))
 
 
@@ -57,7 +57,7 @@ def _help() -> str:
             "",
             *(f"  {command:<{width}}  {summary(command)}" for command in COMMANDS),
             "",
-            "lightning-gen COMMAND --help says more; --version prints the version.",
+            "lightning-gen COMMAND --help describes a command; lightning-gen --version prints the version.",
         ]
     )
 

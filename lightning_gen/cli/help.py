@@ -1,4 +1,4 @@
-"""`--help`, without composing anything: the command's docstring, its keys and the options that there are."""
+"""`--help`, without composing: the command's docstring, its keys and the options of its groups."""
 
 import re
 
@@ -14,19 +14,19 @@ Shell completion and Hydra's own flags: --hydra-help"""
 
 
 def help_text(command: str) -> str:
-    """What `lightning-gen <command> --help` prints: examples, the command's keys, and the groups it takes."""
-    keys, groups = _own(command)
+    """The text of `lightning-gen <command> --help`: examples, keys, and groups with their options."""
+    keys, groups = _keys_and_groups(command)
     parts = [f"{description(command)}\n"]
     if keys:
         parts.append("\n".join(["Keys (change any with key=value):", *(f"  {line}".rstrip() for line in keys), ""]))
     options = _options(groups)
     if options:
-        parts.append("\n".join(["Options (choose with group=option, change any value in them too):", *options, ""]))
+        parts.append("\n".join(["Options (choose with group=option, then change any of their values):", *options, ""]))
     return "\n".join([*parts, FOOTER])
 
 
-def _own(command: str) -> tuple[list[str], dict[str, str]]:
-    """The lines of the command's file that hold its keys, with their comments; its groups, and the comments on them."""
+def _keys_and_groups(command: str) -> tuple[list[str], dict[str, str]]:
+    """From the command's YAML file: the lines with its keys and their comments, and its groups with their comments."""
     lines = (conf_dir() / f"{command}.yaml").read_text().splitlines()
     start = lines.index("defaults:") + 1
     end = next((n for n in range(start, len(lines)) if not lines[n].startswith((" ", "-"))), len(lines))
@@ -37,10 +37,12 @@ def _own(command: str) -> tuple[list[str], dict[str, str]]:
 
 
 def _options(groups: dict[str, str]) -> list[str]:
-    shown = []
+    lines = []
     for line in describe_all():
         group = line.split()[0]
-        # The parts of a model are groups too: they are taken where a model is.
+        # A command with a model takes the groups of a model's parts too.
         if group.split("/")[0] in groups or "model" in groups:
-            shown += [f"  {line}", *(f"    # {comment}" for comment in [groups.get(group)] if comment)]
-    return shown
+            lines.append(f"  {line}")
+            if groups.get(group):
+                lines.append(f"    # {groups[group]}")
+    return lines

@@ -1,6 +1,6 @@
-"""A command as a Hydra app: Hydra reads the command line, composes and sweeps, and is done before the work begins.
+"""A command as a Hydra app: Hydra reads the command line, composes and sweeps, and returns before the command runs.
 
-So the work runs in the user's folder, with a plain resolved config, and Lightning's launchers see no Hydra.
+So the command runs in the user's folder, with a resolved config, and Lightning's launchers see no Hydra.
 """
 
 import os
@@ -9,16 +9,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from lightning_gen.config.composition import conf_dir, finish, task_overrides
+from lightning_gen.config.composition import finish, task_overrides
+from lightning_gen.config.containers import overrides_as_typed
 from lightning_gen.config.hydra_setup import prepare_hydra
+from lightning_gen.config.plugins import conf_dir
 from lightning_gen.errors import UserError
+from lightning_gen.utilities.compat import current_hydra_node, hydra_argument_parser
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
 class Job(NamedTuple):
-    """What is to be done: a checked config, the overrides that made it, and the flags another process needs too."""
+    """The task of a command: a checked config, its overrides, and the flags that another process needs too."""
 
     config: "DictConfig"
     overrides: Sequence[str] = ()
@@ -26,12 +29,11 @@ class Job(NamedTuple):
 
 
 def read_command_line(command: str, arguments: list[str]) -> Job | int:
-    """The job that `arguments` describe, or the exit status where Hydra did all (help, --cfg, multirun).
+    """The job that `arguments` describe, or the exit status if Hydra has done all (help, --cfg, multirun).
 
-    Raises UserError for anything wrong in composing.
+    Raises UserError for any mistake in composing.
     """
     import hydra
-    from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
     from lightning_gen.cli.launch import run_job
@@ -43,7 +45,8 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
     failed: list[int] = []
 
     def task(config: "DictConfig") -> float | None:
-        node = HydraConfig.get()
+        node = current_hydra_node()
+        assert node is not None
         if node.mode == RunMode.RUN:
             composed.append((config, node))
             return None
@@ -55,7 +58,7 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
     with explained(command, overrides), _arguments(arguments), _full_errors():
         try:
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=command)(task)()
-        except SystemExit as stop:  # after help, --cfg and the like
+        except SystemExit as stop:  # after --hydra-help, --cfg, ...
             return int(stop.code or 0)
     if not composed:
         if failed:
@@ -66,10 +69,8 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
 
 
 def _parse(command: str, arguments: list[str]) -> tuple[list[str], list[str]]:
-    """The flags that say where configs are, and the overrides; UserError for a flag that there is not."""
-    from hydra._internal.utils import get_args_parser
-
-    parser = get_args_parser()
+    """The flags that locate configs, and the overrides; UserError for an unknown flag."""
+    parser = hydra_argument_parser()
 
     def error(message: str) -> NoReturn:
         raise UserError(f"{message}; see lightning-gen {command} --help")
@@ -85,14 +86,13 @@ def _parse(command: str, arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _search_path(node: "DictConfig") -> list[str]:
-    from omegaconf import OmegaConf
-
-    overrides = OmegaConf.to_container(node.overrides.hydra, resolve=False)
+    overrides = overrides_as_typed(node.overrides.hydra)
     return [override for override in overrides if override.startswith("hydra.searchpath=")]
 
 
 @contextmanager
 def _arguments(arguments: list[str]) -> Iterator[None]:
+    """Within it `sys.argv` has these arguments, which Hydra reads."""
     before, sys.argv = sys.argv, [sys.argv[0], *arguments]
     try:
         yield
@@ -102,7 +102,7 @@ def _arguments(arguments: list[str]) -> Iterator[None]:
 
 @contextmanager
 def _full_errors() -> Iterator[None]:
-    """Have Hydra raise its errors; by itself it prints them, with their traceback, and exits."""
+    """Within it Hydra raises its errors; by default it prints them with a traceback, and exits."""
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:

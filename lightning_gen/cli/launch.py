@@ -1,4 +1,4 @@
-"""Other processes of this command: the jobs of a multirun, and the ranks that Lightning launches."""
+"""Launching other processes of a command: the jobs of a multirun, and the ranks that Lightning starts."""
 
 import json
 import os
@@ -24,27 +24,27 @@ def command_arguments(
 ) -> list[str]:
     """The arguments after `python -m lightning_gen` that do the same job in the same run folder."""
     arguments = [command, *flags, *overrides]
-    if config.get("run_dir") is not None:  # its name may hold the time
+    if config.get("run_dir") is not None:  # its default name has the time in it
         arguments = [a for a in arguments if not a.lstrip("+").startswith("run_dir=")]
         arguments.append(f"run_dir={quoted(config.run_dir)}")
     return arguments
 
 
 def quoted(text: str) -> str:
-    """`text` as a string of Hydra's override grammar, whatever characters it has."""
+    """`text`, with any characters, as a quoted string of Hydra's override grammar."""
     from hydra.core.override_parser.types import Quote, QuotedString
 
     return QuotedString(text=text, quote=Quote.single).with_quotes()
 
 
 def run_job(command: str, config: "DictConfig", node: "DictConfig", flags: Sequence[str]) -> tuple[int, float | None]:
-    """Run one job of a multirun in a process of its own; its exit status and its objective, if it has one.
+    """Run one job of a multirun in a new process; its exit status, and its objective if it has one.
 
-    Memory, CUDA, wandb and process groups are never shared between jobs, and one that fails leaves the others alone.
+    Jobs share no memory, CUDA context, wandb run or process group, and one that fails does not stop the others.
     """
     arguments = command_arguments(command, config, task_overrides(node), flags)
     print(f"job {node.job.num}: lightning-gen {' '.join(arguments)}", flush=True)
-    # Hydra's errors are shown by us.
+    # Set by `_full_errors` for this process only.
     environment = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
     status = subprocess.run([sys.executable, "-m", "lightning_gen", *arguments], env=_findable(environment)).returncode
     if status:
@@ -54,7 +54,7 @@ def run_job(command: str, config: "DictConfig", node: "DictConfig", flags: Seque
 
 
 def _objective(config: "DictConfig") -> float | None:
-    """The score a sweeper optimizes: `objective` names one of evaluation.json's."""
+    """The score that a sweeper optimizes: that of evaluation.json whose name is `objective`."""
     if not config.get("objective") or not config.get("run_dir"):
         return None
     path = Path(config.run_dir, "evaluation.json")
@@ -63,9 +63,9 @@ def _objective(config: "DictConfig") -> float | None:
 
 @contextmanager
 def relaunchable(arguments: Sequence[str]) -> Iterator[None]:
-    """Have Lightning's launcher start the other ranks as `python -m lightning_gen <arguments>`.
+    """Within it Lightning's launcher starts the other ranks as `python -m lightning_gen <arguments>`.
 
-    It runs `__main__.__spec__` with `sys.argv` again, whatever way this process was started.
+    The launcher runs the module `__main__.__spec__` with the arguments `sys.argv`, so both are replaced.
     """
     import importlib.util
 
@@ -87,7 +87,7 @@ def relaunchable(arguments: Sequence[str]) -> Iterator[None]:
 
 
 def _findable(environment: MutableMapping[str, str]) -> MutableMapping[str, str]:
-    """Add the source tree to PYTHONPATH when the package is not installed."""
+    """The environment with the source tree on PYTHONPATH, if the package is used from there."""
     root = str(PACKAGE.parent)
     paths = environment.get("PYTHONPATH", "").split(os.pathsep)
     if is_checkout() and root not in paths:
@@ -96,9 +96,9 @@ def _findable(environment: MutableMapping[str, str]) -> MutableMapping[str, str]
 
 
 def should_print_error() -> bool:
-    """Whether this process should print an error: rank 0 prints it for all, another rank only its own.
+    """Whether this process prints its error: rank 0 always does, another rank only if rank 0 does not fail as well.
 
-    A rank that Lightning launched gives rank 0 a moment to end with the same error.
+    A rank that Lightning launched waits a while for rank 0 to end with the same error.
     """
     ranks = [os.environ[name] for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if name in os.environ]
     if not ranks or ranks[0] == "0":
@@ -106,7 +106,7 @@ def should_print_error() -> bool:
     if RELAUNCHED not in os.environ:  # torchrun, srun: all ranks read the same command line
         return False
     parent = os.getppid()
-    deadline = time.monotonic() + 15  # on a busy machine it takes as long
+    deadline = time.monotonic() + 15  # seconds, enough for a busy machine
     while time.monotonic() < deadline:
         if os.getppid() != parent:
             return False

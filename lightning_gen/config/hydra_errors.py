@@ -8,14 +8,14 @@ from typing import Any
 
 from lightning_gen.config.hydra_setup import compose_unchecked
 from lightning_gen.config.options import list_options
-from lightning_gen.config.plugins import CORE, discover, usable
+from lightning_gen.config.plugins import CORE, broken, usable
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.suggestions import closest, did_you_mean
 
 
 @contextmanager
 def explained(command: str, overrides: Sequence[str]) -> Iterator[None]:
-    """Turn whatever goes wrong in composing `command` with `overrides` into a UserError."""
+    """Within it every error in composing `command` with `overrides` becomes a UserError."""
     try:
         yield
     except UserError:
@@ -25,6 +25,7 @@ def explained(command: str, overrides: Sequence[str]) -> Iterator[None]:
 
 
 def explain(error: Exception, command: str, overrides: list[str]) -> str:
+    """The message for an error that Hydra or OmegaConf raised in composing."""
     from hydra.errors import MissingConfigException, OverrideParseException
     from yaml import MarkedYAMLError
 
@@ -38,26 +39,26 @@ def explain(error: Exception, command: str, overrides: list[str]) -> str:
     if isinstance(error, MarkedYAMLError) and error.problem_mark:
         mark = error.problem_mark
         return f"{mark.name} line {mark.line + 1}: {error.problem}{_fix_of_file(mark.name)}"
-    if found := re.match(r"(?:Could not override|Could not delete from config\.) '(.+?)'", text):
-        return _unknown_key(_full_key(error.__cause__) or found[1], found[1], command, overrides)
-    if found := re.match(r"Could not delete '(.+?)'", text):
-        return f"~{found[1]}: not chosen; for a group of several write {found[1]}=[]"
-    if found := re.match(r"Could not append to config\. An item is already at '(.+?)'", text):
-        return f"{_typed(found[1], overrides)}: {found[1]} is there already; leave out the +"
-    if found := re.match(r"Ambiguous value for argument '(.+?)'", text):
-        return f"{found[1]}: several values; add -m to run each, or write [a,b] for a list"
+    if match := re.match(r"(?:Could not override|Could not delete from config\.) '(.+?)'", text):
+        return _unknown_key(_full_key(error.__cause__) or match[1], match[1], command, overrides)
+    if match := re.match(r"Could not delete '(.+?)'", text):
+        return f"~{match[1]}: not chosen; for a group of several write {match[1]}=[]"
+    if match := re.match(r"Could not append to config\. An item is already at '(.+?)'", text):
+        return f"{_typed(match[1], overrides)}: {match[1]} is there already; leave out the +"
+    if match := re.match(r"Ambiguous value for argument '(.+?)'", text):
+        return f"{match[1]}: several values; add -m to run each, or write [a,b] for a list"
     if "appears more than once in the final defaults list" in text:
         group = re.split(r" appears", text)[0].strip("'\"")
         return f"{group} is chosen twice; leave out the + before a group that is chosen already"
-    if found := re.match(r"You must specify '(.+?)'", text):
-        return f"{command} needs {found[1]}=OPTION; options: {', '.join(_options(found[1]))}"
+    if match := re.match(r"You must specify '(.+?)'", text):
+        return f"{command} needs {match[1]}=OPTION; options: {', '.join(_options(match[1]))}"
     if text.startswith("Config group override must be"):
         return _not_an_option(overrides)
     return _other(error) + _chosen_of_plugins(overrides)
 
 
 def _fix_of_file(path: str) -> str:
-    """`; fix the file`, or for one of a plugin which it is and how to fix that."""
+    """`; fix the file`, or the plugin that a file belongs to, and its fix."""
     for plugin in usable()[1:]:
         if Path(path).is_relative_to(plugin.conf_dir):
             return f" (plugin {plugin.source}); {plugin.fix}"
@@ -65,29 +66,30 @@ def _fix_of_file(path: str) -> str:
 
 
 def _chosen_of_plugins(overrides: list[str]) -> str:
-    """Which of the chosen options are plugins', to end a message with that doesn't say what file is wrong."""
+    """The chosen options of plugins: the end of a message that does not name the file with the mistake."""
     core, *plugins = usable()
-    found = []
+    suspects = []
     for typed in overrides:
         key, _, value = typed.lstrip("+").partition("=")
         for option in re.split(r"[\[\], ]+", value):
             file = f"{key.split('@')[0]}/{option}"
-            owner = next((plugin for plugin in plugins if option and plugin.file(file)), None)
-            if owner and not core.file(file):
-                found.append(f"{typed} is of plugin {owner.source}: {owner.fix}")
-    return f" ({'; '.join(found)})" if found else ""
+            owner = next((plugin for plugin in plugins if option and plugin.has(file)), None)
+            if owner and not core.has(file):
+                suspects.append(f"{typed} is of plugin {owner.source}: {owner.fix}")
+    return f" ({'; '.join(suspects)})" if suspects else ""
 
 
 def _other(error: Exception) -> str:
     key = getattr(error, "full_key", None) or _full_key(error)
-    first = (str(error).splitlines() or [""])[0] or type(error).__name__
-    first = re.sub(r"^\w+ raised while resolving interpolation: ", "", first).strip('"')
-    return f"{key}: {first}" if key else first
+    line = (str(error).splitlines() or [""])[0] or type(error).__name__
+    line = re.sub(r"^\w+ raised while resolving interpolation: ", "", line).strip('"')
+    return f"{key}: {line}" if key else line
 
 
 def _full_key(error: BaseException | None) -> str | None:
-    found = re.search(r"full_key: (\S+)", str(error))
-    return found[1] if found else None
+    """The config key that OmegaConf's and Hydra's messages end with."""
+    match = re.search(r"full_key: (\S+)", str(error))
+    return match[1] if match else None
 
 
 def _typed(key: str, overrides: list[str]) -> str:
@@ -110,7 +112,7 @@ def suggest_key(key: str, known: Iterable[str]) -> str:
 
 
 def _known_keys(command: str, overrides: list[str]) -> set[str]:
-    """All dotted keys and chosen groups of the config; without the overrides if they have other mistakes."""
+    """All dotted keys and chosen groups of the config; if the overrides have other mistakes, of the default one."""
     from omegaconf import OmegaConf
 
     for attempt in (overrides, []):
@@ -124,9 +126,10 @@ def _known_keys(command: str, overrides: list[str]) -> set[str]:
 
 
 def _dotted(node: Any, parent: str = "") -> Iterator[str]:
-    for key, value in node.items() if isinstance(node, dict) else ():
-        yield f"{parent}{key}"
-        yield from _dotted(value, f"{parent}{key}.")
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield f"{parent}{key}"
+            yield from _dotted(value, f"{parent}{key}.")
 
 
 def _missing_option(error: Any, overrides: list[str]) -> str:
@@ -144,21 +147,21 @@ def _missing_option(error: Any, overrides: list[str]) -> str:
     found = re.match(r"In '(.+?)'", str(error))
     if not found:
         return f"defaults: there is no {missing}.yaml{_suggest_option(group, option, group)}"
-    parent = next((plugin for plugin in usable() if plugin.file(found[1])), None)
+    parent = next((plugin for plugin in usable() if plugin.has(found[1])), None)
     of = f" (plugin {parent.source}: {parent.fix})" if parent and parent.package != CORE else ""
     why = _left_out(missing) or f"there is no {missing}.yaml{_suggest_option(group, option, group)}"
     return f"{found[1]}.yaml, defaults: {why}{of}"
 
 
 def _left_out(option: str) -> str:
-    """Why an option that a plugin has cannot be chosen; nothing if none has it."""
-    owners = [plugin for plugin in discover() if plugin.error and plugin.file(option)]
+    """The reason that an option of a broken plugin cannot be chosen; empty if no such plugin has it."""
+    owners = [plugin for plugin in broken() if plugin.has(option)]
     return "; ".join(f"of plugin {plugin.source}: {plugin.error}" for plugin in owners)
 
 
 def _lost() -> str:
-    """Plugins of which not even the options are known: what was chosen may be one of theirs."""
-    lost = [plugin for plugin in discover() if plugin.error and plugin.conf_dir is None]
+    """The plugins whose options are unknown: the chosen one may be among them."""
+    lost = [plugin for plugin in broken() if plugin.conf_dir is None]
     return "".join(f"; plugin {plugin.source} is left out: {plugin.error}" for plugin in lost)
 
 
@@ -186,7 +189,7 @@ def _not_an_option(overrides: list[str]) -> str:
 
 
 def explain_instantiation(error: Exception) -> UserError | None:
-    """The UserError for a target that refused its arguments; None when its own code failed, which is a bug."""
+    """The UserError for a target that refused its arguments; None for a bug in the target's own code."""
     key = _full_key(error)
     cause: BaseException | None = error
     while cause is not None:
@@ -201,7 +204,7 @@ def explain_instantiation(error: Exception) -> UserError | None:
 
 def _refuses_arguments(cause: BaseException) -> bool:
     if cause.__cause__ is None and type(cause).__name__ == "InstantiationException":
-        return True  # Hydra itself: a target it does not run, or cannot find
+        return True  # Hydra itself: a target that it cannot find, or does not trust
     if isinstance(cause, TypeError):
         return bool(re.search(r"\(\) (missing|got|takes) ", str(cause)))
     return isinstance(cause, ValueError | ImportError) or type(cause).__name__ == "MisconfigurationException"

@@ -1,30 +1,26 @@
-"""Set Hydra up for our configs, and compose with it as it is: no checks, its own errors."""
+"""Hydra set up for our configs, and composing with it: without our checks, with its own errors."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lightning_gen.config.plugins import add_to_search_path, conf_dir
-from lightning_gen.config.run_id import new_run, register_resolvers
+from lightning_gen.config.run_id import register_resolver, reset_run_id
+from lightning_gen.utilities.compat import hydra_set_aside
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
 def compose_unchecked(command: str, overrides: Sequence[str]) -> "DictConfig":
-    """The config as Hydra composes it, with its own node; a Hydra that is at work already is put aside meanwhile."""
+    """The config as Hydra composes it, with its own node `hydra`; also inside a job, and where Hydra is in use."""
     import hydra
-    from hydra.core.global_hydra import GlobalHydra
 
-    outer, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
-    try:
-        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            return hydra.compose(command, list(overrides), return_hydra_config=True)
-    finally:
-        GlobalHydra.instance().hydra = outer
+    with hydra_set_aside(), hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return hydra.compose(command, list(overrides), return_hydra_config=True)
 
 
 def prepare_hydra() -> None:
-    """Make Hydra ready to compose a new run: our resolvers and the plugins' configs."""
-    new_run()
-    register_resolvers()
+    """Prepare Hydra for composing a new run: our resolver and the plugins' configs."""
+    reset_run_id()
+    register_resolver()
     add_to_search_path()

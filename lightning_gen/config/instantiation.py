@@ -1,4 +1,4 @@
-"""From config to objects: the one way a model or a data set is made, in training and from a checkpoint alike."""
+"""From configs to objects: models and data sets are built here, in training and from a checkpoint alike."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from lightning_gen.data.image_data import ImageData
     from lightning_gen.image_generator import ImageGenerator
 
-# Hydra 1.4 runs only targets of packages that are named.
+# Hydra 1.4 calls only targets of the packages in a whitelist.
 TRUSTED = ["lightning_gen", "torch", "lightning", "torchmetrics", "torchvision", "timm", "wandb", "pathlib", "hydra"]
 
 
 def instantiate(config: Any, *args: Any, **kwargs: Any) -> Any:
-    """Make the object `config` describes, lists and mappings in it as plain Python.
+    """The object that `config` describes, made with lists and mappings as plain Python.
 
     Raises UserError with the config key when the target refuses its arguments.
     """
@@ -31,23 +31,23 @@ def instantiate(config: Any, *args: Any, **kwargs: Any) -> Any:
     try:
         return hydra.utils.instantiate(config, *args, _convert_="all", **kwargs)
     except InstantiationException as error:
-        mended = explain_instantiation(error)
-        if mended is None:
+        user_error = explain_instantiation(error)
+        if user_error is None:
             raise
-        raise mended from None
+        raise user_error from None
 
 
 def build_model(config: Mapping[str, Any], image_shape: tuple[int, ...], num_classes: int | None) -> "ImageGenerator":
-    """The model of `config`, for data with images of `image_shape` and `num_classes` (None without labels)."""
+    """The model of `config`, for images of `image_shape` with `num_classes` labels (None: without labels)."""
     model = instantiate(_with_target(config, "model"), image_shape=tuple(image_shape), num_classes=num_classes)
     if not hasattr(model, "setup_parts"):
-        raise UserError(f"model._target_={config['_target_']}: makes no ImageGenerator; name a class of models")
+        raise UserError(f"model._target_={config['_target_']}: is no ImageGenerator; name a model's class")
     model.setup_parts()
     return model
 
 
 def build_data(config: Mapping[str, Any]) -> "ImageData":
-    """The data set of `config`, downloaded where needed and ready to use."""
+    """The data set of `config`, downloaded if needed, ready to use."""
     data = instantiate(_with_target(config, "data"))
     data.prepare_data()
     data.setup()

@@ -1,4 +1,4 @@
-"""`lightning-gen list`: the options of each config group, read from the YAML files themselves."""
+"""The options of each config group, read from the YAML files themselves."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -25,7 +25,7 @@ def list_groups() -> list[str]:
 
 
 def list_options(group: str) -> list[Option]:
-    """The options of `group`, by name; an option that two sources bring is listed once, as Hydra would take it."""
+    """The options of `group`, by name; of two plugins with the same option, that of the one that Hydra takes."""
     return _options(group, usable())
 
 
@@ -62,7 +62,7 @@ def _description(path: Path) -> str:
     """The first comment that is not Hydra's `# @package`."""
     try:
         lines = path.read_text(errors="replace").splitlines()
-    except OSError:  # a file that cannot be read is told of when it is chosen
+    except OSError:  # an unreadable file is an error when it is chosen
         return ""
     for line in map(str.strip, lines):
         if line and not line.startswith("#"):
@@ -74,6 +74,7 @@ def _description(path: Path) -> str:
 
 
 def describe_all() -> list[str]:
+    """A line for each group, with the names of its options."""
     plugins = usable()
     names = {group: [option.name for option in _options(group, plugins)] for group in sorted(_groups(plugins))}
     groups = {group: ", ".join(_by_folder(options)) for group, options in names.items()}

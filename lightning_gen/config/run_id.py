@@ -1,28 +1,31 @@
-"""Our OmegaConf resolver: `${run_id:}` names a run."""
+"""The OmegaConf resolver `${run_id:}`: the name of a run."""
 
 import os
 import secrets
 from datetime import datetime
 
+from lightning_gen.utilities.compat import current_hydra_node
+
 _current: str | None = None
 
 
-def register_resolvers() -> None:
+def register_resolver() -> None:
+    """Make `${run_id:}` known to OmegaConf."""
     from omegaconf import OmegaConf
 
     OmegaConf.register_new_resolver("run_id", run_id, replace=True)
 
 
-def new_run() -> None:
-    """Forget the run's name: the next config that is composed is another run."""
+def reset_run_id() -> None:
+    """Reset the cached run id: the next config that is composed is another run."""
     global _current
     _current = None
 
 
 def run_id() -> str:
-    """The run's name, the same within one job: the scheduler's, so that a requeued job finds its folder, or the time.
+    """The run id, cached for one job: the scheduler's job id, so that a requeued job finds its folder, else the time.
 
-    The jobs of a multirun add their number.
+    Each job of a multirun adds its number.
     """
     global _current
     _current = _current or _scheduler_id() or f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(2)}"
@@ -47,10 +50,7 @@ def _scheduler_id() -> str | None:
 
 
 def _multirun_suffix() -> str:
-    from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    config = HydraConfig.instance().cfg
-    if config is None or config.hydra.mode != RunMode.MULTIRUN:
-        return ""
-    return f"-{config.hydra.job.num}"
+    node = current_hydra_node()
+    return f"-{node.job.num}" if node is not None and node.mode == RunMode.MULTIRUN else ""

@@ -1,4 +1,4 @@
-"""What a `_target_` accepts: its parameters, followed up the base classes, and which plain values fit an annotation."""
+"""Signatures of `_target_`s: their parameters, with those of base classes, and the values that fit an annotation."""
 
 import collections.abc
 import dataclasses
@@ -23,23 +23,24 @@ BOUNDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """Annotations by parameter name; `open` when any other key is accepted too."""
+    """Annotations by parameter name; `open` if any other key is accepted too."""
 
     parameters: dict[str, Any]
     open: bool
 
 
 def signature_of(target: Callable) -> Signature:
-    """The keys `target` accepts; `**kwargs` of a class is followed to the constructors of its bases."""
+    """The keys that `target` accepts; `**kwargs` of a class stands for the parameters of its bases."""
     parameters: dict[str, Any] = {}
-    for function in _constructors(target) if inspect.isclass(target) else [target]:
+    functions = _constructors(target) if inspect.isclass(target) else [target]
+    for function in functions:
         try:
             signature = inspect.signature(function)
         except (TypeError, ValueError):  # builtins have none
             return Signature(parameters, open=True)
         hints = _hints(function)
-        kinds = {p.kind for p in signature.parameters.values()}
-        # A plain function in a class still has `self` first; it is never a config's key.
+        kinds = {parameter.kind for parameter in signature.parameters.values()}
+        # An `__init__` taken from a class has `self` first, which is no key of a config.
         skip_self = inspect.isclass(target) and function is not target
         for name, parameter in list(signature.parameters.items())[skip_self:]:
             if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
@@ -50,12 +51,11 @@ def signature_of(target: Callable) -> Signature:
 
 
 def _constructors(cls: type) -> list[Callable]:
-    """The `__init__` functions along the method resolution order, most derived first."""
-    own = [base.__dict__["__init__"] for base in cls.__mro__[:-1] if "__init__" in base.__dict__]
-    # torch.nn.Module takes anything only to say which keyword was unexpected.
-    # Those of builtins are of no module.
-    own = [function for function in own if getattr(function, "__module__", None) != "torch.nn.modules.module"]
-    return own or [cls]
+    """The `__init__` functions in method resolution order."""
+    functions = [base.__dict__["__init__"] for base in cls.__mro__[:-1] if "__init__" in base.__dict__]
+    # torch.nn.Module takes any keyword, only to name the unexpected one. Builtin functions have no __module__.
+    functions = [function for function in functions if getattr(function, "__module__", "") != "torch.nn.modules.module"]
+    return functions or [cls]
 
 
 def _ends_in_module(target: Any) -> bool:
@@ -79,7 +79,7 @@ def _annotation(parameter: inspect.Parameter, hints: dict[str, Any]) -> Any:
 
 
 def fits(value: Any, annotation: Any) -> bool:
-    """Whether a plain value (from YAML) may be given for `annotation`; annotations that are not simple fit anything."""
+    """Whether a plain value (from YAML) fits `annotation`; any value fits an annotation that is not simple."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (Union, types.UnionType):
         return any(fits(value, argument) for argument in arguments)
@@ -117,9 +117,14 @@ def _elements_fit(value: list | tuple, origin: Any, arguments: tuple) -> bool:
 
 
 def _bounds(annotation: Any) -> list[tuple[str, Callable[[Any, Any], bool], Any]]:
-    """Of an `Annotated` number each bound's words, comparison and number."""
-    known = [bound for bound in annotation.__metadata__ if type(bound) in BOUNDS]
-    return [(*BOUNDS[type(bound)], *dataclasses.astuple(bound)) for bound in known]
+    """The words, comparison and number of each bound of an `Annotated` number."""
+    bounds = []
+    for bound in annotation.__metadata__:
+        if type(bound) in BOUNDS:
+            words, within = BOUNDS[type(bound)]
+            (number,) = dataclasses.astuple(bound)
+            bounds.append((words, within, number))
+    return bounds
 
 
 def describe(annotation: Any) -> str:

@@ -1,6 +1,6 @@
-"""The check of a composed config: every key against what will receive it, before anything is made.
+"""Validation of a composed config: every key and value against its `_target_`, before anything is made.
 
-Hydra accepts any key behind `+`, and any value for any key; this is where they become one-line errors.
+Hydra accepts any key behind `+` and any value for any key; here mistakes become errors of one line.
 """
 
 import importlib
@@ -13,6 +13,7 @@ from typing import Any
 from lightning_gen.config.plugins import owner
 from lightning_gen.config.signatures import describe, fits, signature_of
 from lightning_gen.errors import UserError
+from lightning_gen.utilities.compat import yaml_loader
 from lightning_gen.utilities.suggestions import did_you_mean
 
 HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
@@ -24,7 +25,7 @@ def check_targets(node: Any, path: str = "") -> None:
         if isinstance(node.get("_target_"), str):
             _check_call(node, path)
         elif path and any(isinstance(value, Mapping) and "_target_" in value for value in node.values()):
-            _check_members(path, {name: value for name, value in node.items() if value is not None})
+            _check_members(path, {name: member for name, member in node.items() if member is not None})
         for key, value in node.items():
             check_targets(value, _join(path, key))
     elif isinstance(node, list):
@@ -35,7 +36,7 @@ def check_targets(node: Any, path: str = "") -> None:
 def _check_call(node: Mapping[str, Any], path: str) -> None:
     target = locate(node["_target_"], _join(path, "_target_"))
     if not callable(target):
-        raise UserError(f"{_join(path, '_target_')}={node['_target_']}: is not something that can be called")
+        raise UserError(f"{_join(path, '_target_')}={node['_target_']}: is not callable; name a class or a function")
     signature = signature_of(target)
     for key, value in node.items():
         if key in HYDRA_KEYS:
@@ -48,9 +49,9 @@ def _check_call(node: Mapping[str, Any], path: str) -> None:
 
 def _check_value(path: str, value: Any, annotation: Any) -> None:
     if isinstance(value, Mapping) and "_target_" in value:
-        return  # becomes an object
+        return  # checked by itself
     if not fits(value, annotation):
-        raise UserError(f"{shown(path, value)}: expected {describe(annotation)}{_fix(value, annotation)}")
+        raise UserError(f"{as_typed(path, value)}: expected {describe(annotation)}{_fix(value, annotation)}")
 
 
 def _fix(value: Any, annotation: Any) -> str:
@@ -72,16 +73,17 @@ def _choices(annotation: Any) -> Iterator[str]:
 
 
 def unknown_key(path: str, value: Any, owner: str, known: Iterable[str]) -> UserError:
+    """The error for a key that `owner` does not have, with the nearest of the `known` ones."""
     parent, _, key = path.rpartition(".")
     known = sorted(set(known) - {"self"})
     fix = did_you_mean(key, known, _join(parent, "{}"))
     if not fix and known:
         fix = f"; its keys are {', '.join(known)}"
-    return UserError(f"{shown(path, value)}: {owner} has no such key{fix}")
+    return UserError(f"{as_typed(path, value)}: {owner} has no such key{fix}")
 
 
-def shown(path: str, value: Any) -> str:
-    """`key=value` as a user would type it; a mapping only by its key."""
+def as_typed(path: str, value: Any) -> str:
+    """`key=value` as a user types it; only the key of a mapping."""
     if isinstance(value, Mapping):
         return path
     if value is None or isinstance(value, bool):
@@ -94,19 +96,19 @@ def _join(path: str, key: Any) -> str:
 
 
 def locate(target: str, path: str) -> Any:
-    """The object with the dotted name `target`; UserError names the config key `path`, and the plugin it is from."""
+    """The object with the dotted name `target`. UserError names the config key `path`, and the plugin at fault."""
     parts = target.split(".")
     for end in range(len(parts), 0, -1):
-        found = _import(".".join(parts[:end]), f"{path}={target}")
-        if found is not None:
-            return _attribute(found, parts[end:], f"{path}={target}")
+        module = _import(".".join(parts[:end]), f"{path}={target}")
+        if module is not None:
+            return _attribute(module, parts[end:], f"{path}={target}")
     raise UserError(f"{path}={target}: there is no package {parts[0]}; install it or fix the name")
 
 
 def _import(module: str, where: str) -> Any:
-    """The module, or None when there is none of that name; UserError when it exists and fails.
+    """The module, or None if there is no such module; UserError if importing it fails.
 
-    Of a plugin anything may fail; what core's own code raises, and means no user, stays as it is.
+    Any error in a plugin becomes a UserError; in core's own code, all but import errors are bugs and stay as they are.
     """
     try:
         return importlib.import_module(module)
@@ -123,25 +125,26 @@ def _import(module: str, where: str) -> Any:
 
 
 def _of_plugin(module: str) -> str:
-    """Which plugin a mistake is to be mended in, to end a line with; nothing for what is of none."""
+    """The plugin of a module and its fix, in brackets; empty for a module of no plugin."""
     plugin = owner(module)
     return f" (plugin {plugin.source}: {plugin.fix})" if plugin else ""
 
 
-def _attribute(found: Any, names: list[str], where: str) -> Any:
+def _attribute(obj: Any, names: list[str], where: str) -> Any:
+    """`obj.name.name...`, of a module or a class."""
     for name in names:
-        if not hasattr(found, name):
-            known = [known for known in _names_in(found) if not known.startswith("_")]
-            plugin = _of_plugin(getattr(found, "__module__", None) or found.__name__)
-            raise UserError(f"{where}: {found.__name__} has no {name}{did_you_mean(name, known)}{plugin}")
-        found = getattr(found, name)
-    return found
+        if not hasattr(obj, name):
+            known = [other for other in _names_in(obj) if not other.startswith("_")]
+            plugin = _of_plugin(getattr(obj, "__module__", None) or obj.__name__)
+            raise UserError(f"{where}: {obj.__name__} has no {name}{did_you_mean(name, known)}{plugin}")
+        obj = getattr(obj, name)
+    return obj
 
 
-def _names_in(found: Any) -> list[str]:
+def _names_in(obj: Any) -> list[str]:
     import pkgutil
 
-    return dir(found) + [module.name for module in pkgutil.iter_modules(getattr(found, "__path__", []))]
+    return dir(obj) + [module.name for module in pkgutil.iter_modules(getattr(obj, "__path__", []))]
 
 
 def _first_line(error: BaseException) -> str:
@@ -149,16 +152,16 @@ def _first_line(error: BaseException) -> str:
 
 
 def check_top_level(config: Mapping[str, Any], primary: Path) -> None:
-    """Check that the command reads each key at the top, that none it needs is gone, and the types of their values.
+    """Check the keys at the top of a command's config: none is unknown, none is missing, and each has the right type.
 
-    `primary` is the command's own file: its keys, and the groups in its defaults list, are all the command reads.
+    `primary` is the command's own file: its keys, and the groups in its defaults list, are all that the command reads.
     """
     defaults, groups = primary_keys(primary)
     known = {*defaults, *groups}
     for key, value in config.items():
         if key not in known:
             fix = did_you_mean(key, known) or f"; its keys are {', '.join(sorted(known))}"
-            raise UserError(f"{shown(key, value)}: {primary.stem} has no such key{fix}")
+            raise UserError(f"{as_typed(key, value)}: {primary.stem} has no such key{fix}")
         if key in defaults:
             _check_default(key, value, defaults[key])
         elif isinstance(groups[key], list):
@@ -170,12 +173,12 @@ def check_top_level(config: Mapping[str, Any], primary: Path) -> None:
 
 
 def _check_members(group: str, members: Mapping[str, Any]) -> None:
-    """Each member of a group of several is an object: anything else is a misspelt name."""
+    """Each member of a group such as `callbacks` is an object: anything else is a misspelled name."""
     for name, member in members.items():
         if not isinstance(member, Mapping) or "_target_" not in member:
             others = [other for other, value in members.items() if isinstance(value, Mapping) and "_target_" in value]
             hint = did_you_mean(name, others, f"{group}.{{}}") or f"; leave one out with ~{group}.NAME"
-            raise UserError(f"{shown(f'{group}.{name}', member)}: expected an object with a _target_{hint}")
+            raise UserError(f"{as_typed(f'{group}.{name}', member)}: expected an object with a _target_{hint}")
 
 
 def _check_default(path: str, value: Any, default: Any) -> None:
@@ -189,14 +192,14 @@ def _check_default(path: str, value: Any, default: Any) -> None:
 
 
 def _is_open(default: Any) -> bool:
-    """True for a default that says nothing of the type: missing, or another key's value."""
+    """True for a default without a type: `???`, or the value of another key."""
     return isinstance(default, str) and (default == "???" or bool(re.fullmatch(r"\$\{.*\}", default)))
 
 
 def primary_keys(primary: Path) -> tuple[dict[str, Any], dict[str, str | list | None]]:
-    """The primary file's own keys with their defaults, and the top-level keys its defaults list brings.
+    """The primary file's own keys with their defaults, and the top-level groups of its defaults list.
 
-    The latter map to what is chosen by default: an option, a list of them, or None.
+    Each group maps to its default choice: an option, a list of options, or None.
     """
     content = dict(yaml_content(primary) or {})
     groups: dict[str, str | list | None] = {}
@@ -220,6 +223,5 @@ def primary_keys(primary: Path) -> tuple[dict[str, Any], dict[str, str | list | 
 def yaml_content(path: Path) -> Any:
     """A YAML file as Hydra reads it."""
     import yaml
-    from omegaconf._utils import get_yaml_loader
 
-    return yaml.load(path.read_text(), Loader=get_yaml_loader())
+    return yaml.load(path.read_text(), Loader=yaml_loader())

@@ -14,6 +14,9 @@ from torch import Tensor
 
 from lightning_gen.bounds import NonNegativeFloat, NonNegativeInt, UnitInterval
 from lightning_gen.randomness import hashed_noise
+from lightning_gen.utilities.renames import renamed
+
+__getattr__ = renamed(__name__)
 
 
 class Augmentation(Protocol):

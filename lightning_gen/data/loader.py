@@ -14,6 +14,9 @@ from lightning_gen.batch import Batch
 from lightning_gen.data.augment import Augmentation, Binarize, augmented, normalize
 from lightning_gen.data.source import Source, is_endless
 from lightning_gen.randomness import generator, seed_all
+from lightning_gen.utilities.renames import renamed
+
+__getattr__ = renamed(__name__)
 
 
 class TrainBatches:

@@ -18,6 +18,7 @@ from lightning_gen.metrics.features import Features
 from lightning_gen.metrics.image_means import deviation
 from lightning_gen.metrics.image_metric import FeatureMetric, ImageMetric, ModelMetric, PairedMetric, SampleMetric
 from lightning_gen.randomness import generator, seed_all
+from lightning_gen.utilities.compat import without_sync
 from lightning_gen.utilities.progress import Advance, progress, sampling_progress
 from lightning_gen.utilities.ranks import Ranks, sum_over_ranks
 
@@ -273,7 +274,7 @@ class EvaluationPasses:
     def _compare(self, fakes: Mapping[str, Features]) -> Iterator[tuple[str, SeedScore]]:
         """The scores of the feature metrics, which this rank computes alone."""
         for (name, key), metric in self.feature_metrics.items():
-            metric.distributed_available_fn = lambda: False
+            without_sync(metric)
             metric.reset_fake()
             metric.see_fake(fakes[key])
             yield from self._compute(name, metric, key)

@@ -17,6 +17,7 @@ from lightning_gen.metrics.accuracy import Accuracy
 from lightning_gen.metrics.image_metric import SampleMetric, why_no_labels
 from lightning_gen.metrics.kept_features import together
 from lightning_gen.randomness import generator, preserved_rng, seed_all
+from lightning_gen.utilities.compat import without_sync
 from lightning_gen.utilities.progress import Advance, progress
 from lightning_gen.utilities.ranks import Ranks
 
@@ -93,7 +94,7 @@ class ClassificationAccuracy(SampleMetric):
             with progress("samples for a classifier", self.budget, self.show_progress) as advance:
                 train(classifier, images[order], labels[order], self.budget, self.batch_size, self.seed, advance)
         metric = Accuracy().to(self.device)
-        metric.distributed_available_fn = lambda: False  # this process alone is here
+        without_sync(metric)  # this process alone is here
         metric.start(self.data, self.split)
         with torch.no_grad(), preserved_rng(), classifier.averaged_weights():
             classifier.eval()

@@ -10,6 +10,7 @@ from lightning_gen.batch import Batch
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.images import MODES
 from lightning_gen.metrics.features import Features
+from lightning_gen.utilities.compat import state_names
 
 MIN_SIZE = 4  # pixels a side of images that extractors take
 NEEDS_MODEL = "needs a model, and files were given"
@@ -91,7 +92,7 @@ class FeatureMetric(ImageMetric):
 
     def reset_fake(self) -> None:
         """Forget the samples and keep what is known of the real images."""
-        states = {name: getattr(self, name) for name in self._defaults if name.startswith("real_")}
+        states = {name: getattr(self, name) for name in state_names(self) if name.startswith("real_")}
         # reset() empties lists in place
         kept = {name: list(state) if isinstance(state, list) else state for name, state in states.items()}
         self.reset()

@@ -22,6 +22,7 @@ from lightning_gen.networks.ada import Adaptive
 from lightning_gen.networks.players import Generator
 from lightning_gen.optim.schedules import Schedule, cheap
 from lightning_gen.optim.stepper import Stepper
+from lightning_gen.utilities.compat import clamp_each
 
 PLAYERS: tuple[Player, ...] = ("generator", "discriminator")  # in the order of their optimizers
 WEIGHT_LAYERS = (nn.Linear, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Embedding)
@@ -236,8 +237,7 @@ class GAN(ImageGenerator):
         stepper.step(self.images_seen, self.total_images)
         if player == "discriminator" and self.weight_clip is not None:
             with torch.no_grad():
-                torch._foreach_clamp_min_(stepper.parameters, -self.weight_clip)
-                torch._foreach_clamp_max_(stepper.parameters, self.weight_clip)
+                clamp_each(stepper.parameters, -self.weight_clip, self.weight_clip)
 
     @contextmanager
     def frozen_discriminator(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from lightning_gen.errors import UserError
 from lightning_gen.optim.schedules import Schedule
+from lightning_gen.utilities.compat import copy_each
 from lightning_gen.utilities.ranks import is_distributed, mean_over_ranks
 
 
@@ -86,4 +87,4 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     gradients = [p.grad for p in parameters if p.grad is not None]
     flat = mean_over_ranks(torch.cat([g.flatten() for g in gradients]))
     parts = flat.split([g.numel() for g in gradients])
-    torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
+    copy_each(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])

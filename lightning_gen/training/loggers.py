@@ -1,4 +1,4 @@
-"""Loggers: Lightning's own where they keep what a run logged, and each with `log_picture` for images and GIFs.
+"""Loggers that survive a resumed run, each with `log_picture` for PNGs and GIFs.
 
 The step of every scalar and picture is the number of images seen.
 """
@@ -7,6 +7,8 @@ import csv
 import io
 import os
 import uuid
+from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +17,21 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.atomic_files import atomic_write
+from lightning_gen.utilities.compat import add_encoded_image, is_rank_zero, started_run, unset_anonymous
+
+Params = dict[str, Any] | Namespace  # of Lightning's loggers; ours get a dict
 
 
 class CSV(Logger):
-    """Scalars in `metrics.csv`, a row a record, written as it comes.
+    """Scalars in `metrics.csv`, a row for each call, written at once.
 
-    Lightning's CSVLogger deletes the file that a resumed run wrote and keeps 100 rows in memory, lost in a crash.
+    Lightning's CSVLogger deletes the file of the run that is resumed, and keeps 100 rows in memory that a crash loses.
     """
 
     def __init__(self, folder: str):
         super().__init__()
         self.path = Path(folder) / "metrics.csv"
-        self._columns: list[str] | None = None
+        self._columns: list[str] = []  # empty before the first row
 
     @property
     def name(self) -> str:
@@ -37,14 +42,14 @@ class CSV(Logger):
         return ""
 
     @rank_zero_only
-    def log_hyperparams(self, params: dict[str, Any]) -> None:
-        """Nothing: the run's folder holds config.yaml."""
+    def log_hyperparams(self, params: Params, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the config is in the run's folder, in config.yaml."""
 
     @rank_zero_only
-    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Append a row."""
-        if self._columns is None:
-            self.rewind(step)
+        if not self._columns:
+            self.rewind(step or 0)
         new = [name for name in metrics if name not in self._columns]
         if new or not self.path.exists():
             rows = self._rows()
@@ -56,7 +61,7 @@ class CSV(Logger):
 
     @rank_zero_only
     def rewind(self, images_seen: int) -> None:
-        """Go back to a checkpoint at `images_seen`: what was logged after it is about to be logged again."""
+        """Go back to a checkpoint at `images_seen`: remove the later rows, which will be logged again."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         rows = self._rows()
         self._columns = list(rows[0]) if rows else ["images"]
@@ -67,7 +72,7 @@ class CSV(Logger):
         if not self.path.exists():
             return []
         with open(self.path, newline="") as file:
-            # A process killed, or a disk that is full, in the middle of a row leaves one without its end.
+            # A killed process or a full disk leaves a row without its end.
             return list(csv.DictReader(line for line in file if line.endswith("\n")))
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
@@ -78,7 +83,7 @@ class CSV(Logger):
         atomic_write(self.path, text.getvalue())
 
     def log_picture(self, name: str, path: Path, step: int) -> None:
-        """Nothing: the picture is in the run's folder."""
+        """Nothing: the picture is a file in the run's folder."""
 
 
 class TensorBoard(TensorBoardLogger):
@@ -93,39 +98,38 @@ class TensorBoard(TensorBoardLogger):
             ) from error
 
     @rank_zero_only
-    def log_hyperparams(self, params: dict[str, Any]) -> None:
-        """The config, as text."""
+    def log_hyperparams(self, params: Params, *args: Any, **kwargs: Any) -> None:
+        """Log the config as text."""
         from omegaconf import OmegaConf
 
-        text = OmegaConf.to_yaml(OmegaConf.create(params))
+        config = vars(params) if isinstance(params, Namespace) else params
+        text = OmegaConf.to_yaml(OmegaConf.create(config))
         self.experiment.add_text("config", "    " + text.replace("\n", "\n    "), 0)
 
     @rank_zero_only
     def log_picture(self, name: str, path: Path, step: int) -> None:
-        """Show the PNG or GIF at `path`, which moves: the file goes into the event as it is."""
+        """Log the PNG or (moving) GIF at `path`: the event holds the file as it is."""
         from PIL import Image
-        from tensorboard.compat.proto.summary_pb2 import Summary
 
         with Image.open(path) as image:
             width, height = image.size
-        picture = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=path.read_bytes())
-        self.experiment._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=name, image=picture)]), step)
+        add_encoded_image(self.experiment, name, path.read_bytes(), (height, width), step)
 
 
 class Wandb(WandbLogger):
-    """Weights & Biases; offline unless `offline=false`. Its run id is kept, so a resumed run goes on in it."""
+    """Weights & Biases; offline unless `offline=false`. A resumed run continues its wandb run: the id is in a file."""
 
     def __init__(self, folder: str, project: str, offline: bool, name: str | None = None, **settings: Any):
         id_file = Path(folder) / "wandb_id.txt"
-        if not id_file.exists() and rank_zero_only.rank == 0:
+        if not id_file.exists() and is_rank_zero():
             atomic_write(id_file, uuid.uuid4().hex[:8])
         os.environ.setdefault("WANDB_SILENT", "true")
         run_id = id_file.read_text() if id_file.exists() else None
         super().__init__(name=name, save_dir=folder, project=project, offline=offline, id=run_id, **settings)
-        self._wandb_init.pop("anonymous", None)  # wandb warns of it, even if it is None
+        unset_anonymous(self)
 
     def open(self) -> None:
-        """Start the run. UserError without an account, which is better known before training."""
+        """Start the wandb run, before training. UserError without an account."""
         import wandb
 
         try:
@@ -135,18 +139,18 @@ class Wandb(WandbLogger):
             raise UserError(f"logger.wandb.offline=false: {message}; run `wandb login`, or log offline") from error
 
     @rank_zero_only
-    def log_hyperparams(self, params: dict[str, Any]) -> None:
-        """The config, as wandb's config."""
+    def log_hyperparams(self, params: Params, *args: Any, **kwargs: Any) -> None:
+        """Log the config as wandb's config."""
         self.experiment.config.update(params, allow_val_change=True)
 
     @rank_zero_only
-    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
-        """Scalars against `images`."""
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log scalars against `images`."""
         self.experiment.log({**metrics, "images": step})
 
     @rank_zero_only
     def log_picture(self, name: str, path: Path, step: int) -> None:
-        """The PNG or GIF at `path`."""
+        """Log the PNG or GIF at `path`."""
         import wandb
 
         kind = wandb.Video if path.suffix == ".gif" else wandb.Image
@@ -154,6 +158,7 @@ class Wandb(WandbLogger):
 
     @rank_zero_only
     def close(self) -> None:
-        """End the wandb run, so that the next one of this process starts its own."""
-        if self._experiment is not None:
-            self._experiment.finish()
+        """End the wandb run, so that the next run in this process starts another one."""
+        run = started_run(self)
+        if run is not None:
+            run.finish()

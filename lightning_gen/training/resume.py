@@ -1,15 +1,15 @@
-"""The four ways to start a run, as a config and a checkpoint.
+"""The four ways to start a run: each gives a config and a checkpoint to load.
 
 - new: `resume` and `init_from` are null.
 - continue: `run_dir=PATH resume=true` goes on with the run in that folder, under its own config.
 - hotstart: `resume=CHECKPOINT` takes that run's config and whole state into a new folder.
 - finetune: `init_from=CHECKPOINT` takes its model config and weights, nothing else.
 
-In each, what the command line overrides is overridden.
+Overrides of the command line apply in all of them.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,36 +18,36 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from lightning_gen.checkpoint import checkpoint_of, read_checkpoint
+from lightning_gen.config.containers import as_dict
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY
 
-OWN_KEYS = ("run_dir", "resume", "init_from")
+START_KEYS = ("run_dir", "resume", "init_from")  # of the new run, not of the one it starts from
 
 
 @dataclass
 class Start:
-    """How a run starts: its config, whether its folder must hold a run already, what state or weights to load."""
+    """The start of a run: its config, and a checkpoint if there is one."""
 
     config: DictConfig
-    in_place: bool = False
-    state: Path | None = None
-    weights: Path | None = None
+    in_place: bool = False  # continue the run that is in the folder already
+    state: Path | None = None  # a checkpoint to load completely: weights, optimizers, counters
+    weights: Path | None = None  # a checkpoint to load the weights of
 
 
 def start_of(config: DictConfig, overrides: Sequence[str] = ()) -> Start:
-    """Read `resume` and `init_from` of a composed config; `overrides` are those of the command line."""
+    """The start by `resume` and `init_from` of a composed config; `overrides` are those of the command line."""
     if _requeued(config):
         return _continue(config, overrides)
     if config.resume and config.init_from:
         raise UserError(f"init_from={config.init_from}: can't be used with resume={config.resume}; use one of them")
     if config.init_from:
         path = checkpoint_of(config.init_from, key="init_from")
-        saved = OmegaConf.create({"model": read_checkpoint(path, key="init_from")[KEY]["config"]["model"]})
-        return Start(_merged(config, saved, overrides), weights=path)
+        saved = read_checkpoint(path, key="init_from")[KEY]["config"]
+        return Start(_merged(config, {"model": saved["model"]}, overrides), weights=path)
     if isinstance(config.resume, str):
         path = checkpoint_of(config.resume, key="resume")
-        saved = OmegaConf.create(read_checkpoint(path, key="resume")[KEY]["config"])
-        return Start(_merged(config, saved, overrides), state=path)
+        return Start(_merged(config, read_checkpoint(path, key="resume")[KEY]["config"], overrides), state=path)
     if config.resume:
         return _continue(config, overrides)
     return Start(config)
@@ -57,24 +57,24 @@ def _continue(config: DictConfig, overrides: Sequence[str]) -> Start:
     folder = Path(config.run_dir)
     if not folder.is_dir() or not (folder / "config.yaml").is_file():
         raise UserError(f"run_dir={folder}: no run to resume there; resume=true needs run_dir=PATH of a run's folder")
-    saved = OmegaConf.load(folder / "config.yaml")
-    kept = [folder / "checkpoints" / name for name in ("last.ckpt", "best.ckpt")]
-    state = next((path for path in kept if path.is_file()), None)  # none if it ended before its first checkpoint
+    saved = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)
+    assert isinstance(saved, dict)
+    checkpoints = [folder / "checkpoints" / name for name in ("last.ckpt", "best.ckpt")]
+    state = next((path for path in checkpoints if path.is_file()), None)  # none if it ended before its first one
     return Start(_merged(config, saved, overrides), in_place=True, state=state)
 
 
 def _requeued(config: DictConfig) -> bool:
-    # Slurm counts restarts of the same job, whose folder has the same name.
+    # Slurm counts the restarts of a job, and its run id, and so its folder, stays the same.
     return int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0 and (Path(config.run_dir) / "config.yaml").is_file()
 
 
-def _merged(composed: DictConfig, saved: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """`composed` with the values of `saved`, but for what was overridden on the command line."""
-    config = OmegaConf.create(OmegaConf.to_container(composed, resolve=True))
-    before = saved.get("run_dir")
-    for key in saved:
-        if key not in OWN_KEYS:
-            config[key] = _moved(OmegaConf.to_container(saved, resolve=True)[key], before, composed.run_dir)
+def _merged(composed: DictConfig, saved: Mapping[Any, Any], overrides: Sequence[str]) -> DictConfig:
+    """`composed` with the values of `saved`, except those that are overridden on the command line."""
+    config = OmegaConf.create(as_dict(composed))
+    for key, value in saved.items():
+        if key not in START_KEYS:
+            config[key] = _moved(value, saved.get("run_dir"), composed.run_dir)
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         path = override.package or override.key_or_group.replace("/", ".")
         value = OmegaConf.select(composed, path)
@@ -83,12 +83,12 @@ def _merged(composed: DictConfig, saved: DictConfig, overrides: Sequence[str]) -
     return config
 
 
-def _moved(value: Any, before: str | None, now: str) -> Any:
-    """`value` with paths in the folder `before` pointing into `now`: the files of a new, or moved, run are its own."""
+def _moved(value: Any, old: str | None, new: str) -> Any:
+    """`value` with its paths in the folder `old` moved to the folder `new`, where this run writes its files."""
     if isinstance(value, dict):
-        return {key: _moved(item, before, now) for key, item in value.items()}
+        return {key: _moved(item, old, new) for key, item in value.items()}
     if isinstance(value, list):
-        return [_moved(item, before, now) for item in value]
-    if before and isinstance(value, str) and (value == before or value.startswith(before + "/")):
-        return now + value[len(before) :]
+        return [_moved(item, old, new) for item in value]
+    if old and isinstance(value, str) and (value == old or value.startswith(old + "/")):
+        return new + value[len(old) :]
     return value

@@ -1,4 +1,4 @@
-"""`lightning-gen train`: from a composed config to a trained, scored and sampled model in one run folder."""
+"""A training run: from a composed config to a trained and scored model in one run folder."""
 
 import errno
 import logging
@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from lightning_gen.callbacks.last_checkpoint import LastCheckpoint
 from lightning_gen.callbacks.stopping import Interrupted, Stopping
 from lightning_gen.checkpoint import load_weights, provenance, read_checkpoint
 from lightning_gen.config.composition import check
+from lightning_gen.config.containers import as_dict
 from lightning_gen.config.instantiation import build_data, build_model, instantiate
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.errors import UserError
@@ -27,7 +28,7 @@ from lightning_gen.evaluation.result import Evaluation
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.trainer import ImageTrainer, check_accelerator
 from lightning_gen.training.resume import Start, start_of
-from lightning_gen.training.run_folder import Run
+from lightning_gen.training.run_folder import RunFolder
 
 log = logging.getLogger("lightning_gen")
 
@@ -35,7 +36,7 @@ log = logging.getLogger("lightning_gen")
 def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | None:
     """Run `config` and return its evaluation, None without metrics; `overrides` are those of the command line.
 
-    Raises UserError for what a user can fix, before anything is made where that can be known.
+    Raises UserError for a user's mistakes, if possible before anything is written.
     """
     if not config.run_dir:
         raise UserError(f"run_dir={config.run_dir or ''}: empty; name a folder, or leave run_dir out")
@@ -43,20 +44,20 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     config = start.config
     check(config)
     check_accelerator(config.trainer.accelerator)
-    run = Run(config.run_dir, start.in_place) if _is_main() else None
+    folder = RunFolder(config.run_dir, start.in_place) if _is_main() else None
     torch.manual_seed(config.seed)  # initial weights
     data = build_data(config.data)
     model = build_model(config.model, data.image_shape, data.num_classes)
-    model.build_optimizers()  # what they refuse is told before anything is written
+    model.build_optimizers()  # raises for wrong settings before anything is written
     seen = _load(model, start)
-    plain = OmegaConf.to_container(config, resolve=True)
+    plain = as_dict(config)
     model.provenance = provenance(plain, data)
     model.seed = data.run_seed = config.seed
     metrics = build_metrics(config.metrics)
     extractors = build_extractors(config.extractor, metrics)
-    with _claimed(run), _open_trainer(config, data) as trainer:
-        if run:
-            run.save_config(config)
+    with _claimed(folder), _open_trainer(config, data) as trainer:
+        if folder:
+            folder.save_config(config)
         for logger in trainer.loggers:
             if start.in_place and hasattr(logger, "rewind"):
                 logger.rewind(seen)
@@ -64,15 +65,15 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
             logger.log_hyperparams(plain)
         _describe(model, data, trainer, config)
         if start.state and trainer.max_images is not None and seen >= trainer.max_images:
-            of = f"{seen:,} of {trainer.max_images:,}"
-            log.info("nothing to train: %s images seen; raise trainer.max_images", of)
+            progress = f"{seen:,} of {trainer.max_images:,}"
+            log.info("nothing to train: %s images seen; raise trainer.max_images", progress)
         else:
             _fit(trainer, model, data, start.state, config.run_dir)
         return _score(model, data, metrics, extractors, trainer, config)
 
 
 def _load(model: ImageGenerator, start: Start) -> int:
-    """Load the weights a run starts from, and return the images they have seen: what doesn't fit is told at once."""
+    """Load the weights that a run starts from, or raise; return the number of images they were trained on."""
     path, key = (start.weights, "init_from") if start.weights else (start.state, "resume")
     if path is None:
         return 0
@@ -85,22 +86,23 @@ def _load(model: ImageGenerator, start: Start) -> int:
 
 
 @contextmanager
-def _claimed(run: Run | None) -> Iterator[None]:
-    if run is None:
+def _claimed(folder: RunFolder | None) -> Iterator[None]:
+    """Within it the folder is this process's, with our log in it; None in all processes but the main one."""
+    if folder is None:
         _set_up_logging(None)
         yield
         return
-    run.claim()
+    folder.claim()
     try:
-        _set_up_logging(run.folder)
+        _set_up_logging(folder.path)
         yield
     finally:
-        run.release()
+        folder.release()
 
 
 @contextmanager
 def _open_trainer(config: DictConfig, data: ImageData) -> Iterator[ImageTrainer]:
-    """The trainer of a config, its loggers open as long as it is."""
+    """The trainer of a config; its loggers are closed at the end."""
     loggers = [instantiate(logger) for logger in (config.logger or {}).values()]
     try:
         for logger in loggers:
@@ -132,21 +134,20 @@ def build_trainer(config: DictConfig, data: ImageData, loggers: Sequence[Any]) -
 def _fit(trainer: ImageTrainer, model: ImageGenerator, data: ImageData, state: Path | None, run_dir: str) -> None:
     if trainer.channels_last:
         for parameter in model.parameters():
-            if parameter.ndim == 4:  # nn.Module.to would refuse the weights of convolutions over time
+            if parameter.ndim == 4:  # nn.Module.to would raise for the weights of 3D convolutions
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     try:
         trainer.fit(model, datamodule=data, ckpt_path=state)
     except Interrupted as stop:
-        kept = any(isinstance(callback, LastCheckpoint) for callback in trainer.checkpoint_callbacks)
-        how = f"go on: lightning-gen train run_dir={run_dir} resume=true" if kept else "no last.ckpt was asked for"
-        log.info("stopped by %s at %s images; %s", stop, f"{model.images_seen:,}", how)
+        saved = any(isinstance(callback, LastCheckpoint) for callback in trainer.checkpoint_callbacks)
+        hint = f"go on: lightning-gen train run_dir={run_dir} resume=true" if saved else "no last.ckpt was asked for"
+        log.info("stopped by %s at %s images; %s", stop, f"{model.images_seen:,}", hint)
         sys.exit(128 + stop.signal_number)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise UserError(
-            f"run_dir={run_dir}: {error.strerror}; what was saved before is kept: "
-            "make room, then go on with resume=true"
+            f"run_dir={run_dir}: {error.strerror}; earlier checkpoints are kept: make room, then go on with resume=true"
         ) from error
 
 
@@ -173,7 +174,7 @@ def _score(
 
 
 def _is_main() -> bool:
-    # Before Lightning has made the process group the launchers' variables tell; rank 0 is the first in each of them.
+    # Before Lightning makes the process group, the rank is known only from the launchers' variables.
     ranks = ("RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID")
     return all(os.environ.get(name, "0") in ("0", "") for name in ranks)
 
@@ -190,7 +191,7 @@ def _describe(model: ImageGenerator, data: ImageData, trainer: ImageTrainer, con
 
 
 def _set_up_logging(folder: Path | None) -> None:
-    """Our lines to the terminal and to `log.txt`; Lightning's advertisements and false alarms to nowhere."""
+    """Send our log to the terminal and to `log.txt`; silence Lightning's advertisements and false alarms."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning.*")

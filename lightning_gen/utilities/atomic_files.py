@@ -1,4 +1,4 @@
-"""Atomic writes: a reader, or a process killed at any moment, sees the old file or the new one, never a part."""
+"""Atomic writes: even if the process is killed, there is the old file or the new one, never a part of it."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -22,9 +22,9 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def atomic_write(path: str | os.PathLike, content: str | bytes | Callable[[IO[bytes]], Any]) -> None:
-    """Write `content` (text, bytes, or a function that writes to the open binary file) to `path` in one move.
+    """Write `content` (text, bytes, or a function that writes to the open binary file) to `path` atomically.
 
-    Raises OSError (disk full, no permission) with the old file, if any, untouched.
+    Raises OSError (disk full, no permission), and then leaves the old file as it was.
     """
     with _replacing(Path(path)) as file:
         if callable(content):
@@ -34,7 +34,7 @@ def atomic_write(path: str | os.PathLike, content: str | bytes | Callable[[IO[by
 
 
 def atomic_save(obj: Any, path: str | os.PathLike) -> None:
-    """`torch.save` in one move."""
+    """`torch.save`, atomically."""
     import torch
 
     atomic_write(path, lambda file: torch.save(obj, file))

@@ -1,4 +1,4 @@
-"""What the machine has to give: free memory and processors."""
+"""Resources of the machine: free memory and processors."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ import torch
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that are free on a CUDA device, else of the main memory, at most what a container is limited to."""
+    """Free bytes of a CUDA device, else of main memory, up to the limit of a container."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -15,16 +15,16 @@ def free_memory(device: torch.device) -> int:
 
 
 def num_processors() -> int:
-    """Those that this process may use: a batch scheduler often grants fewer than there are."""
+    """The number of processors for this process: a batch scheduler often grants fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _number(path: str, key: str, unit: int) -> int:
-    """The number after `key` in a system file, in bytes; no such file (another system) or number means no limit."""
-    none = 2**63
+    """The number after `key` in a system file, times `unit`; without the file (another system) or the number, 2^63."""
+    no_limit = 2**63
     try:
         text = Path(path).read_text()
     except OSError:
-        return none
+        return no_limit
     words = text.partition(key)[2].split() if key else text.split()
-    return int(words[0]) * unit if words and words[0].isdigit() else none
+    return int(words[0]) * unit if words and words[0].isdigit() else no_limit

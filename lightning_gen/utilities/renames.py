@@ -1,16 +1,15 @@
-"""Names that have changed: the old ones work until the next minor version, and warn."""
+"""Deprecated names: each works until version 0.2, with a DeprecationWarning."""
 
 import sys
 import warnings
 from collections.abc import Callable
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec  # importlib.abc, with its base classes, takes 25 ms to import
 from types import ModuleType
 from typing import Any
 
-# Modules, then objects. Checkpoints and config.yaml hold such names as `_target_`, and plugins import them.
-RENAMED = {
+# From old to new. Checkpoints and config.yaml hold such names as `_target_`, and plugins import them.
+MODULES = {
     "lightning_gen.build": "lightning_gen.config",
     "lightning_gen.extractors.clips": "lightning_gen.extractors.video_clips",
     "lightning_gen.listing": "lightning_gen.config.options",
@@ -21,7 +20,12 @@ RENAMED = {
     "lightning_gen.process_group": "lightning_gen.utilities.ranks",
     "lightning_gen.schedules": "lightning_gen.optim.schedules",
     "lightning_gen.suggestions": "lightning_gen.utilities.suggestions",
+}
+# The module of an old name ends in `__getattr__ = renamed(__name__)`.
+OBJECTS = {
     "lightning_gen.bounds.Share": "lightning_gen.bounds.UnitInterval",
+    "lightning_gen.data.augment.normalise": "lightning_gen.data.augment.normalize",
+    "lightning_gen.data.loader.normalise": "lightning_gen.data.augment.normalize",
     "lightning_gen.evaluation.build_extractors": "lightning_gen.evaluation.evaluator.build_extractors",
     "lightning_gen.evaluation.build_metrics": "lightning_gen.evaluation.evaluator.build_metrics",
     "lightning_gen.evaluation.evaluate": "lightning_gen.evaluation.evaluator.evaluate",
@@ -36,19 +40,19 @@ def renamed(module: str) -> Callable[[str], Any]:
 
     def __getattr__(name: str) -> Any:
         old = f"{module}.{name}"
-        if old not in RENAMED:
+        if old not in OBJECTS:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        _warn(old)
-        home, _, new_name = RENAMED[old].rpartition(".")
-        return getattr(import_module(home), new_name)
+        _warn(old, OBJECTS[old])
+        new_module, _, new_name = OBJECTS[old].rpartition(".")
+        return getattr(import_module(new_module), new_name)
 
     return __getattr__
 
 
 def install() -> None:
     """Make modules importable by their old names."""
-    if not any(isinstance(finder, _OldNames) for finder in sys.meta_path):
-        sys.meta_path.append(_OldNames())
+    if not any(isinstance(finder, _OldModules) for finder in sys.meta_path):
+        sys.meta_path.append(_OldModules())
 
 
 def keep_overrides(cls: type, **new_names: str) -> None:
@@ -65,17 +69,27 @@ def keep_overrides(cls: type, **new_names: str) -> None:
             setattr(cls, old, vars(cls)[new])
 
 
-def _warn(old: str) -> None:
-    warnings.warn(f"{old} is now {RENAMED[old]}; the old name goes away in 0.2", DeprecationWarning, stacklevel=3)
+def _warn(old: str, new: str) -> None:
+    warnings.warn(f"{old} is now {new}; the old name goes away in 0.2", DeprecationWarning, stacklevel=3)
 
 
-class _OldNames(MetaPathFinder, Loader):
-    """Asked after all other finders; a module of an old name hands every attribute on to the new one."""
+class _OldModules:
+    """Finder (asked after all others) and loader of modules that pass every attribute on from the new module."""
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        return ModuleSpec(fullname, self) if fullname in RENAMED else None
+        # pyrefly: ignore[bad-argument-type]  # a loader by its methods, as importlib.abc is slow to import
+        return ModuleSpec(fullname, self) if fullname in MODULES else None
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """The default: an empty module."""
 
     def exec_module(self, module: ModuleType) -> None:
-        _warn(module.__name__)
-        new = import_module(RENAMED[module.__name__])
-        module.__dict__["__getattr__"] = lambda name: getattr(new, name)
+        _warn(module.__name__, MODULES[module.__name__])
+        new = import_module(MODULES[module.__name__])
+
+        def __getattr__(name: str) -> Any:
+            if name == "__path__":  # a module, even where the new one is a package
+                raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
+            return getattr(new, name)
+
+        module.__dict__.update(__getattr__=__getattr__, __dir__=lambda: dir(new))

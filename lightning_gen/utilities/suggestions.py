@@ -1,11 +1,11 @@
-"""Did-you-mean."""
+"""Suggestions for misspelled names."""
 
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 
 
 def closest(word: str, known: Iterable[str], limit: int = 3) -> list[str]:
-    """The names in `known` that `word` may have meant, best first; only near ties of the best are kept."""
+    """The names in `known` most similar to `word`, best first: the best one, and others about as similar."""
     scores = {name: SequenceMatcher(None, word, name).ratio() for name in known}
     best = max(scores.values(), default=0.0)
     if best < 0.6:
@@ -15,6 +15,6 @@ def closest(word: str, known: Iterable[str], limit: int = 3) -> list[str]:
 
 
 def did_you_mean(word: str, known: Iterable[str], template: str = "{}") -> str:
-    """`"; did you mean a or b?"`, or nothing when no name is near."""
+    """`"; did you mean a or b?"`, or an empty string if no name is similar."""
     names = [template.format(name) for name in closest(word, known)]
     return f"; did you mean {' or '.join(names)}?" if names else ""

@@ -1,19 +1,18 @@
 """The commands: `sample.py` is `lightning-gen sample`.
 
-The first sentence of a module's docstring is the command's line in `lightning-gen --help`, and the docstring is the
-start of `lightning-gen <command> --help`. Each module has a function `run`. A command with a config has a file
+The first line of a module's docstring is the command's line in `lightning-gen --help`, and the docstring is the start
+of `lightning-gen <command> --help`. Each module has a function `run`. A command with a config has a file
 `conf/<command>.yaml` too, and its `run` takes a `Job`; any other `run` takes the arguments and returns the exit status.
 """
 
-import re
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
 from lightning_gen.config.plugins import conf_dir
 
-# The order in which they are listed.
-COMMANDS = [
+# The order of `lightning-gen --help`; other modules in this folder follow.
+_ORDER = [
     "train",
     "evaluate",
     "sample",
@@ -28,6 +27,8 @@ COMMANDS = [
     "doctor",
     "new-plugin",
 ]
+_NAMES = {path.stem.replace("_", "-") for path in Path(__file__).parent.glob("[!_]*.py")}
+COMMANDS = _ORDER + sorted(_NAMES.difference(_ORDER))
 
 
 def has_config(command: str) -> bool:
@@ -36,18 +37,18 @@ def has_config(command: str) -> bool:
 
 
 def load_run(command: str) -> Callable:
-    """The function `run` of a command, whose module is imported now."""
+    """Import a command's module and return its function `run`."""
     return import_module(f"{__name__}.{_module(command)}").run
 
 
 def description(command: str) -> str:
     """The docstring of a command's module, read without importing it."""
-    text = Path(__file__).with_name(f"{_module(command)}.py").read_text()
-    return re.match(r'"""(.*?)\s*"""', text, re.DOTALL)[1]
+    source = Path(__file__).with_name(f"{_module(command)}.py").read_text()
+    return source.removeprefix('"""').partition('"""')[0].rstrip()
 
 
 def summary(command: str) -> str:
-    """The first sentence of a command's description."""
+    """The first line of a command's description."""
     return description(command).splitlines()[0].rstrip(".")
 
 

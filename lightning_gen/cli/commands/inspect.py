@@ -1,4 +1,4 @@
-"""Show a data set as models see it.
+"""Describe a data set as models see it: images, shape, classes.
 
 Examples:
 
@@ -11,10 +11,10 @@ from lightning_gen.config.instantiation import instantiate
 
 
 def run(job: Job) -> None:
-    """Print the facts of `cfg.data`; a folder with damaged or unlike images is reported, not refused."""
+    """Print the facts of the data; a folder with damaged or differing images is reported, not refused."""
     cfg = job.config
     data = instantiate(cfg.data)
     data.prepare_data()
-    data.in_memory = False  # nothing is decoded that need not be
+    data.in_memory = False  # decode only a few images
     for title, value in data.inspect():
         print(f"{title + ':':<13}{value}")

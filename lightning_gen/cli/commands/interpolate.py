@@ -11,28 +11,28 @@ import torch
 from lightning_gen.cli.checkpoint_options import (
     check_at_least,
     check_pictures,
-    chosen_labels,
+    chosen_classes,
     load,
     output_folder,
     print_written,
-    spread,
+    spread_labels,
 )
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.images import grid, save_gif, save_png
 from lightning_gen.randomness import preserved_rng
 from lightning_gen.sampling.latent_space import space_of, walk
 
-LONGEST_STRIP = 16  # pictures beside each other, if there are no more stops
+STRIP_LENGTH = 16  # frames in a row of the strip, or the number of stops if that is larger
 
 
 def run(job: Job) -> None:
-    """Write interpolation.gif, all paths side by side, and strip.png, one row for each."""
+    """Write interpolation.gif, with all paths side by side, and strip.png, with a row for each path."""
     cfg = job.config
     check_at_least(cfg, n=1, steps=1, stops=2)
     path, model = load(cfg)
     check_pictures(model, path)
     space = space_of(model, cfg.space, path)
-    labels = spread(chosen_labels(cfg.label, model.num_classes), cfg.n)
+    labels = spread_labels(chosen_classes(cfg.label, model.num_classes), cfg.n)
     out = output_folder(cfg.out, path)
     with torch.no_grad(), preserved_rng():
         frames = list(walk(space, cfg.n, labels, stops=cfg.stops, steps=cfg.steps, seed=cfg.seed))
@@ -43,6 +43,6 @@ def run(job: Job) -> None:
 
 
 def strip_stride(stops: int, steps: int) -> int:
-    """Every how many frames the strip shows one: a divisor of `steps`, so that each stop is among them."""
-    wanted = max(1, LONGEST_STRIP // stops)  # from one stop to the next
-    return next(stride for stride in range(1, steps + 1) if steps % stride == 0 and steps // stride <= wanted)
+    """The stride of the strip's frames: the smallest divisor of `steps`, so that each stop is shown, that is enough."""
+    limit = max(1, STRIP_LENGTH // stops)  # shown frames from one stop to the next
+    return next(stride for stride in range(1, steps + 1) if steps % stride == 0 and steps // stride <= limit)

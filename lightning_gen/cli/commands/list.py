@@ -2,28 +2,26 @@
 
 usage: lightning-gen list [GROUP]
 
-With GROUP, such as `model`, the options of that group with their descriptions and the plugins that they come from.
+With a GROUP, such as `model`: its options, each with its description and the plugin that it is from.
 """
 
 import sys
 
 from lightning_gen.config.options import FOLDERS, describe_all, list_groups, list_options
-from lightning_gen.config.plugins import clashes, discover
+from lightning_gen.config.plugins import broken, clashes, usable
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.suggestions import closest, did_you_mean
 
 
 def run(arguments: list[str]) -> int:
-    """`list` prints every group with its options, `list GROUP` what each option is and where it is from."""
+    """Print every group with its options, or the options of one group with their descriptions and plugins."""
     if len(arguments) > 1:
         raise UserError(f"list {' '.join(arguments)}: list takes one group")
     lines = _describe_group(arguments[0].strip("/")) if arguments else describe_all()
     print("\n".join(lines))
-    plugins = discover()
-    for plugin in plugins:
-        if plugin.error:
-            print(f"plugin {plugin.source} is left out: {plugin.error}", file=sys.stderr)
-    for clash in clashes(plugins):
+    for plugin in broken():
+        print(f"plugin {plugin.source} is left out: {plugin.error}", file=sys.stderr)
+    for clash in clashes(usable()):
         print(clash, file=sys.stderr)
     return 0
 

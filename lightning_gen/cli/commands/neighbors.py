@@ -1,4 +1,4 @@
-"""Find the training images nearest to samples, to see whether a model copies: neighbors.png.
+"""Find the training images nearest to samples, to check whether a model copies: neighbors.png.
 
 Examples:
 
@@ -15,12 +15,12 @@ from torch import Tensor
 from lightning_gen.cli.checkpoint_options import (
     check_at_least,
     check_pictures,
-    chosen_labels,
-    data_of,
+    chosen_classes,
     load,
+    load_data,
     output_folder,
     print_written,
-    spread,
+    spread_labels,
 )
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.data.image_data import ImageData
@@ -35,29 +35,30 @@ from lightning_gen.sampling.samples import samples
 from lightning_gen.utilities.progress import progress
 from lightning_gen.utilities.suggestions import did_you_mean
 
-Features = Callable[[Tensor], Tensor]  # uint8 images (B, C, H, W) to (B, d)
+FeatureFunction = Callable[[Tensor], Tensor]  # uint8 images (B, C, H, W) to (B, d)
 
 
 def run(job: Job) -> None:
-    """Write neighbors.png, a row for each sample with its neighbors; print their distances and what is usual."""
+    """Write neighbors.png, with a row for each sample and its neighbors; print distances of samples and real images."""
     cfg = job.config
     check_at_least(cfg, n=1, k=1, batch_size=1, num_real=2)
     path, model = load(cfg)
     check_pictures(model, path)
-    labels = spread(chosen_labels(cfg.label, model.num_classes), cfg.n)
-    data = data_of(cfg, path, model)
+    labels = spread_labels(chosen_classes(cfg.label, model.num_classes), cfg.n)
+    data = load_data(cfg, path, model)
     _check_data(cfg, data)
     extractor = _extractor(cfg.extractor)
     features = pixels if extractor is None else extractor.to(model.device)
     out = output_folder(cfg.out, path)
     with torch.no_grad(), preserved_rng():
         with progress("samples", cfg.n) as advance:
-            drawn = [image for _, image in samples(model, cfg.n, labels, cfg.seed, cfg.batch_size, advance)]
-        fake = torch.stack(drawn).to(model.device)
-        near, usual = search(data, features, fake, cfg.split, cfg.num_real, cfg.k, cfg.seed)
-        shown = torch.cat([fake[:, None], images_at(data, near.numbers, cfg.seed)], 1)
+            images = [image for _, image in samples(model, cfg.n, labels, cfg.seed, cfg.batch_size, advance)]
+        fake = torch.stack(images).to(model.device)
+        nearest, of_real = search(data, features, fake, cfg.split, cfg.num_real, cfg.k, cfg.seed)
+        shown = torch.cat([fake[:, None], images_at(data, nearest.numbers, cfg.seed)], 1)
     save_png(grid(shown.flatten(0, 1), columns=1 + cfg.k), out / "neighbors.png")
-    print("\n".join(report(near.distances.cpu(), usual.cpu(), cfg.split, extractor.name if extractor else "pixels")))
+    name = extractor.name if extractor else "pixels"
+    print("\n".join(report(nearest.distances.cpu(), of_real.cpu(), cfg.split, name)))
     print_written(f"{cfg.n} samples of {type(model).__name__} with their neighbors", out)
 
 
@@ -71,10 +72,10 @@ def _check_data(cfg: DictConfig, data: ImageData) -> None:
 
 
 def _extractor(config: DictConfig) -> Extractor | None:
-    found = build_extractors(config)
-    if len(found) > 1:
-        raise UserError(f"extractor=[{','.join(found)}]: distances are those of one of them, leave the others out")
-    return next(iter(found.values()), None)
+    extractors = build_extractors(config)
+    if len(extractors) > 1:
+        raise UserError(f"extractor=[{','.join(extractors)}]: distances need one extractor, leave the others out")
+    return next(iter(extractors.values()), None)
 
 
 def pixels(images: Tensor) -> Tensor:
@@ -83,26 +84,26 @@ def pixels(images: Tensor) -> Tensor:
 
 
 def search(
-    data: ImageData, features: Features, fake: Tensor, split: str, num_real: int | None, k: int, seed: int
+    data: ImageData, features: FeatureFunction, fake: Tensor, split: str, num_real: int | None, k: int, seed: int
 ) -> tuple[Nearest, Tensor]:
     """The training images nearest to `fake`, and the distance of each real image of `split` to its nearest one."""
     device = fake.device
-    seed_all("neighbors", seed, "real")  # binarized data are drawn
+    seed_all("neighbors", seed, "real")  # binarization is random
     real = [features(to_uint8(batch.images)) for batch in data.batches(split, device, limit=num_real)]
-    of_fake = Nearest(torch.cat([features(part) for part in fake.split(64)]), k)
+    of_fake = Nearest(torch.cat([features(images) for images in fake.split(64)]), k)
     of_real = Nearest(torch.cat(real), 1)
     seed_all("neighbors", seed, "train")
     with progress("training images", data.split_sizes["train"]) as advance:
         for batch in data.batches("train", device):
-            found = features(to_uint8(batch.images))
-            of_fake.update(found)
-            of_real.update(found)
-            advance(len(found))
+            trained = features(to_uint8(batch.images))
+            of_fake.update(trained)
+            of_real.update(trained)
+            advance(len(trained))
     return of_fake, of_real.distances[:, 0]
 
 
 def images_at(data: ImageData, numbers: Tensor, seed: int) -> Tensor:
-    """The training images `(n, k, C, H, W)`, uint8, with these numbers in the order of a pass."""
+    """The training images `(n, k, C, H, W)`, uint8, with these `numbers` `(n, k)` in the order of a pass."""
     wanted = set(numbers.flatten().tolist())
     kept: dict[int, Tensor] = {}
     seed_all("neighbors", seed, "train")
@@ -113,16 +114,16 @@ def images_at(data: ImageData, numbers: Tensor, seed: int) -> Tensor:
     return torch.stack([kept[n] for n in numbers.flatten().tolist()]).unflatten(0, numbers.shape)
 
 
-def report(distances: Tensor, usual: Tensor, split: str, name: str) -> list[str]:
-    """The lines to print: each sample's distances, then how they compare with those of real images."""
-    bound = usual.quantile(NEAR)
+def report(distances: Tensor, of_real: Tensor, split: str, name: str) -> list[str]:
+    """The lines to print: the distances `(n, k)` of samples, and how they compare with those `(m,)` of real images."""
+    bound = of_real.quantile(NEAR)
     near = (distances[:, 0] < bound).sum().item()
     rows = [f"{n:>6}  " + "  ".join(f"{d:8.4g}" for d in row) for n, row in enumerate(distances[:, :8].tolist())]
     return [
         f"sample  distances to the nearest training images ({name})",
         *rows,
         f"nearest training image, median: samples {distances[:, 0].median():.4g}, "
-        f"{len(usual)} real images ({split}) {usual.median():.4g}",
+        f"{len(of_real)} real images ({split}) {of_real.median():.4g}",
         f"{near} of {len(distances)} samples are nearer to a training image than {bound:.4g}, "
         f"as {NEAR:.0%} of the real images are; many more would be copies",
     ]

@@ -1,6 +1,8 @@
-"""Write a new plugin package that installs, passes its tests and trains at once.
+"""Write a new plugin package, ready to install, test and train.
 
 usage: lightning-gen new-plugin NAME --kind model|metric|data|network
+
+The package is written into the folder NAME: a working example of its kind, with its config and its tests.
 """
 
 import importlib.util
@@ -18,7 +20,7 @@ from lightning_gen.errors import UserError
 from lightning_gen.utilities.suggestions import did_you_mean
 
 TEMPLATES = PACKAGE / "templates"
-# The config group of each kind's option, what it is, and the command that shows it.
+# For each kind: the config group, a description, and a command that uses the option.
 KINDS = {
     "model": ("model", "A VAE with free bits", "train model={}"),
     "metric": ("metrics", "Sharpness of samples", "train metrics=[{}]"),
@@ -29,7 +31,7 @@ USAGE = f"lightning-gen new-plugin NAME --kind {'|'.join(KINDS)}"
 
 
 def run(arguments: list[str]) -> int:
-    """Write the package into ./NAME and print how to go on."""
+    """Write the package into ./NAME and print the next steps."""
     name, kind = _parse(arguments)
     package = name.replace("-", "_")
     option = package.removeprefix("lightning_gen_")
@@ -44,15 +46,15 @@ def run(arguments: list[str]) -> int:
         "my-plugin": package.replace("_", "-"),
         "my_option": option,
         "MyOption": "".join(word.capitalize() for word in option.split("_")),
-        ">=0.0.0": _versions(core_version()),
+        ">=0.0.0": _version_range(core_version()),
         "DESCRIPTION": f"{description}, for lightning-gen",
     }
-    for path in (*_files("shared"), *_files(kind)):
+    for path in [*_template_files("shared"), *_template_files(kind)]:
         target = folder / _replaced(path.as_posix().partition("/")[2].replace("dot_", "."), replacements)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(_replaced((TEMPLATES / path).read_text(), replacements))
     python, lightning_gen = _interpreter()
-    print(f"{folder}/ is written; its code is {folder}/{package}/__init__.py. Go on with")
+    print(f"{folder}/ is written; its code is {folder}/{package}/__init__.py. Next:")
     print(f"  cd {folder} && {python} -m pip install --editable '.[test]'")
     print(f"  {python} -m pytest")
     print(f"  {lightning_gen} {command.format(option)} trainer.max_images=100_000")
@@ -82,7 +84,7 @@ def _parse(arguments: list[str]) -> tuple[str, str]:
 def _check_name(name: str, package: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*", name) or keyword.iskeyword(package):
         raise UserError(
-            f"new-plugin {name}: is no name for a package; use lower-case letters, digits and underscores, as my_vae"
+            f"new-plugin {name}: not a name for a package; use lower-case letters, digits and underscores, as my_vae"
         )
     try:
         spec = importlib.util.find_spec(package)
@@ -100,13 +102,13 @@ def _check_option(group: str, option: str) -> None:
             )
 
 
-def _versions(core: str) -> str:
-    """This version of lightning-gen or a later one that keeps the contract, as in `>=0.1,<1`."""
+def _version_range(core: str) -> str:
+    """From this version of lightning-gen to the next major one, as in `>=0.1,<1`."""
     major, minor = re.findall(r"\d+", core)[:2]
     return f">={major}.{minor},<{int(major) + 1}"
 
 
-def _files(kind: str) -> Iterator[Path]:
+def _template_files(kind: str) -> Iterator[Path]:
     """The files of a template, relative to the templates' folder."""
     for path in sorted((TEMPLATES / kind).rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
@@ -114,12 +116,12 @@ def _files(kind: str) -> Iterator[Path]:
 
 
 def _replaced(text: str, replacements: dict[str, str]) -> str:
-    return re.sub("|".join(replacements), lambda found: replacements[found[0]], text)
+    return re.sub("|".join(replacements), lambda match: replacements[match[0]], text)
 
 
 def _interpreter() -> tuple[str, str]:
-    """How to type this Python and our command: in full where the environment is not the active one."""
-    found = shutil.which("python")
-    if found and os.path.dirname(found) == os.path.dirname(sys.executable):
+    """This Python and our command as a user types them: by name in an active environment, else by path."""
+    active = shutil.which("python")
+    if active and os.path.dirname(active) == os.path.dirname(sys.executable):
         return "python", "lightning-gen"
     return sys.executable, f"{sys.executable} -m lightning_gen"

@@ -8,7 +8,7 @@ Examples:
 
 import torch
 
-from lightning_gen.capabilities import Completes
+from lightning_gen.capabilities import Completes, Predicts
 from lightning_gen.cli.checkpoint_options import (
     check_at_least,
     check_pictures,
@@ -25,26 +25,24 @@ from lightning_gen.sampling.continuation import moving_predictions, predictions
 
 
 def run(job: Job) -> None:
-    """Write predictions.png, a row for each sequence of a split, and predictions.gif."""
+    """Write predictions.png, with a row for each of the first `n` sequences of a split, and predictions.gif."""
     cfg = job.config
     check_at_least(cfg, n=1, context=1, steps=1)
     path, model = load(cfg)
     check_pictures(model, path, sequences=True)
-    if not hasattr(model, "predict"):
+    if not isinstance(model, Predicts):
         fix = "`complete` goes on with images" if isinstance(model, Completes) else "conv_lstm, svg_lp and others do"
         raise UserError(f"checkpoint={path}: {type(model).__name__} predicts no frames; {fix}")
     sequences, _ = first_images(cfg, path, model)
     frames = sequences.shape[1]
-    context = getattr(model, "context_frames", frames // 2) if cfg.context is None else cfg.context
+    context = model.context_frames if cfg.context is None else cfg.context
     if context > frames:
         raise UserError(f"context={context}: the sequences have {frames} frames; give at most {frames}")
     steps = max(1, frames - context) if cfg.steps is None else cfg.steps
     out = output_folder(cfg.out, path)
     with torch.no_grad(), preserved_rng():
-        for name, picture, save in (
-            ("predictions.png", predictions, save_png),
-            ("predictions.gif", moving_predictions, save_gif),
-        ):
-            seed_all("predict", cfg.seed)
-            save(picture(model, sequences, context, steps), out / name)
+        seed_all("predict", cfg.seed)
+        save_png(predictions(model, sequences, context, steps), out / "predictions.png")
+        seed_all("predict", cfg.seed)
+        save_gif(moving_predictions(model, sequences, context, steps), out / "predictions.gif")
     print_written(f"{steps} frames after {context} of {len(sequences)} sequences by {type(model).__name__}", out)

@@ -1,4 +1,4 @@
-"""Find the latents of given images by gradient descent: projection.png and latents.pt.
+"""Find the latents of images by gradient descent: projection.png and latents.pt.
 
 Examples:
 
@@ -17,9 +17,9 @@ from torch import Tensor
 from lightning_gen.cli.checkpoint_options import (
     check_at_least,
     check_pictures,
-    data_of,
-    labels_in,
+    label_list,
     load,
+    load_data,
     output_folder,
     print_written,
 )
@@ -33,13 +33,14 @@ from lightning_gen.utilities.atomic_files import atomic_save
 from lightning_gen.utilities.suggestions import closest, did_you_mean
 
 if TYPE_CHECKING:
+    from lightning_gen.data.decode import ImageFiles
     from lightning_gen.image_generator import ImageGenerator
 
 Targets = tuple[list[str], Tensor, Tensor | None]  # names, images (n, C, H, W) in [-1, 1], labels (n,) or None
 
 
 def run(job: Job) -> None:
-    """Write projection.png, targets above what the model makes of their latents, and latents.pt; print the errors."""
+    """Write projection.png, with the targets above their projections, and latents.pt; print the errors."""
     cfg = job.config
     check_at_least(cfg, n=1, steps=1, starts=1, batch_size=1, noise=0, prior_weight=0)
     if cfg.step_size <= 0:
@@ -61,7 +62,7 @@ def run(job: Job) -> None:
     with preserved_rng():
         points, images = project(space, targets, labels, descent)
     save_png(pairs(targets, images, columns=8), out / "projection.png")
-    # Squared errors on a range of [0, 1], as the metric `reconstruction` has them.
+    # Squared errors on the range [0, 1], as in the metric `reconstruction`.
     mse = (images.clamp(-1, 1) - targets).div(2).square().flatten(1).mean(1).cpu()
     contents = {space.name: points.cpu(), "mse": mse} | ({} if labels is None else {"labels": labels.cpu()})
     atomic_save(contents, out / "latents.pt")
@@ -80,9 +81,9 @@ def _print_errors(names: list[str], mse: Tensor) -> None:
 
 def _from_data(cfg: DictConfig, checkpoint: Path, model: "ImageGenerator") -> Targets:
     if cfg.label is not None:
-        raise UserError(f"label={cfg.label}: images of the data bring their labels, leave out label")
-    data = data_of(cfg, checkpoint, model)
-    seed_all("project", cfg.seed, "data")  # binarized data are drawn
+        raise UserError(f"label={cfg.label}: images of the data have their own labels, leave out label")
+    data = load_data(cfg, checkpoint, model)
+    seed_all("project", cfg.seed, "data")  # binarization is random
     batches = list(data.batches(cfg.split, model.device, limit=cfg.n))
     images = torch.cat([batch.images for batch in batches])
     labels = None
@@ -90,9 +91,9 @@ def _from_data(cfg: DictConfig, checkpoint: Path, model: "ImageGenerator") -> Ta
         if data.num_classes != model.num_classes:
             raise UserError(
                 f"data={data.name}: has {data.num_classes or 'no'} classes, the model {model.num_classes}; "
-                "give data of that many"
+                f"give data of {model.num_classes} classes"
             )
-        labels = torch.cat([batch.labels for batch in batches])
+        labels = torch.cat([batch.labels for batch in batches if batch.labels is not None])
     return [f"{cfg.split} {number}" for number in range(len(images))], images, labels
 
 
@@ -102,22 +103,23 @@ def _from_files(cfg: DictConfig, model: "ImageGenerator", space: LatentSpace) ->
 
     if cfg.resize not in get_args(Resize):
         fix = did_you_mean(cfg.resize, get_args(Resize)) or f", choose one of {', '.join(get_args(Resize))}"
-        raise UserError(f"resize={cfg.resize}: no such way{fix}")
+        raise UserError(f"resize={cfg.resize}: no such method{fix}")
     root = Path(cfg.images).expanduser()
     paths = _image_files(root, cfg.images)[: cfg.n]
-    channels, *size = model.image_shape
-    files = ImageFiles(paths, channels, tuple(size), cfg.resize)
-    try:
-        pixels = torch.stack([files[number] for number in range(len(paths))])
-    except UserError as error:  # it speaks of data.skip_unreadable
-        raise UserError(f"images={cfg.images}: {_reason(error)}; leave it out") from None
+    channels, height, width = model.image_shape
+    files = ImageFiles(paths, channels, (height, width), cfg.resize)
+    pixels = torch.stack([_pixels(files, number, cfg.images) for number in range(len(paths))])
     names = [path.relative_to(root).as_posix() if root.is_dir() else path.name for path in paths]
     return names, normalize(pixels).to(model.device), _labels_of_files(cfg, model, space, len(paths))
 
 
-def _reason(error: UserError) -> str:
-    cause = error.__cause__
-    return f"{str(error).split(': ', 1)[-1].split(' cannot be read')[0]} cannot be read ({cause or 'damaged'})"
+def _pixels(files: "ImageFiles", number: int, images: str) -> Tensor:
+    """An image as uint8; the UserError of `files` would name `data.skip_unreadable`, which is no key here."""
+    try:
+        return files[number]
+    except UserError as error:
+        reason = error.__cause__ or "damaged"
+        raise UserError(f"images={images}: {files.paths[number]} cannot be read ({reason}); leave it out") from None
 
 
 def _image_files(root: Path, given: str) -> list[Path]:
@@ -130,10 +132,10 @@ def _image_files(root: Path, given: str) -> list[Path]:
         near = closest(root.name, siblings, limit=1)
         fix = f"did you mean {root.parent / near[0]}?" if near else "give an image file, or a folder of them"
         raise UserError(f"images={given}: no such file or folder; {fix}")
-    found = [root / path for path in find_images(root, root)]
-    if not found:
+    paths = [root / path for path in find_images(root, root)]
+    if not paths:
         raise UserError(f"images={given}: there are no images (png, jpg, webp, tiff, ...) in this folder")
-    return found
+    return paths
 
 
 def _labels_of_files(cfg: DictConfig, model: "ImageGenerator", space: LatentSpace, n: int) -> Tensor | None:
@@ -143,9 +145,9 @@ def _labels_of_files(cfg: DictConfig, model: "ImageGenerator", space: LatentSpac
         return None
     if cfg.label is None:
         if space.name == "w":
-            return None  # styles carry the label, so it is found too
+            return None  # a style includes the label, so both are found together
         raise UserError(f"label=null: this model is conditional, give the images' class (0 to {model.num_classes - 1})")
-    labels = labels_in(cfg.label, model.num_classes)
+    labels = label_list(cfg.label, model.num_classes)
     if len(labels) not in (1, n):
         raise UserError(f"label={cfg.label}: {len(labels)} labels for {n} images; give one for all, or one for each")
     return torch.tensor(labels, device=model.device).expand(n)

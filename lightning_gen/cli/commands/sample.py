@@ -2,6 +2,7 @@
 
 Examples:
 
+  lightning-gen sample checkpoint=outputs/my_run
   lightning-gen sample checkpoint=outputs/my_run/checkpoints/last.ckpt
   lightning-gen sample checkpoint=PATH seed=1
   lightning-gen sample checkpoint=PATH label=[3,7] n=32
@@ -15,51 +16,52 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from lightning_gen.capabilities import HasLatent
+from lightning_gen.capabilities import HasLatent, Truncates
 from lightning_gen.cli.checkpoint_options import (
     check_at_least,
     check_pictures,
-    chosen_labels,
+    chosen_classes,
     load,
     output_folder,
     print_written,
-    spread,
+    spread_labels,
 )
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.errors import UserError
 from lightning_gen.images import film, grid, moving_grid, save_gif, save_png
 from lightning_gen.randomness import preserved_rng
 from lightning_gen.sampling.latent_space import space_of, walk
+from lightning_gen.sampling.samples import rows_of, samples
 from lightning_gen.utilities.progress import progress
 
 if TYPE_CHECKING:
     from lightning_gen.image_generator import ImageGenerator
-from lightning_gen.sampling.samples import rows_of, samples
 
-MOST_FILMS = 16  # sequences laid out frame by frame
-LOOPS = 16  # paths shown side by side in the interpolation
+MAX_FILMS = 16  # sequences in film.png, frame by frame
+# interpolation.gif
+PATHS = 16  # side by side
 STOPS = 4  # latents that each path passes
-STEPS = 12  # frames from one to the next
+STEPS = 12  # frames from one latent to the next
 
 
 def run(job: Job) -> None:
-    """Write `n` samples as PNG files, a grid of them, and a GIF that walks through the latent space if there is one.
+    """Write `n` samples as PNG files, a grid of them and, for a model with latents, a GIF of a latent walk.
 
-    Sequences become GIFs, and a few of them a film as well.
+    Sequences are written as GIFs, and the first of them frame by frame as well.
     """
     cfg = job.config
     check_at_least(cfg, n=1, batch_size=1)
     path, model = load(cfg)
     check_pictures(model, path, sequences=True)
     _truncate(model, cfg.truncation)
-    classes = chosen_labels(cfg.label, model.num_classes)
-    labels = spread(classes, cfg.n)
+    classes = chosen_classes(cfg.label, model.num_classes)
+    labels = spread_labels(classes, cfg.n)
     out = output_folder(cfg.out, path)
     with torch.no_grad(), preserved_rng():
         _write_images(model, cfg, labels, out)
         if cfg.interpolation and isinstance(model, HasLatent) and len(model.image_shape) == 3:
-            space, path_labels = space_of(model, "auto", path), spread(classes, LOOPS)
-            frames = walk(space, LOOPS, path_labels, stops=STOPS, steps=STEPS, seed=cfg.seed)
+            space = space_of(model, "auto", path)
+            frames = walk(space, PATHS, spread_labels(classes, PATHS), stops=STOPS, steps=STEPS, seed=cfg.seed)
             save_gif(map(grid, frames), out / "interpolation.gif")
     print_written(f"{cfg.n} images of {type(model).__name__}", out)
 
@@ -69,7 +71,7 @@ def _truncate(model: "ImageGenerator", truncation: float | None) -> None:
         return
     if isinstance(truncation, bool) or not isinstance(truncation, int | float) or not truncation > 0:
         raise UserError(f"truncation={truncation}: give a number above 0, or null for none")
-    if not hasattr(model, "truncation"):
+    if not isinstance(model, Truncates):
         raise UserError(f"truncation={truncation}: {type(model).__name__} does not truncate, leave out truncation")
     model.truncation = float(truncation)
 
@@ -77,16 +79,24 @@ def _truncate(model: "ImageGenerator", truncation: float | None) -> None:
 def _write_images(model: "ImageGenerator", cfg: DictConfig, labels: Tensor | None, out: Path) -> None:
     (out / "images").mkdir(parents=True)
     shown, columns = rows_of(labels, cfg.n)
-    kept = dict.fromkeys(shown)
+    wanted = set(shown)
+    kept: dict[int, Tensor] = {}
     with progress("samples", cfg.n) as advance:
         for number, image in samples(model, cfg.n, labels, cfg.seed, cfg.batch_size, advance):
-            name = out / "images" / f"{number:06}"
-            save_png(image, f"{name}.png") if image.ndim == 3 else save_gif(image, f"{name}.gif")
-            if number in kept:
+            _write_image(image, out / "images" / f"{number:06}")
+            if number in wanted:
                 kept[number] = image
-    drawn = torch.stack(list(kept.values()))
-    if drawn.ndim == 5:
-        save_png(film(drawn[:MOST_FILMS]), out / "film.png")
-        save_gif(moving_grid(drawn, columns), out / "grid.gif")
+    images = torch.stack([kept[number] for number in shown])
+    if images.ndim == 5:
+        save_png(film(images[:MAX_FILMS]), out / "film.png")
+        save_gif(moving_grid(images, columns), out / "grid.gif")
     else:
-        save_png(grid(drawn, columns), out / "grid.png")
+        save_png(grid(images, columns), out / "grid.png")
+
+
+def _write_image(image: Tensor, path: Path) -> None:
+    """A PNG of an image `(C, H, W)`, a GIF of a sequence `(T, C, H, W)`."""
+    if image.ndim == 3:
+        save_png(image, path.with_suffix(".png"))
+    else:
+        save_gif(image, path.with_suffix(".gif"))

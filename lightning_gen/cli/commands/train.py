@@ -14,5 +14,5 @@ from lightning_gen.training.run import train
 
 
 def run(job: Job) -> None:
-    """Train by the job's config; its overrides apply again on top of the saved config of a resumed run."""
+    """Train with the job's config; its overrides also apply to the saved config of a run that is resumed."""
     train(job.config, job.overrides)

@@ -1,0 +1,151 @@
+"""The one place that touches private or undocumented parts of other packages: one function each, with what needs it.
+
+When a new version of a package breaks something, look here first. Packages are imported when a function is called.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+    from lightning.pytorch import Trainer
+    from lightning.pytorch.loggers import WandbLogger
+    from omegaconf import DictConfig
+    from torch import Tensor
+    from torchmetrics import Metric
+
+# Hydra and OmegaConf
+
+
+def hydra_argument_parser() -> "ArgumentParser":
+    """Hydra's parser of its own flags: a flag that does not exist must be one line of ours, and raise."""
+    from hydra._internal.utils import get_args_parser
+
+    return get_args_parser()
+
+
+def yaml_loader() -> Any:
+    """OmegaConf's YAML loader, to read a file as Hydra does: floats such as `1e-4`, an error for a duplicate key."""
+    from omegaconf._utils import get_yaml_loader
+
+    return get_yaml_loader()
+
+
+@contextmanager
+def hydra_set_aside() -> Iterator[None]:
+    """Within it no Hydra is initialized: `compose` works inside a job, and in a notebook that uses Hydra itself."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    singleton = GlobalHydra.instance()
+    outer, singleton.hydra = singleton.hydra, None
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = outer
+
+
+@contextmanager
+def hydra_config(node: Any) -> Iterator[None]:
+    """Within it `${hydra:...}` refers to `node`: composing from Python, unlike a job, does not set it."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    singleton: Any = HydraConfig.instance()
+    outer, singleton.cfg = singleton.cfg, OmegaConf.create({"hydra": node}, flags={"allow_objects": True})
+    try:
+        yield
+    finally:
+        singleton.cfg = outer
+
+
+def current_hydra_node() -> "DictConfig | None":
+    """Hydra's own config of the running job; None outside of a job, where HydraConfig.get() raises."""
+    from hydra.core.hydra_config import HydraConfig
+
+    config: Any = HydraConfig.instance().cfg
+    return None if config is None else config.hydra
+
+
+def register_search_path(plugin: type) -> None:
+    """Register a SearchPathPlugin, once: Hydra finds plugins only in a namespace package, without editable installs."""
+    from hydra.core.plugins import Plugins
+    from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+    known = Plugins.instance().discover(SearchPathPlugin)
+    if plugin.__name__ not in {cls.__name__ for cls in known}:
+        Plugins.instance().register(plugin)
+
+
+# Lightning
+
+
+def skip_sigterm_broadcast(trainer: "Trainer") -> None:
+    """Lightning would read back from the device before each step whether a rank got SIGTERM."""
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
+
+
+def count_step(trainer: "Trainer") -> None:
+    """Count one step in `trainer.global_step`, which counts only Lightning's own optimizer wrappers (#17958)."""
+    progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+    progress.increment_ready()
+    progress.increment_completed()
+
+
+# Loggers
+
+
+def is_rank_zero() -> bool:
+    """Whether `rank_zero_only` runs functions here: it knows the rank before the process group exists."""
+    from lightning.pytorch.utilities import rank_zero_only
+
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def add_encoded_image(writer: Any, tag: str, content: bytes, size: tuple[int, int], step: int) -> None:
+    """Write a PNG or GIF to TensorBoard as it is: `add_image` would decode a GIF and keep one frame."""
+    from tensorboard.compat.proto import summary_pb2
+
+    summary: Any = summary_pb2  # made at run time, so type checkers do not see its classes
+    image = summary.Summary.Image(height=size[0], width=size[1], colorspace=3, encoded_image_string=content)
+    value = summary.Summary.Value(tag=tag, image=image)
+    writer._get_file_writer().add_summary(summary.Summary(value=[value]), step)
+
+
+def unset_anonymous(logger: "WandbLogger") -> None:
+    """Lightning passes `anonymous=None` to `wandb.init`, which warns of it."""
+    logger._wandb_init.pop("anonymous", None)
+
+
+def started_run(logger: "WandbLogger") -> Any:
+    """The wandb run if it has started, else None: `logger.experiment` would start one."""
+    return logger._experiment
+
+
+# torch and torchmetrics
+
+
+def clamp_each(tensors: list["Tensor"], low: float, high: float) -> None:
+    """Clamp all tensors in place in two kernels: `Tensor.clamp_` takes one a tensor."""
+    import torch
+
+    torch._foreach_clamp_min_(tensors, low)
+    torch._foreach_clamp_max_(tensors, high)
+
+
+def copy_each(targets: list["Tensor"], sources: list["Tensor"]) -> None:
+    """Copy each source into its target in one kernel: `Tensor.copy_` takes one a tensor."""
+    import torch
+
+    torch._foreach_copy_(targets, sources)
+
+
+def state_names(metric: "Metric") -> list[str]:
+    """The names given to `add_state`, to reset some states and keep others."""
+    return list(metric._defaults)
+
+
+def without_sync(metric: "Metric") -> None:
+    """Have `compute` look at this rank alone: torchmetrics would wait for ranks that do not compute it."""
+    metric.distributed_available_fn = lambda: False
