@@ -11,19 +11,9 @@ from lightning_gen.models.gan import GAN
 
 
 class InfoGAN(GAN):
-    """The discriminator also predicts the codes at the end of the latent.
+    """The discriminator also predicts the latent's last part: a one-hot code of `categories`, `continuous` codes."""
 
-    These are a one-hot code of `categories` classes, and `continuous` Gaussian codes.
-    """
-
-    def __init__(
-        self,
-        *data,
-        categories: PositiveInt,
-        continuous: NonNegativeInt,
-        information_weight: float,  # lambda
-        **gan,
-    ):
+    def __init__(self, *data, categories: PositiveInt, continuous: NonNegativeInt, information_weight: float, **gan):
         self.categories, self.continuous, self.information_weight = categories, continuous, information_weight
         self.extra_outputs = categories + continuous
         if gan["latent_dim"] < self.extra_outputs:
@@ -38,9 +28,8 @@ class InfoGAN(GAN):
 
     def information(self, round: Round) -> dict[str, Tensor]:
         """The negative lower bound of eq. 5, up to a constant; continuous codes have unit variance."""
-        sizes = [self.categories, self.continuous]
-        category, continuous = round.latent[:, -self.extra_outputs :].split(sizes, dim=1)
-        logits, mean = round.output("fake")[:, 1:].split(sizes, dim=1)
+        category, continuous = round.latent[:, -self.extra_outputs :].split([self.categories, self.continuous], dim=1)
+        logits, mean = round.output("fake")[:, 1:].split([self.categories, self.continuous], dim=1)
         negative_bound = F.cross_entropy(logits, category) + 0.5 * (mean - continuous).square().sum(1).mean()
         return {"information": self.information_weight * negative_bound}
 
