@@ -83,3 +83,12 @@ class Predicts(Protocol):
         A model with `draws_predictions` gives others each time.
         """
         ...
+
+
+@runtime_checkable
+class Classifies(Protocol):
+    """Assigns images to classes."""
+
+    def classify(self, images: Tensor) -> Tensor:
+        """Images in [-1, 1] to probabilities `(B, num_classes)`."""
+        ...

@@ -107,11 +107,11 @@ class Scoring:
         if learned:
             found = self._real_features("train", self.data.num_images["train"], {key for _, key in learned})
             for name, key in learned if self.group.rank == 0 else ():
-                self.compared[name, key].see_training_set(found[key])
+                self.compared[name, key].update_training_set(found[key])
         # Also where none are compared: scores of other images are not to be ranked together.
         found = self._real_features(self.split, self.n_real, {key for _, key in self.compared})
         for (_, key), metric in self.compared.items() if self.group.rank == 0 else ():
-            metric.see_real(found[key])
+            metric.update_real(found[key])
 
     def _real_features(self, split: str, n: int, keys: Collection[str]) -> dict[str, Features]:
         """By extractor, in the first process only; says in `images` which images they are of."""
@@ -218,7 +218,7 @@ class Scoring:
                 for name, metric in self.paired.items():
                     # seeded by its name: a score does not depend on which others are computed with it
                     seed_all("evaluate", seed, name, start)
-                    metric.observe(self.model, batch)
+                    metric.update_from(self.model, batch)
                 advance(len(batch.images))
 
     def _fake_pass(self, sampler: Sampler) -> None:
@@ -251,7 +251,7 @@ class Scoring:
         for (name, key), metric in self.compared.items():
             metric.distributed_available_fn = lambda: False
             metric.reset_fake()
-            metric.see_fake(fakes[key])
+            metric.update_fake(fakes[key])
             yield from self._scores(name, metric, key)
 
     def _scores(self, name: str, metric: ImageMetric, key: str | None = None) -> list[tuple[str, Score]]:

@@ -15,6 +15,7 @@ RENAMED = {
     "lightning_gen.extractors.clips": "lightning_gen.extractors.video_clips",
     "lightning_gen.listing": "lightning_gen.config.options",
     "lightning_gen.loggers": "lightning_gen.training.loggers",
+    "lightning_gen.metrics.kept_features": "lightning_gen.metrics.stored_features",
     "lightning_gen.metrics.neighbours": "lightning_gen.metrics.neighbors",
     "lightning_gen.networks.conditioning": "lightning_gen.networks.players",
     "lightning_gen.optimizers": "lightning_gen.optim.muon",
@@ -22,9 +23,13 @@ RENAMED = {
     "lightning_gen.schedules": "lightning_gen.optim.schedules",
     "lightning_gen.suggestions": "lightning_gen.utilities.suggestions",
     "lightning_gen.bounds.Share": "lightning_gen.bounds.UnitInterval",
+    "lightning_gen.callbacks.active_units.ActiveUnits": "lightning_gen.callbacks.active_units.LogActiveUnits",
     "lightning_gen.evaluation.build_extractors": "lightning_gen.evaluation.evaluator.build_extractors",
     "lightning_gen.evaluation.build_metrics": "lightning_gen.evaluation.evaluator.build_metrics",
     "lightning_gen.evaluation.evaluate": "lightning_gen.evaluation.evaluator.evaluate",
+    "lightning_gen.extractors.video_clips.Clips": "lightning_gen.extractors.video_clips.VideoExtractor",
+    "lightning_gen.metrics.likelihood.Likelihood": "lightning_gen.metrics.likelihood.LikelihoodMetric",
+    "lightning_gen.metrics.stored_features.KeptFeatures": "lightning_gen.metrics.stored_features.StoredFeaturesMetric",
     "lightning_gen.trainer.Trainer": "lightning_gen.trainer.ImageTrainer",
 }
 

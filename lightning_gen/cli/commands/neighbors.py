@@ -35,7 +35,7 @@ from lightning_gen.sampling.samples import samples
 from lightning_gen.utilities.progress import progress
 from lightning_gen.utilities.suggestions import did_you_mean
 
-Features = Callable[[Tensor], Tensor]  # uint8 images (B, C, H, W) to (B, d)
+FeatureFunction = Callable[[Tensor], Tensor]  # uint8 images (B, C, H, W) to (B, d)
 
 
 def run(job: Job) -> None:
@@ -83,7 +83,7 @@ def pixels(images: Tensor) -> Tensor:
 
 
 def search(
-    data: ImageData, features: Features, fake: Tensor, split: str, num_real: int | None, k: int, seed: int
+    data: ImageData, features: FeatureFunction, fake: Tensor, split: str, num_real: int | None, k: int, seed: int
 ) -> tuple[Nearest, Tensor]:
     """The training images nearest to `fake`, and the distance of each real image of `split` to its nearest one."""
     device = fake.device
