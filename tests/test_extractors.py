@@ -385,5 +385,5 @@ def test_clips_tell_what_frames_do_not():
     assert set(result["scores"]) == {f"{m}/{e}" for m in ("frechet", "kid") for e in ("clips_halves", "halves")}
     assert result["protocol"]["extractors"]["clips"]["frames"] == {"name": "halves"}
     result = evaluate(*tiny_vae()[:2], metrics, extractors, show_progress=False)
-    assert result["skipped"]["frechet/clips_halves"] == "looks at sequences, and the data are single images"
+    assert result["skipped"]["frechet/clips_halves"] == "takes sequences, and the data are single images"
     assert "frechet/halves" in result["scores"]

@@ -54,11 +54,9 @@ class ClassScores(SampleMetric):
         if size != list(data.image_shape[1:]) or channels not in (1, data.image_shape[0]):
             return f"the classifier takes images of {self.classifier.image_shape}, not {tuple(data.image_shape)}"
         classes = self.base ** self._digits(data)
-        return (
-            None
-            if data.num_classes == classes
-            else f"the classifier has {classes} classes, the data {data.num_classes}"
-        )
+        if data.num_classes != classes:
+            return f"the classifier has {classes} classes, the data {data.num_classes}"
+        return None
 
     def start(self, data: Any, split: str) -> None:
         labels = data.sources["train"].labels.to(self.device)

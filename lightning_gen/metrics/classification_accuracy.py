@@ -1,4 +1,4 @@
-"""Classification accuracy score (CAS), https://arxiv.org/abs/1905.10887: real accuracy of a classifier of samples."""
+"""Classification accuracy score (CAS), https://arxiv.org/abs/1905.10887."""
 
 import math
 from collections.abc import Callable
@@ -46,7 +46,7 @@ class ClassificationAccuracy(SampleMetric):
     ):
         super().__init__()
         self.classifier = classifier
-        self.num_training_images = images
+        self.num_images = images
         self.batch_size = batch_size
         self.seed = seed
         self.recall: list[float] = []
@@ -89,16 +89,8 @@ class ClassificationAccuracy(SampleMetric):
             classifier = self.classifier(image_shape=self.data.image_shape, num_classes=self.data.num_classes)
             classifier.finish()
             classifier.to(self.device)
-            with progress("samples for a classifier", self.num_training_images, self.show_progress) as advance:
-                train(
-                    classifier,
-                    images[order],
-                    labels[order],
-                    self.num_training_images,
-                    self.batch_size,
-                    self.seed,
-                    advance,
-                )
+            with progress("samples for a classifier", self.num_images, self.show_progress) as advance:
+                train(classifier, images[order], labels[order], self.num_images, self.batch_size, self.seed, advance)
         metric = Accuracy().to(self.device)
         metric.distributed_available_fn = lambda: False  # only this process computes
         metric.start(self.data, self.split)
@@ -122,7 +114,7 @@ class ClassificationAccuracy(SampleMetric):
 
     def protocol(self) -> dict[str, Any]:
         """The classifier, the length of its training, and the number of real test images."""
-        training = {"images": self.num_training_images, "batch_size": self.batch_size, "seed": self.seed}
+        training = {"images": self.num_images, "batch_size": self.batch_size, "seed": self.seed}
         return {**training, "n_real": self.num_real, "classifier": config_of(self.classifier)}
 
 
