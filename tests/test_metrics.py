@@ -52,12 +52,14 @@ def test_metrics_may_define_methods_by_their_old_names():
     assert metric.batch == "batch"
 
 
-def test_renamed_metrics_work_by_their_old_names():
+def test_renamed_classes_work_by_their_old_names():
+    from lightning_gen.callbacks import active_units
     from lightning_gen.metrics import kept_features, likelihood
 
     with pytest.warns(DeprecationWarning, match=r"likelihood\.Likelihood is now .*LikelihoodMetric"):
         assert likelihood.Likelihood is LikelihoodMetric
     assert kept_features.KeptFeatures is StoredFeaturesMetric
+    assert active_units.ActiveUnits is active_units.LogActiveUnits
 
 
 # Fréchet distance

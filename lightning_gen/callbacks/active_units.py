@@ -5,13 +5,13 @@ from lightning.pytorch import Callback
 from lightning_gen.bounds import NonNegativeFloat
 from lightning_gen.capabilities import Encodes, Reconstructs
 from lightning_gen.image_generator import ImageGenerator
-from lightning_gen.metrics.active_units import ActiveUnits
+from lightning_gen.metrics.active_units import ActiveUnits as Metric
 from lightning_gen.randomness import seed_all
 from lightning_gen.sampling.evaluation_mode import evaluation_mode
 from lightning_gen.trainer import ImageTrainer
 from lightning_gen.utilities.renames import renamed
 
-__getattr__ = renamed(__name__)
+__getattr__ = renamed(__name__)  # the callback's old name is that of the metric, so the metric is imported as Metric
 
 NUM_IMAGES = 1000  # validation images to encode, over all processes
 
@@ -20,7 +20,7 @@ class LogActiveUnits(Callback):
     """Logs the number and fraction of latent dimensions that vary over validation images (`metrics=[active_units]`)."""
 
     def __init__(self, threshold: NonNegativeFloat = 0.01):
-        self.metric = ActiveUnits(threshold)
+        self.metric = Metric(threshold)
 
     def on_validation_end(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
         """Encode this process's validation images."""
