@@ -46,7 +46,7 @@ class Extractor(nn.Module):
         return None
 
     def features(self, images: Tensor) -> Tensor:
-        """Features of RGB images `(B, 3, H, W)`, uint8 (or of as many channels as `channels` says)."""
+        """Features of images `(B, channels, H, W)`, uint8, or floats in 0...255 with `takes_fractions`."""
         raise NotImplementedError
 
     def logits(self, features: Tensor) -> Tensor | None:
