@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 
-def _hash(key: tuple[int | str, ...]) -> int:
+def _hash(key: tuple[float | str, ...]) -> int:
     # Consecutive seeds give correlated streams in some generators, hashes do not.
     return int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=8).digest(), "little") >> 1
 
 
-def seed_all(*key: int | str) -> None:
+def seed_all(*key: float | str) -> None:
     """Seed torch's global generators of the CPU and of the current accelerator from `key`."""
     seed = _hash(key)
     torch.default_generator.manual_seed(seed)

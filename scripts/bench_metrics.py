@@ -263,8 +263,8 @@ def memory(n: int = 50_000, num_features: int = 2048) -> dict[str, Any]:
     seconds = {}
     for name, metric in metrics.items():
         assert isinstance(metric, FeatureMetric)
-        metric.see_real(real)
-        metric.see_fake(fake)
+        metric.update_real(real)
+        metric.update_fake(fake)
         seconds[name] = round(timed(metric.compute), 1)
         peaks[name] = peak()
     return {"n": n, "num_features": num_features, "peak_gib": peaks, "seconds": seconds}

@@ -75,7 +75,7 @@ def row_by_pixels(layer: RowLSTM, inputs: Tensor) -> Tensor:
             hidden.append(value)
         above = [nothing, *hidden, nothing]
         rows.append(torch.stack(hidden, 1))
-    return layer.closed(inputs, torch.stack(rows, 1))
+    return layer.output(inputs, torch.stack(rows, 1))
 
 
 def diagonal_by_pixels(layer: DiagonalLSTM, inputs: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ def diagonal_by_pixels(layer: DiagonalLSTM, inputs: Tensor) -> Tensor:
             rows.append(torch.stack(above, 1))
         maps.append(torch.stack(rows, 1))
     below = F.pad(maps[1], (0, 0, 0, 0, 1, 0))[:, :-1]
-    return layer.closed(inputs, maps[0] + below)
+    return layer.output(inputs, maps[0] + below)
 
 
 def bench_layer(name: str, layer: RowLSTM | DiagonalLSTM, by_pixels: Callable, rounds: int, batch: int = 8) -> None:

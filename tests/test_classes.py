@@ -21,7 +21,7 @@ from lightning_gen.image_generator import KEY
 from lightning_gen.metrics.accuracy import Accuracy
 from lightning_gen.metrics.class_scores import ClassScores
 from lightning_gen.metrics.frechet import FrechetDistance
-from lightning_gen.metrics.likelihood import Likelihood
+from lightning_gen.metrics.likelihood import LikelihoodMetric
 
 TINY = ["model=classifier", "model.encoder.width=4", "model.encoder.hidden=8", "data=fake"]
 
@@ -81,7 +81,7 @@ def test_classifier_needs_labels_and_makes_no_images():
     model = build_model(compose(TINY).model, (1, 8, 8), 3)
     with pytest.raises(UserError, match="makes no images"):
         model.sample(2)
-    metrics = {"frechet": FrechetDistance(), "likelihood": Likelihood(), "accuracy": Accuracy()}
+    metrics = {"frechet": FrechetDistance(), "likelihood": LikelihoodMetric(), "accuracy": Accuracy()}
     result = evaluate(model, data, metrics, None)
     assert set(result.values) == {"accuracy", "mean_recall"}
     assert result.skipped["frechet"] == "Classifier makes no images"

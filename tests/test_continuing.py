@@ -49,8 +49,8 @@ def moving(n: int = 3) -> torch.Tensor:
 
 def test_scores_are_sums_over_a_frame_and_means_over_frames():
     metric, images = Prediction(), moving()
-    metric.observe(Repeats(), Batch(images[:2], None))
-    metric.observe(Repeats(), Batch(images[2:], None))
+    metric.update_from(Repeats(), Batch(images[:2], None))
+    metric.update_from(Repeats(), Batch(images[2:], None))
     scores = metric.compute()
     # In [0, 1] the frames differ by 0.05, 0.1 and 0.15.
     differences = [0.05, 0.1, 0.15]
@@ -71,7 +71,7 @@ def test_processes_without_a_sequence_add_nothing():
         share.start(SimpleNamespace(image_shape=(5, 1, 8, 8)), "test")
     images = moving()
     for metric in (plain, shares[0]):
-        metric.observe(Repeats(), Batch(images, None))
+        metric.update_from(Repeats(), Batch(images, None))
     joined = Prediction()
     for state, reduce in joined._reductions.items():
         setattr(joined, state, reduce(torch.stack([getattr(share, state) for share in shares])))
@@ -109,7 +109,7 @@ def test_the_best_draw_is_each_sequences_own():
 
 def test_models_that_draw_are_asked_several_times():
     metric = Prediction(draws=3)
-    metric.observe(Repeats([0.4, 0.1, 0.3]), Batch(moving(1), None))
+    metric.update_from(Repeats([0.4, 0.1, 0.3]), Batch(moving(1), None))
     scores = metric.compute()
     assert scores["prediction_best_mse"] < scores["prediction_mse"]
     assert metric.protocol()["draws"] == 3

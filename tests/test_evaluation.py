@@ -22,7 +22,7 @@ from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.images import to_uint8
 from lightning_gen.metrics.frechet import FrechetDistance
 from lightning_gen.metrics.kid import KernelDistance
-from lightning_gen.metrics.likelihood import Likelihood
+from lightning_gen.metrics.likelihood import LikelihoodMetric
 from lightning_gen.metrics.reconstruction import Reconstruction
 
 
@@ -45,7 +45,7 @@ def pixels(extractor=None):
 
 def all_metrics():
     return {
-        "likelihood": Likelihood(samples=3),
+        "likelihood": LikelihoodMetric(samples=3),
         "reconstruction": Reconstruction(),
         "frechet": FrechetDistance(),
         "kid": KernelDistance(subsets=4, subset_size=8),

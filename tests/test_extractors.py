@@ -22,7 +22,7 @@ from lightning_gen.errors import UserError
 from lightning_gen.evaluation.evaluator import build_extractors, evaluate
 from lightning_gen.extractors.classifier import ClassifierExtractor
 from lightning_gen.extractors.extractor import Extractor, as_channels
-from lightning_gen.extractors.video_clips import Clips
+from lightning_gen.extractors.video_clips import VideoExtractor
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.metrics.frechet import FrechetDistance
 from lightning_gen.metrics.kid import KernelDistance
@@ -354,7 +354,7 @@ class Still(ImageGenerator):
 
 
 def test_clips_are_looks_and_motion():
-    ours = Clips({"halves": Halves()})
+    ours = VideoExtractor({"halves": Halves()})
     assert (ours.name, ours.num_features) == ("clips_halves", 4)
     sequence = torch.zeros(2, 3, 1, 8, 8, dtype=torch.uint8)
     sequence[0, :, 0, 0, 0] = torch.tensor([10, 40, 10])
@@ -372,18 +372,18 @@ def test_clips_are_looks_and_motion():
         with pytest.raises(
             UserError, match=r"extractor@extractor.clips.frames=.*: give one extractor of single images"
         ):
-            Clips(frames)
+            VideoExtractor(frames)
 
 
 def test_clips_tell_what_frames_do_not():
     options = ["data=moving_digits", "data.size=16", "data.digit_size=8", "data.frames=4", "data.num_test=24"]
     data = build_data(compose(options).data)
     model = Still(data.image_shape)
-    extractors = {"clips": Clips({"halves": Halves()}), "frames": Halves()}
+    extractors = {"clips": VideoExtractor({"halves": Halves()}), "frames": Halves()}
     metrics = {"frechet": FrechetDistance(), "kid": KernelDistance()}
     result = evaluate(model, data, metrics, extractors, show_progress=False)
     assert set(result.values) == {f"{m}/{e}" for m in ("frechet", "kid") for e in ("clips_halves", "halves")}
     assert result.protocol.extractors["clips"]["frames"] == {"name": "halves"}
     result = evaluate(*tiny_vae()[:2], metrics, extractors, show_progress=False)
-    assert result.skipped["frechet/clips_halves"] == "looks at sequences, and the data are single images"
+    assert result.skipped["frechet/clips_halves"] == "takes sequences, and the data are single images"
     assert "frechet/halves" in result.values

@@ -61,8 +61,8 @@ def test_scores_are_those_that_torch_fidelity_makes_of_the_same_features():
     fake = fake * 1.1 + 0.2
     found = {}
     for metric in (FrechetDistance(), KernelDistance(subset_size=300), PrecisionRecall()):
-        metric.see_real(Features(real, None, None))
-        metric.see_fake(Features(fake, None, None))
+        metric.update_real(Features(real, None, None))
+        metric.update_fake(Features(fake, None, None))
         found |= {name: value.item() for name, value in metric.compute().items()}
     statistics = (fid_features_to_statistics(features) for features in (fake, real))
     fid = fid_statistics_to_metric(*statistics, verbose=False)

@@ -18,9 +18,11 @@ from lightning_gen.batch import Batch
 from lightning_gen.losses.likelihoods import CrossEntropy
 from lightning_gen.metrics.features import Features
 from lightning_gen.metrics.frechet import FrechetDistance, frechet_distance, mean_and_covariance, root_of, trace_of_root
+from lightning_gen.metrics.image_metric import PairedMetric
 from lightning_gen.metrics.kid import KernelDistance
-from lightning_gen.metrics.likelihood import Likelihood
+from lightning_gen.metrics.likelihood import LikelihoodMetric
 from lightning_gen.metrics.reconstruction import Reconstruction, ms_ssim, num_scales
+from lightning_gen.metrics.stored_features import StoredFeaturesMetric
 from lightning_gen.randomness import generator
 
 
@@ -33,6 +35,31 @@ def frechet(real: torch.Tensor, fake: torch.Tensor) -> float:
     metric.update(real, real=True)
     metric.update(fake, real=False)
     return metric.compute()["frechet"].item()
+
+
+def test_metrics_may_define_methods_by_their_old_names():
+    with pytest.warns(DeprecationWarning, match=r"Old\.observe is now update_from"):
+
+        class Old(PairedMetric):
+            def observe(self, model, batch):
+                self.update(batch)
+
+            def update(self, batch):
+                self.batch = batch
+
+    metric = Old()
+    metric.update_from(None, "batch")
+    assert metric.batch == "batch"
+
+
+def test_renamed_classes_work_by_their_old_names():
+    from lightning_gen.callbacks import active_units
+    from lightning_gen.metrics import kept_features, likelihood
+
+    with pytest.warns(DeprecationWarning, match=r"likelihood\.Likelihood is now .*LikelihoodMetric"):
+        assert likelihood.Likelihood is LikelihoodMetric
+    assert kept_features.KeptFeatures is StoredFeaturesMetric
+    assert active_units.ActiveUnits is active_units.LogActiveUnits
 
 
 # Fréchet distance
@@ -85,10 +112,10 @@ def test_trace_of_root_agrees_with_the_nuclear_norm_of_the_centered_features(n_r
 def test_frechet_of_few_images_is_that_of_the_sums(n_real, n_fake):
     real, fake = normal(n_real, 24, key="r"), normal(n_fake, 24, key="f") + 0.5
     metric = FrechetDistance()
-    metric.see_real(Features(real, None, None))
+    metric.update_real(Features(real, None, None))
     for _ in range(2):
         metric.reset_fake()
-        metric.see_fake(Features(fake, None, None))
+        metric.update_fake(Features(fake, None, None))
         assert metric.compute()["frechet"].item() == pytest.approx(frechet(real, fake), rel=1e-7)
 
 
@@ -193,10 +220,10 @@ def test_kid_depends_on_its_seed_alone():
 
 def test_uniform_noise_has_eight_bits_per_dimension():
     dimensions = 3 * 4 * 4
-    metric = Likelihood()
+    metric = LikelihoodMetric()
     model = Uniform()
     images = torch.randint(256, (5, 3, 4, 4), generator=generator("uniform")) / 127.5 - 1
-    metric.observe(model, Batch(images))
+    metric.update_from(model, Batch(images))
     scores = metric.compute()
     assert scores["nll_bits_per_dim"].item() == pytest.approx(8, rel=1e-6)
     assert scores["nll_nats"].item() == pytest.approx(dimensions * math.log(256), rel=1e-6)
@@ -220,7 +247,7 @@ class Uniform:
 
 
 def test_likelihoods_know_how_far_they_may_be_off():
-    metric = Likelihood()
+    metric = LikelihoodMetric()
     nats = normal(50, key="nats") * 3 - 100
     for part in nats.split(20):
         metric.update(part, part + 1, dimensions=10)
@@ -261,8 +288,8 @@ def test_importance_weighted_bound_closes_in_on_a_known_likelihood():
     found = {}
     for samples in (1, 8, 512):
         torch.manual_seed(0)
-        metric = Likelihood(samples=samples)
-        metric.observe(model, Batch(images))
+        metric = LikelihoodMetric(samples=samples)
+        metric.update_from(model, Batch(images))
         scores = metric.compute()
         found[samples] = scores["nll_nats"].item()
         if samples == 1:

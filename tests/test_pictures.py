@@ -15,6 +15,7 @@ class Flat:
     """Its samples are the color of their label."""
 
     device = torch.device("cpu")
+    generates = True
 
     def __init__(self, num_classes, image_shape=(1, 8, 8)):
         self.num_classes, self.image_shape = num_classes, image_shape

@@ -19,8 +19,8 @@ from lightning_gen.evaluation.evaluator import evaluate
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.metrics.active_units import ActiveUnits
-from lightning_gen.metrics.class_frechet import ClassFrechet, distance_of
-from lightning_gen.metrics.classification_accuracy import own_order
+from lightning_gen.metrics.class_frechet import ClassFrechet, frechet_distance_of
+from lightning_gen.metrics.classification_accuracy import canonical_order
 from lightning_gen.metrics.diversity import Diversity
 from lightning_gen.metrics.frechet import frechet_distance
 from lightning_gen.metrics.inception_score import InceptionScore
@@ -142,7 +142,7 @@ def test_class_frechet_by_hand():
 def test_distance_of_few_images_is_that_of_their_gaussians(n, m):
     real, fake = (normal(count, 12, key=key).double() for count, key in ((n, "few"), (m, "others")))
     expected = frechet_distance(real.mean(0), real.T.cov(), fake.mean(0), fake.T.cov())
-    assert distance_of(real, fake).item() == pytest.approx(expected.item(), rel=1e-6)
+    assert frechet_distance_of(real, fake).item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_diversity_is_the_mean_over_pairs():
@@ -278,7 +278,7 @@ def test_samples_have_an_order_of_their_own():
     images = torch.randint(256, (50, 1, 4, 4), dtype=torch.uint8, generator=generator("order"))
     labels = torch.arange(50) % 3
     other = torch.randperm(50, generator=generator("other order"))
-    first, second = own_order(images, labels), own_order(images[other], labels[other])
+    first, second = canonical_order(images, labels), canonical_order(images[other], labels[other])
     assert torch.equal(images[first], images[other][second])
     assert torch.equal(labels[first], labels[other][second])
 
@@ -319,7 +319,7 @@ def test_what_has_no_latents_or_classes_is_skipped():
     _, data, _ = tiny_vae()
     skipped = evaluate(Labeled(), data, sample_metrics("metrics.path_length.space=w"), {"pixels": Pixels()}).skipped
     assert skipped["path_length"] == "Labeled has no latents that it decodes"
-    assert skipped["inception_score/pixels"] == "pixels tells no classes"
+    assert skipped["inception_score/pixels"] == "pixels has no logits"
     assert skipped["active_units"] == "Labeled has no encode"
     model, _, _ = tiny_vae()
     assert PathLength(space="w").why_not(model, data) == "VAE has no w; give space=z"
@@ -408,5 +408,5 @@ def test_lpips_says_what_is_wrong_before_anything_is_drawn(weights, tmp_path, mo
             LPIPS(*arguments)
     model, data, _ = tiny_vae()
     metric = LPIPS.__new__(LPIPS)
-    metric.net, metric.smallest = "alex", NETWORKS["alex"][1]
+    metric.net, metric.min_size = "alex", NETWORKS["alex"][1]
     assert metric.why_not(model, data) == "net=alex takes images from 31 pixels a side, not 8x8"

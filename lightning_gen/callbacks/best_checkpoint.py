@@ -1,23 +1,23 @@
-"""Keeps `best.ckpt`: the state with the best monitored score."""
+"""Keeps `best.ckpt`: the training state with the best monitored score."""
 
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import ImageGenerator
+from lightning_gen.trainer import ImageTrainer
 from lightning_gen.utilities.suggestions import did_you_mean
 
 
 class BestCheckpoint(ModelCheckpoint):
     """Writes `folder/best.ckpt` whenever `monitor` improves; `mode` is min or max.
 
-    Without a `monitor` it is the validation loss, or for models whose loss says nothing of quality (GANs) the first
-    distance that the `scores` callback computes; without any, nothing is written.
+    `monitor=None` is the validation loss, or for models whose loss does not measure quality (GANs) the first distance
+    that the `scores` callback computes; without either, nothing is written.
 
-    Lightning's own forgets the best score when a run's folder has moved, and overwrites it with the next, worse state.
+    Unlike Lightning's, a resumed run in a moved folder keeps the best score, so a worse state does not overwrite it.
     """
 
     def __init__(self, folder: str, monitor: str | None, mode: str):
@@ -33,11 +33,11 @@ class BestCheckpoint(ModelCheckpoint):
 
     @property
     def state_key(self) -> str:
-        """As configured: Lightning's own changes once the monitor is found, and a resumed run would miss its state."""
+        """Key of this callback's state, as configured: Lightning's key changes once the monitor is known."""
         return self._state_key
 
-    def on_validation_end(self, trainer: Trainer, model: ImageGenerator) -> None:
-        """Write if the score improved; UserError if there is no such score."""
+    def on_validation_end(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
+        """Save if the score improved; UserError for an unknown `monitor`."""
         known = [name for name in trainer.callback_metrics if name.startswith("val/")]
         if self.monitor is None:
             distances = [name for name in known if name.startswith(("val/kid", "val/frechet", "val/fid"))]
@@ -50,8 +50,8 @@ class BestCheckpoint(ModelCheckpoint):
         super().on_validation_end(trainer, model)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the best score along if its checkpoint is in this run's folder: a hotstart has none yet."""
-        path = Path(self.dirpath, "best.ckpt")
+        """Restore the best score if its checkpoint is in this run's folder (a hotstart has none yet)."""
+        path = Path(str(self.dirpath), "best.ckpt")
         if not path.is_file() or state_dict["best_model_score"] is None:
             return
         score = state_dict["best_model_score"]

@@ -1,10 +1,10 @@
-"""Pictures of a run as it goes: samples from fixed noise, reconstructions, continuations. To files and every logger."""
+"""Pictures during training: samples from fixed noise, reconstructions, continuations; to files and every logger."""
 
 import logging
 from pathlib import Path
 
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
@@ -18,18 +18,19 @@ from lightning_gen.randomness import seed_all
 from lightning_gen.sampling.continuation import completions, moving_predictions, predictions
 from lightning_gen.sampling.evaluation_mode import evaluation_mode
 from lightning_gen.sampling.scatter_plot import are_points, scatter
+from lightning_gen.trainer import ImageTrainer
 
 log = logging.getLogger("lightning_gen")
 
-MOST_CLASSES = 16  # that are all shown
-POINTS = 2000  # samples in a scatter plot
-MOST_FILMS = 16  # sequences laid out frame by frame
+MAX_CLASSES = 16  # with more, only the first classes get a column
+NUM_POINTS = 2000  # samples in a scatter plot
+MAX_FILMS = 16  # sequences laid out frame by frame
 
 
 class Pictures(Callback):
-    """Base: draws `pictures(model)` every `every_images` and at the end, to `<folder>/<name>_<images seen>.png`.
+    """Base: saves `pictures(...)` every `every_images` and at the end as `<folder>/<name>_<images seen>.png`.
 
-    Nothing is drawn of images with as many channels as no image file has.
+    Data whose number of channels no image file has get no pictures.
     """
 
     def __init__(self, folder: str, every_images: PositiveInt, n: PositiveInt):
@@ -37,26 +38,26 @@ class Pictures(Callback):
         self.every_images = every_images
         self.n = n
 
-    def pictures(self, trainer: Trainer, model: ImageGenerator) -> dict[str, Tensor]:
-        """By name pictures `(C, H, W)` in [-1, 1], or `(T, C, H, W)` for a GIF; none if there is nothing to show."""
+    def pictures(self, trainer: ImageTrainer, model: ImageGenerator) -> dict[str, Tensor]:
+        """Pictures by name, `(C, H, W)` in [-1, 1] or `(T, C, H, W)` for a GIF; empty if there is nothing to show."""
         raise NotImplementedError
 
-    def on_train_batch_end(self, trainer: Trainer, model: ImageGenerator, outputs, batch, batch_idx: int) -> None:
-        """Draw if the interval is over."""
+    def on_train_batch_end(self, trainer: ImageTrainer, model: ImageGenerator, outputs, batch, batch_idx: int) -> None:
+        """Save pictures when due."""
         if crossed(model, self.every_images):
-            self._draw(trainer, model)
+            self._save(trainer, model)
 
-    def on_train_end(self, trainer: Trainer, model: ImageGenerator) -> None:
-        """Draw the end of the run."""
-        self._draw(trainer, model)
+    def on_train_end(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
+        """Save pictures of the final state."""
+        self._save(trainer, model)
 
-    def validation_images(self, trainer: Trainer, model: ImageGenerator) -> Batch:
-        """The first `n` of them."""
+    def validation_images(self, trainer: ImageTrainer, model: ImageGenerator) -> Batch:
+        """The first `n` validation images."""
         images, labels = next(iter(trainer.datamodule.batches("val", model.device, limit=self.n)))
         return Batch(images[: self.n], None if labels is None else labels[: self.n])
 
     @rank_zero_only
-    def _draw(self, trainer: Trainer, model: ImageGenerator) -> None:
+    def _save(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
         if not drawable(model):
             return
         with evaluation_mode(model):
@@ -64,78 +65,81 @@ class Pictures(Callback):
             pictures = self.pictures(trainer, model)
         for name, picture in pictures.items():
             self.folder.mkdir(parents=True, exist_ok=True)
-            path = self.folder / f"{name}_{model.images_seen:010d}{'.gif' if picture.ndim == 4 else '.png'}"
-            (save_gif if picture.ndim == 4 else save_png)(picture, path)
+            save, suffix = (save_gif, "gif") if picture.ndim == 4 else (save_png, "png")
+            path = self.folder / f"{name}_{model.images_seen:010d}.{suffix}"
+            save(picture, path)
             for logger in trainer.loggers:
                 if hasattr(logger, "log_picture"):
                     logger.log_picture(name, path, model.images_seen)
 
 
 class SampleGrid(Pictures):
-    """About `n` samples from the same noise each time, or where images are but points, a scatter plot of many.
+    """About `n` samples from the same noise each time; for images that are points, a scatter plot of 2000 samples.
 
-    A conditional model has a column for each class; for the first ones, if there are more than fit. Sequences move, and
-    a few are laid out frame by frame.
+    Conditional models get one column per class, for the first classes if there are too many. Sequences are animated,
+    and the first 16 also laid out frame by frame.
     """
 
-    def on_train_start(self, trainer: Trainer, model: ImageGenerator) -> None:
-        """Say so if there will be no pictures."""
+    def on_train_start(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
+        """Log a line if there will be no pictures."""
         if not drawable(model):
             log.info("no pictures: image files have 1, 3 or 4 channels, the data %d", model.image_shape[-3])
 
-    def pictures(self, trainer: Trainer, model: ImageGenerator) -> dict[str, Tensor]:
-        """The grid or the plot, or none if the model doesn't generate."""
-        if not getattr(model, "generates", True):
+    def pictures(self, trainer: ImageTrainer, model: ImageGenerator) -> dict[str, Tensor]:
+        """The grid or the plot; empty if the model does not generate images."""
+        if not model.generates:
             return {}
         if are_points(model.image_shape):
-            layers = [(_real_images(trainer, model, POINTS), 0.4), (model.sample(POINTS), 1.0)]
+            layers = [(_real_images(trainer, model, NUM_POINTS), 0.4), (model.sample(NUM_POINTS), 1.0)]
             return {"samples": scatter(layers)}
         if not model.num_classes:
             samples = model.sample(self.n)
             if samples.ndim == 5:
-                return {"samples": film(samples[:MOST_FILMS]), "samples_moving": moving_grid(samples)}
+                return {"samples": film(samples[:MAX_FILMS]), "samples_moving": moving_grid(samples)}
             return {"samples": grid(samples, columns=max(1, round(self.n**0.5)))}
-        fitting = MOST_CLASSES if model.num_classes <= MOST_CLASSES else max(1, round(self.n**0.5))
-        columns = min(model.num_classes, fitting)
+        columns = model.num_classes
+        if columns > MAX_CLASSES:
+            columns = min(columns, max(1, round(self.n**0.5)))
         labels = torch.arange(max(1, self.n // columns) * columns, device=model.device) % columns
         return {"samples": grid(model.sample(len(labels), labels), columns=columns)}
 
 
 def drawable(model: ImageGenerator) -> bool:
-    """Whether its images are points, or have as many channels as image files."""
+    """Whether the model's images are points, or have a number of channels that image files support."""
     return are_points(model.image_shape) or model.image_shape[-3] in MODES
 
 
-def _real_images(trainer: Trainer, model: ImageGenerator, n: int) -> Tensor:
+def _real_images(trainer: ImageTrainer, model: ImageGenerator, n: int) -> Tensor:
     """The first `n` validation images."""
     return torch.cat([batch.images for batch in trainer.datamodule.batches("val", model.device, limit=n)])
 
 
 class Reconstructions(Pictures):
-    """Pairs of rows: `n` validation images as the model observes them, and what it makes of them."""
+    """Pairs of rows: `n` validation images as the likelihood observes them, and their reconstructions."""
 
-    def pictures(self, trainer: Trainer, model: ImageGenerator) -> dict[str, Tensor]:
-        """The grid, or none if the model doesn't reconstruct."""
+    def pictures(self, trainer: ImageTrainer, model: ImageGenerator) -> dict[str, Tensor]:
+        """The grid; empty if the model does not reconstruct."""
         if not isinstance(model, Reconstructs):
             return {}
         images, labels = self.validation_images(trainer, model)
         images = model.to_support(images)
-        found = model.reconstruct(images, labels)
+        reconstructed = model.reconstruct(images, labels)
         if images.ndim == 5:
-            return {"reconstructions": film(torch.stack([images, found], 1)[:MOST_FILMS].flatten(0, 1))}
-        return {"reconstructions": pairs(images, found, columns=8)}
+            return {"reconstructions": film(torch.stack([images, reconstructed], 1)[:MAX_FILMS].flatten(0, 1))}
+        return {"reconstructions": pairs(images, reconstructed, columns=8)}
 
 
 class Continuations(Pictures):
-    """What a model makes of the beginnings of `n` validation images or sequences, beside what they go on with."""
+    """Continuations of the first frames or upper half of `n` validation examples, beside the true ones."""
 
-    def pictures(self, trainer: Trainer, model: ImageGenerator) -> dict[str, Tensor]:
-        """Predicted frames or completed images, or none if the model does neither."""
+    def pictures(self, trainer: ImageTrainer, model: ImageGenerator) -> dict[str, Tensor]:
+        """Predicted frames or completed images; empty if the model does neither."""
         if isinstance(model, Predicts):
             sequences = self.validation_images(trainer, model).images
-            arguments = model, sequences, model.context_frames, sequences.shape[1] - model.context_frames
-            still = predictions(arguments[0], sequences[:MOST_FILMS], *arguments[2:])
-            return {"predictions": still, "predictions_moving": moving_predictions(*arguments)}
+            context = model.context_frames
+            steps = sequences.shape[1] - context
+            still = predictions(model, sequences[:MAX_FILMS], context, steps)
+            return {"predictions": still, "predictions_moving": moving_predictions(model, sequences, context, steps)}
         if isinstance(model, Completes):
             images, labels = self.validation_images(trainer, model)
             return {"completions": completions(model, images, images.shape[-2] // 2, labels)}

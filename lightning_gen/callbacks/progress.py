@@ -1,57 +1,58 @@
-"""How far a run is: a bar on a terminal, plain lines in a file."""
+"""Progress of training: a bar on a terminal, plain lines in a file."""
 
 import logging
 import sys
 import time
 
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback
 
 from lightning_gen.bounds import NonNegativeFloat
 from lightning_gen.image_generator import ImageGenerator
+from lightning_gen.trainer import ImageTrainer
 
 log = logging.getLogger("lightning_gen")
 
 
 class Progress(Callback):
-    """Shows images seen, speed, time left and the newest losses: a bar refreshed twice a second on a terminal, else
-    a line every `every_seconds`. Looks at the clock only, so it costs microseconds a step and no device sync.
+    """Shows images seen, speed, time left and the latest losses: a bar refreshed twice a second on a terminal, else a
+    line every `every_seconds`. Costs microseconds per step and no device synchronization.
     """
 
     def __init__(self, every_seconds: NonNegativeFloat):
         self.every_seconds = every_seconds
         self._bar = None
 
-    def on_train_start(self, trainer: Trainer, model: ImageGenerator) -> None:
-        """Open the bar, on rank 0 alone."""
+    def on_train_start(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
+        """Open the bar, on rank 0 only."""
         self._due = float("inf") if not trainer.is_global_zero else time.monotonic()
         self._start = (time.monotonic(), model.images_seen)
         if trainer.is_global_zero and sys.stdout.isatty():
             self._open_bar(trainer, model)
 
-    def on_train_batch_end(self, trainer: Trainer, model: ImageGenerator, outputs, batch, batch_idx: int) -> None:
-        """Refresh if it is time."""
+    def on_train_batch_end(self, trainer: ImageTrainer, model: ImageGenerator, outputs, batch, batch_idx: int) -> None:
+        """Refresh when due."""
         now = time.monotonic()
         if now < self._due:
             return
         self._due = now + (0.5 if self._bar else self.every_seconds)
         if self._bar:
-            self._bar.update(self._task, completed=model.images_seen, terms=_terms(model))
-        elif batch_idx:  # the first step says nothing of speed
+            self._bar.update(self._task, completed=model.images_seen, terms=_latest_losses(model))
+        elif batch_idx:  # the first step has no meaningful speed
             log.info(self._line(trainer, model, now))
 
-    def on_train_end(self, trainer: Trainer, model: ImageGenerator) -> None:
-        """Close with the final count."""
+    def on_train_end(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
+        """Show the final count and close."""
         if self._bar:
-            self._bar.update(self._task, completed=model.images_seen, terms=_terms(model))
+            self._bar.update(self._task, completed=model.images_seen, terms=_latest_losses(model))
             self._close_bar()
         elif trainer.is_global_zero:
             log.info(self._line(trainer, model, time.monotonic()))
 
-    def on_exception(self, trainer: Trainer, model: ImageGenerator, exception: BaseException) -> None:
-        """Leave the terminal as it was."""
+    def on_exception(self, trainer: ImageTrainer, model: ImageGenerator, exception: BaseException) -> None:
+        """Restore the terminal."""
         self._close_bar()
 
-    def _open_bar(self, trainer: Trainer, model: ImageGenerator) -> None:
+    def _open_bar(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
         from rich import progress
 
         self._bar = progress.Progress(
@@ -72,7 +73,7 @@ class Progress(Callback):
             self._bar.stop()
             self._bar = None
 
-    def _line(self, trainer: Trainer, model: ImageGenerator, now: float) -> str:
+    def _line(self, trainer: ImageTrainer, model: ImageGenerator, now: float) -> str:
         speed = (model.images_seen - self._start[1]) / max(now - self._start[0], 1e-9)
         of = f" of {trainer.max_images:,}" if trainer.max_images else ""
         left = (
@@ -80,9 +81,9 @@ class Progress(Callback):
             if trainer.max_images and speed
             else ""
         )
-        return f"{model.images_seen:,}{of} images, {speed:,.0f} images/s{left}; {_terms(model)}"
+        return f"{model.images_seen:,}{of} images, {speed:,.0f} images/s{left}; {_latest_losses(model)}"
 
 
-def _terms(model: ImageGenerator) -> str:
+def _latest_losses(model: ImageGenerator) -> str:
     shown = ("train/loss", "val/loss")
     return "  ".join(f"{name} {model.latest[name]:.4g}" for name in shown if name in model.latest)

@@ -1,22 +1,24 @@
-"""Scores while training: at validations, by the same evaluation as at the end."""
+"""Scores during training: at validations, by the evaluation that also ends the run."""
 
 from collections.abc import Mapping
 
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback
 
 from lightning_gen.bounds import PositiveInt
+from lightning_gen.callbacks.interval import crossed_within
 from lightning_gen.evaluation.evaluator import build_extractors, build_metrics, evaluate
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.metrics.image_metric import ImageMetric
+from lightning_gen.trainer import ImageTrainer
 
 
 class Scores(Callback):
-    """Logs `val/<score>` of averaged weights, which checkpoints and early stopping may monitor.
+    """Logs `val/<score>` of the averaged weights, for checkpoints and early stopping to monitor.
 
-    `num_samples` images are drawn and as many real ones looked at, whose features are kept.
-    Without `metrics` of its own it takes the run's metrics and extractors.
-    Scores at the first validation after each `every_images`; not `always` means only models without a validation loss.
+    Compares `num_samples` samples with `num_samples` real images, whose features are cached. `metrics=None` means the
+    run's metrics and extractors. Evaluates at the first validation after each `every_images`; with `always=False` only
+    models without a validation loss.
     """
 
     def __init__(
@@ -33,17 +35,18 @@ class Scores(Callback):
         self.every_images = every_images
         self.always = always
 
-    def setup(self, trainer: Trainer, model: ImageGenerator, stage: str) -> None:
-        """Make the run's metrics, where there are no others; a model outside a run has none."""
+    def setup(self, trainer: ImageTrainer, model: ImageGenerator, stage: str) -> None:
+        """Build the run's metrics if none are given; a model outside a run has none."""
         if self.metrics is None:
             config = model.provenance["config"] if model.provenance else {"metrics": {}, "extractor": {}}
             self.metrics = build_metrics(config["metrics"])
             self.extractors = build_extractors(config["extractor"], self.metrics)
 
-    def on_validation_epoch_end(self, trainer: Trainer, model: ImageGenerator) -> None:
+    def on_validation_epoch_end(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
         """Evaluate on the validation split."""
-        between = trainer.val_check_batch * trainer.steps_per_call * trainer.datamodule.batch_size
-        due = model.images_seen // self.every_images > (model.images_seen - between) // self.every_images
+        calls = int(trainer.val_check_batch or 0)
+        images = calls * trainer.steps_per_call * trainer.datamodule.batch_size  # since the last validation
+        due = crossed_within(model, self.every_images, images)
         if not self.metrics or not due or (model.validation_loss and not self.always):
             return
         evaluation = evaluate(

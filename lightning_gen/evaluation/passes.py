@@ -127,12 +127,12 @@ class EvaluationPasses:
             features = self._real_features("train", self.data.split_sizes["train"], {key for _, key in trained})
             if self.ranks.is_first:
                 for name, key in trained:
-                    self.feature_metrics[name, key].see_training_set(features[key])
+                    self.feature_metrics[name, key].update_training_set(features[key])
         # Without feature metrics too: the fingerprint keeps scores of other images from being compared.
         features = self._real_features(self.split, self.n_real, {key for _, key in self.feature_metrics})
         if self.ranks.is_first:
             for (_, key), metric in self.feature_metrics.items():
-                metric.see_real(features[key])
+                metric.update_real(features[key])
 
     def _real_features(self, split: str, n: int, keys: set[str]) -> dict[str, Features]:
         """Features by extractor, complete on the first rank only; sets the fingerprint of the images."""
@@ -242,7 +242,7 @@ class EvaluationPasses:
                 for name, metric in self.paired_metrics.items():
                     # Seeded by name: a score does not depend on the other metrics.
                     seed_all("evaluate", seed, name, start)
-                    metric.observe(self.model, batch)
+                    metric.update_from(self.model, batch)
                 advance(len(batch.images))
 
     def _sample_pass(self, sampler: Sampler) -> None:
@@ -276,7 +276,7 @@ class EvaluationPasses:
         for (name, key), metric in self.feature_metrics.items():
             without_sync(metric)
             metric.reset_fake()
-            metric.see_fake(fakes[key])
+            metric.update_fake(fakes[key])
             yield from self._compute(name, metric, key)
 
     def _compute(self, name: str, metric: ImageMetric, key: str | None = None) -> list[tuple[str, SeedScore]]:

@@ -8,20 +8,19 @@ import torch
 from torch import Tensor
 
 from lightning_gen.errors import UserError
-from lightning_gen.extractors.network_extractor import NetworkExtractor, named
-from lightning_gen.extractors.resizing import Protocol
+from lightning_gen.extractors.network_extractor import NetworkExtractor, name_with
+from lightning_gen.extractors.resizing import ResizeMode
 from lightning_gen.extractors.weights import check_hash, read_state_dict, weights_file
 
 
 class Clip(NetworkExtractor):
-    """The image embeddings of a `variant` that torch-fidelity knows, such as clip-vit-b-32; in it they are "clip".
+    """The image embeddings (torch-fidelity's "clip" features) of a `variant` of torch-fidelity such as clip-vit-b-32.
 
     `weights` is a file whose sha256 must begin with `sha256` (null: torch.hub's cache, else downloaded): OpenAI's
-    archive, or a state dict with the tensors named `visual...`. They are rounded to half precision, in which they were
-    published.
+    archive, or a state dict with the tensors named `visual...`. They are rounded to half precision, as published.
     """
 
-    def __init__(self, variant: str, weights: str | None, sha256: str, resize: Protocol):
+    def __init__(self, variant: str, weights: str | None, sha256: str, resize: ResizeMode):
         name = variant.replace("-", "_")
         key = f"extractor.{name}"
         try:
@@ -33,18 +32,18 @@ class Clip(NetworkExtractor):
             ) from None
         if variant not in MODEL_URLS:
             raise UserError(f"{key}.variant={variant}: choose one of {', '.join(MODEL_URLS)}")
-        # The name that torch-fidelity gives it in the cache: what it has downloaded is found.
+        # torch-fidelity's file name, so that its downloads are found in the cache.
         cached = f"{variant}-{MODEL_METADATA[variant]['hash']}.pt"
         path = weights_file(weights, MODEL_URLS[variant], f"{key}.weights", cached)
-        found = check_hash(path, sha256, f"{key}.sha256")
+        actual_sha256 = check_hash(path, sha256, f"{key}.sha256")
         try:
             visual = build_model(_visual(path, f"{key}.weights"), torch.float32).visual
         except (KeyError, RuntimeError, IndexError, ZeroDivisionError):
             raise UserError(f"{key}.weights={path}: holds the weights of another network") from None
         super().__init__(
-            named(name, resize),
+            name_with(name, resize),
             visual,
-            sha256=found,
+            sha256=actual_sha256,
             size=visual.input_resolution,
             resize=resize,
             mean=(0.48145466, 0.4578275, 0.40821073),
@@ -54,16 +53,16 @@ class Clip(NetworkExtractor):
 
 
 def _visual(path: Path, key: str) -> dict[str, Tensor]:
-    """The image encoder's tensors in a file whose hash has been checked."""
+    """The image encoder's tensors in a file whose hash is checked."""
     if _is_torchscript(path):
-        with warnings.catch_warnings():  # TorchScript is deprecated; the weights are published in nothing else
+        with warnings.catch_warnings():  # TorchScript is deprecated, but the only published format
             warnings.simplefilter("ignore")
             tensors = torch.jit.load(path, map_location="cpu").state_dict()
     else:
         tensors = read_state_dict(path, key)
     tensors = {name: tensor for name, tensor in tensors.items() if name.startswith("visual.")}
     last = "visual.proj" if "visual.proj" in tensors else "visual.attnpool.c_proj.bias"
-    # The number of features is read off the text encoder, which is not built.
+    # torch-fidelity reads the number of features from the text encoder, which is not built.
     return tensors | {"text_projection": tensors[last].new_zeros(0, tensors[last].shape[-1])}
 
 

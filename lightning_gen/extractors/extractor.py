@@ -1,70 +1,72 @@
-"""What an extractor is: a fixed network that turns images into the features that sample metrics compare."""
+"""Base of extractors: fixed networks from images to the features that metrics compare."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lightning_gen.extractors.resizing import PROTOCOLS
+from lightning_gen.extractors.resizing import RESIZE_MODES, ResizeMode
 
 
 class Extractor(nn.Module):
     """Maps uint8 images `(B, C, H, W)` of any size, gray, RGB or RGBA, to float32 features `(B, num_features)`.
 
-    Subclasses set `name` (it becomes part of the scores' names) and `num_features`, and implement `features` and
-    `protocol`; those that classify have `logits` too. An extractor never trains, ignores autocast, and is never part of
-    a model or of a checkpoint. One with `takes_clips` maps sequences `(B, T, C, H, W)`; for others a sequence's frames
-    count by themselves.
+    Subclasses set `name` (part of score names) and `num_features`, and implement `features` and `protocol`; those that
+    classify also implement `logits`. An extractor never trains, ignores autocast, and is never part of a model or
+    checkpoint. With `takes_clips` it maps sequences `(B, T, C, H, W)`; otherwise frames of sequences are single images.
     """
 
     name: str
     num_features: int
-    channels = 3  # of the images that `features` gets: 1 (gray), 3 or 4 (RGBA)
+    channels = 3  # input channels of `features`: 1 (gray), 3 or 4 (RGBA)
     takes_clips = False
-    takes_fractions = True  # whether `features` takes floats of 0...255 too, not rounded
+    takes_fractions = True  # whether `features` also takes floats in 0...255
+    # Of extractors whose `protocol` is made by `_protocol`:
+    sha256: str  # of the weights
+    resize: ResizeMode
 
     def protocol(self) -> dict[str, Any]:
-        """What a score depends on besides the images: weights, their hash, the resize, the normalization."""
+        """What features depend on besides the images: weights, their hash, resizing, normalization."""
         raise NotImplementedError
 
-    def stated(self, normalization: str, **more: Any) -> dict[str, Any]:
-        """The protocol of an extractor that has a `size`, a `resize`, and the `sha256` of its weights."""
+    def _protocol(self, input_size: int | list[int], normalization: str, **more: Any) -> dict[str, Any]:
+        """The protocol of an extractor with `resize` and `sha256`."""
         return {
             "name": self.name,
             "weights_sha256": self.sha256,
             "num_features": self.num_features,
-            "resize": PROTOCOLS[self.resize],
-            "input_size": self.size,
+            "resize": RESIZE_MODES[self.resize],
+            "input_size": input_size,
             "normalization": normalization,
             **more,
         }
 
     def why_not(self, image_shape: tuple[int, ...]) -> str | None:
-        """Why it can't look at images, or sequences, of this shape; None if it can."""
+        """Why it can't extract features of images or sequences of this shape; None if it can."""
         return None
 
     def features(self, images: Tensor) -> Tensor:
-        """Features of RGB images `(B, 3, H, W)`, uint8 (or of as many channels as `channels` says)."""
+        """Features of images `(B, channels, H, W)`, uint8, or floats in 0...255 with `takes_fractions`."""
         raise NotImplementedError
 
     def logits(self, features: Tensor) -> Tensor | None:
-        """The class scores `(B, K)` that belong to features; None for a network that does not classify."""
+        """Logits `(B, K)` of features `(B, num_features)`; None for a network that does not classify."""
         return None
 
     def score_name(self, score: str) -> str:
-        """What a score of these features is called: names that say nothing of the network are those of others."""
+        """The full name of a score of these features, which includes the extractor."""
         return f"{score}/{self.name}"
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Features of uint8 images; raises TypeError for another type, which would be of another range."""
+        """Features of uint8 images; TypeError for other types, whose range would be unknown."""
         if images.dtype != torch.uint8:
             raise TypeError(f"an extractor takes uint8 images, not {images.dtype}")
         return self._extract(images)
 
     @torch.no_grad()
     def unrounded(self, images: Tensor) -> Tensor:
-        """Features of images in [-1, 1] that are not rounded to 8 bits, where the extractor `takes_fractions`."""
+        """Features of images in [-1, 1] without rounding to 8 bits; needs `takes_fractions`."""
         return self._extract((images.float().clamp(-1, 1) + 1) * 127.5)
 
     def _extract(self, images: Tensor) -> Tensor:
@@ -77,10 +79,10 @@ class Extractor(nn.Module):
 
 
 def as_channels(images: Tensor, channels: int) -> Tensor:
-    """Images `(..., 1 | 3 | 4, H, W)` of 0...255 with another number of channels, one of these too.
+    """Images `(..., 1 | 3 | 4, H, W)` in 0...255 with `channels` channels: 1 (gray), 3 (RGB) or 4 (RGBA).
 
-    Gray is repeated three times, colors become gray by their luma (ITU-R 601-2, rounded if they are uint8), alpha is
-    dropped, or opaque where it is wanted and there is none.
+    Gray is repeated three times, colors become their luma (ITU-R 601-2, rounded for uint8), alpha is dropped or added
+    as opaque.
     """
     given = images.shape[-3]
     if given == channels:

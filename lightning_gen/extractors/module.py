@@ -8,18 +8,18 @@ from torch import nn
 from lightning_gen.bounds import PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.extractors.network_extractor import NetworkExtractor
-from lightning_gen.extractors.resizing import Protocol
+from lightning_gen.extractors.resizing import ResizeMode
 from lightning_gen.extractors.weights import hash_of, read_state_dict, weights_file
 
 KEY = "extractor.module"
 
 
 class ModuleExtractor(NetworkExtractor):
-    """Whatever `network` makes of images `(B, C, size, size)`: averaged over places, or flattened.
+    """Outputs of `network` on images `(B, C, size, size)`, averaged over positions or flattened.
 
-    C is the number of values in `mean`; these and `std` are of images in [0, 1]. `weights` is a file with the network's
-    state dict (null: it has its weights already). The name says how its scores are called, the hash of its state dict
-    which it was: a network with random weights is another one in each run.
+    C is the length of `mean`; `mean` and `std` are of images in [0, 1]. `weights` is a file with the network's state
+    dict (null: it has its weights already). `name` is part of score names; the protocol has the hash of the state dict,
+    since a network with random weights differs in each run.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class ModuleExtractor(NetworkExtractor):
         network: nn.Module,
         name: str,
         size: PositiveInt,
-        resize: Protocol,
+        resize: ResizeMode,
         mean: list[float],
         std: list[float],
         weights: str | None,
@@ -40,19 +40,19 @@ class ModuleExtractor(NetworkExtractor):
             _load(network, weights)
         sha256 = hash_of(network.state_dict())
         super().__init__(name, network, sha256=sha256, size=size, resize=resize, mean=mean, std=std)
-        self.num_features = self._probed()
+        self.num_features = self._count_features()
         self.target = f"{type(network).__module__}.{type(network).__qualname__}"
 
-    def _probed(self) -> int:
+    def _count_features(self) -> int:
         black = torch.zeros(1, self.channels, self.size, self.size, dtype=torch.uint8)
         try:
-            found = self(black)
-        except Exception as error:  # it is not our code
+            features = self(black)
+        except Exception as error:  # raised by foreign code
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(
                 f"{KEY}.network: {type(self.network).__name__} fails on images {tuple(black.shape)}: {reason}"
             ) from error
-        return found.shape[1]
+        return features.shape[1]
 
     def protocol(self) -> dict[str, Any]:
         """Weights, class and preprocessing."""

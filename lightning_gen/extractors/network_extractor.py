@@ -1,4 +1,4 @@
-"""What extractors have in common that are one network between a resize with a normalization and a pooling."""
+"""Base of extractors with one network, between resizing with normalization and pooling."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,19 +8,22 @@ from torch import Tensor, nn
 
 from lightning_gen.bounds import PositiveInt
 from lightning_gen.extractors.extractor import Extractor
-from lightning_gen.extractors.resizing import Protocol, resize
+from lightning_gen.extractors.resizing import ResizeMode, resize
 
-# Of ImageNet's colors, as torchvision's classifiers have them.
+# Of ImageNet's colors in [0, 1], as in torchvision.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class NetworkExtractor(Extractor):
-    """Features of `network`, fed images of `size` x `size` pixels less `mean` over `std`, both of values in [0, 1].
+    """Features of `network` on images of `size` x `size` pixels, normalized by `mean` and `std` of values in [0, 1].
 
-    As many values as `mean` has are the channels it takes. Maps `(B, d, H, W)` are averaged over their places,
-    everything else is flattened.
+    The length of `mean` is the number of input channels. Feature maps `(B, d, H, W)` are averaged over positions, other
+    outputs are flattened.
     """
+
+    shift: Tensor
+    scale: Tensor
 
     def __init__(
         self,
@@ -29,7 +32,7 @@ class NetworkExtractor(Extractor):
         *,
         sha256: str,
         size: PositiveInt,
-        resize: Protocol,
+        resize: ResizeMode,
         mean: Sequence[float],
         std: Sequence[float],
     ):
@@ -46,15 +49,15 @@ class NetworkExtractor(Extractor):
         self.requires_grad_(False).eval()
 
     def features(self, images: Tensor) -> Tensor:
-        """What the network makes of them."""
-        found = self.network((resize(images, self.size, self.resize) - self.shift) / self.scale)
-        return found.mean((2, 3)) if found.ndim == 4 else found.flatten(1)
+        """The network's outputs, pooled."""
+        outputs = self.network((resize(images, self.size, self.resize) - self.shift) / self.scale)
+        return outputs.mean((2, 3)) if outputs.ndim == 4 else outputs.flatten(1)
 
     def protocol(self) -> dict[str, Any]:
         """Weights and preprocessing."""
-        return self.stated(f"(x / 255 - {self.mean}) / {self.std}")
+        return self._protocol(self.size, f"(x / 255 - {self.mean}) / {self.std}")
 
 
-def named(name: str, resize: Protocol) -> str:
-    """A name that tells apart what only differs in the resize; `tf`, torch-fidelity's, goes without saying."""
+def name_with(name: str, resize: ResizeMode) -> str:
+    """An extractor's name, with the resize mode; `tf` (torch-fidelity's) is the default and left out."""
     return name if resize == "tf" else f"{name}_{resize}"

@@ -1,6 +1,6 @@
-"""Features of sequences from an extractor of frames: what they look like, and how much changes from frame to frame.
+"""Features of sequences from an extractor of frames: means over time, and mean changes between frames.
 
-It is no FVD, whose network has learned motion from videos: here it is only how far the frames' features move.
+Unlike in FVD, no network has learned motion from videos: motion is only the change of the frames' features.
 """
 
 from typing import Any
@@ -10,17 +10,21 @@ from torch import Tensor
 
 from lightning_gen.errors import UserError
 from lightning_gen.extractors.extractor import Extractor
+from lightning_gen.utilities.renames import renamed
 
-FRAMES = 64  # looked at together
+__getattr__ = renamed(__name__)
+
+MAX_FRAMES = 64  # extracted at once
 
 
-class Clips(Extractor):
+class VideoExtractor(Extractor):
     """`(B, T, C, H, W)` to `(B, 2d)`: means over time of `d` features, then of their absolute change between frames.
 
-    Both do without the order in which time runs. `frames` holds the extractor of the single frames.
+    Both are invariant to the direction of time. `frames` holds the extractor of single frames.
     """
 
     takes_clips = True
+    frames: Extractor
 
     def __init__(self, frames: dict[str, Any]):
         super().__init__()
@@ -29,26 +33,28 @@ class Clips(Extractor):
             raise UserError(
                 f"extractor@extractor.clips.frames=[{','.join(frames)}]: give one extractor of single images"
             )
-        (self.frames,) = chosen
+        self.frames = chosen[0]
         self.channels = self.frames.channels
         self.name = f"clips_{self.frames.name}"
         self.num_features = 2 * self.frames.num_features
 
     def why_not(self, image_shape: tuple[int, ...]) -> str | None:
-        """It needs frames."""
-        return "looks at sequences, and the data are single images" if len(image_shape) == 3 else None
+        """It takes sequences."""
+        return "takes sequences, and the data are single images" if len(image_shape) == 3 else None
 
     def features(self, images: Tensor) -> Tensor:
-        """Looks and motion; a sequence of one frame has none of the latter."""
+        """Means over time and mean changes; zeros for the changes of a single frame."""
         batch, length = images.shape[:2]
-        parts = [self.frames.features(part).float() for part in images.flatten(0, 1).split(FRAMES)]
-        found = torch.cat(parts).unflatten(0, (batch, length))  # (B, T, d)
-        change = found.diff(dim=1).abs().sum(1) / max(length - 1, 1)
-        return torch.cat([found.mean(1), change], dim=1)
+        chunks = [self.frames.features(chunk).float() for chunk in images.flatten(0, 1).split(MAX_FRAMES)]
+        features = torch.cat(chunks).unflatten(0, (batch, length))  # (B, T, d)
+        change = features.diff(dim=1).abs().sum(1) / max(length - 1, 1)
+        return torch.cat([features.mean(1), change], dim=1)
 
     def protocol(self) -> dict[str, Any]:
-        """How frames are put together, and their extractor."""
-        together = "mean over time; mean absolute change between frames"
-        return {"name": self.name, "num_features": self.num_features, "clips": together} | {
-            "frames": self.frames.protocol()
+        """The pooling over time, and the protocol of the frames' extractor."""
+        return {
+            "name": self.name,
+            "num_features": self.num_features,
+            "clips": "mean over time; mean absolute change between frames",
+            "frames": self.frames.protocol(),
         }

@@ -1,4 +1,4 @@
-"""Weights of extractors as files: found or downloaded, and hashed before anything reads them."""
+"""Weight files of extractors: found or downloaded, and hashed before they are read."""
 
 import hashlib
 import pickle
@@ -12,20 +12,20 @@ from lightning_gen.errors import UserError
 
 
 def weights_file(path: str | None, url: str, key: str, name: str | None = None) -> Path:
-    """The file at `path`; null: the one in torch.hub's cache, downloaded once from `url`. UserError names `key`.
+    """The file at `path`; None: the file `name` in torch.hub's cache, downloaded once from `url`.
 
-    In the cache it is called `name`; None: as the url ends.
+    `name=None` is the last part of `url`. UserError for `key` if there is no such file.
     """
     if path is not None:
-        chosen = Path(path).expanduser()
-        if not chosen.is_file():
+        file = Path(path).expanduser()
+        if not file.is_file():
             raise UserError(f"{key}={path}: no such file")
-        return chosen
+        return file
     cached = Path(torch.hub.get_dir(), "checkpoints", name or url.rpartition("/")[2])
     if not cached.is_file():
         cached.parent.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(url, str(cached), progress=False)  # written aside, then moved
+            torch.hub.download_url_to_file(url, str(cached), progress=False)  # atomic: written to a temporary file
         except (URLError, OSError) as error:
             reason = getattr(error, "reason", error)
             raise UserError(
@@ -43,27 +43,27 @@ def file_hash(path: Path) -> str:
 
 def check_hash(path: Path, start: str, key: str) -> str:
     """The sha256 of a file; UserError unless it begins with `start`: other weights give other scores."""
-    found = file_hash(path)
-    if not start or not found.startswith(start.lower()):
+    actual = file_hash(path)
+    if not start or not actual.startswith(start.lower()):
         raise UserError(
-            f"{key}={start}: {path} has the sha256 {found}; get the right file, or give {key}={found[:16]} if these "
+            f"{key}={start}: {path} has the sha256 {actual}; get the right file, or give {key}={actual[:16]} if these "
             "weights are meant"
         )
-    return found
+    return actual
 
 
 def hash_of(state_dict: dict[str, Tensor]) -> str:
-    """A sha256 of tensors, their names and their types, whatever order and file they come in."""
-    found = hashlib.sha256()
+    """The sha256 of tensors, their names and types, independent of their order and file format."""
+    digest = hashlib.sha256()
     for name, tensor in sorted(state_dict.items()):
         values = tensor.detach().cpu().contiguous()
-        found.update(f"{name} {values.dtype} {tuple(values.shape)} ".encode())
-        found.update(values.reshape(-1).view(torch.uint8).numpy())
-    return found.hexdigest()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)} ".encode())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def read_state_dict(path: Path, key: str) -> dict[str, Tensor]:
-    """The tensors in a file, read without running any code it may hold."""
+    """The tensors in a file, read without running code from it."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:

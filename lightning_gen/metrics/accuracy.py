@@ -1,4 +1,4 @@
-"""How often a classifier is right, over all images and as a mean over classes."""
+"""Accuracy of a classifier (`model=classifier`) on real images, over images and over classes."""
 
 from typing import Any
 
@@ -6,13 +6,15 @@ import torch
 from torch import Tensor
 
 from lightning_gen.batch import Batch
+from lightning_gen.capabilities import Classifies
 from lightning_gen.metrics.image_metric import PairedMetric
 
 
 class Accuracy(PairedMetric):
-    """The share of images whose most probable class is theirs, and the mean of that share by class.
+    """Top-1 accuracy of the evaluated model itself, and its mean over classes (classes without images are left out).
 
-    Classes that no image has are left out of the mean.
+    Of samples, `ClassScores` gives the agreement with a given classifier, and `ClassificationAccuracy` the accuracy of
+    a classifier trained on them.
     """
 
     needs = "classify"
@@ -30,19 +32,20 @@ class Accuracy(PairedMetric):
             self.add_state(state, zeros, dist_reduce_fx="sum")
         super().start(data, split)
 
-    def observe(self, model: Any, batch: Batch) -> None:
+    def update_from(self, model: Classifies, batch: Batch) -> None:
         """Classify a batch."""
+        assert batch.labels is not None  # `why_not` excludes data without labels
         self.update(model.classify(batch.images), batch.labels)
 
     def update(self, probabilities: Tensor, labels: Tensor) -> None:
-        """Take in probabilities `(B, num_classes)` and the true labels `(B,)`."""
+        """Add probabilities `(B, num_classes)` and true labels `(B,)`."""
         probabilities, labels = probabilities.to(self.count.device), labels.to(self.count.device)
-        right = labels[probabilities.argmax(1) == labels]
+        correct = labels[probabilities.argmax(1) == labels]
         self.count += labels.bincount(minlength=len(self.count))
-        self.correct += right.bincount(minlength=len(self.count))
+        self.correct += correct.bincount(minlength=len(self.count))
 
     def compute(self) -> dict[str, Tensor]:
-        """Both shares; NaN without images."""
-        there = self.count > 0
-        recall = self.correct[there].double() / self.count[there]
+        """Accuracy and mean recall; NaN without images."""
+        present = self.count > 0
+        recall = self.correct[present].double() / self.count[present]
         return {"accuracy": self.correct.sum().double() / self.count.sum(), "mean_recall": recall.mean()}

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from lightning_gen.metrics.frechet import frechet_distance
 from lightning_gen.metrics.image_metric import why_no_labels
-from lightning_gen.metrics.kept_features import KeptFeatures, together
+from lightning_gen.metrics.stored_features import StoredFeaturesMetric, concat
 
 
-class ClassFrechet(KeptFeatures):
-    """The mean over classes of the Fréchet distance of samples asked to be of a class from its real images.
+class ClassFrechet(StoredFeaturesMetric):
+    """Mean over classes of the Fréchet distance between samples conditioned on a class and its real images.
 
-    Classes with fewer than two images on a side are left out, and the protocol says which. The curve has the classes'
-    own distances. With few images in a class distances are far above those of many: compare like with like.
+    Classes with fewer than two images on a side are left out and listed in the protocol. The curve has the distance of
+    each class. Distances grow as images get fewer: compare equal numbers of images only.
     """
 
     better = {"class_frechet": "lower"}
@@ -30,35 +30,37 @@ class ClassFrechet(KeptFeatures):
         return why_no_labels(model, data)
 
     def compare(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        real_labels, fake_labels = together(self.real_labels), together(self.fake_labels)
+        real_labels, fake_labels = concat(self.real_labels), concat(self.fake_labels)
         classes = int(max(real_labels.max(), fake_labels.max())) + 1
-        fewest = torch.stack([labels.bincount(minlength=classes) for labels in (real_labels, fake_labels)]).amin(0)
+        counts = torch.stack([labels.bincount(minlength=classes) for labels in (real_labels, fake_labels)]).amin(0)
         self.by_class = [
-            distance_of(real[real_labels == label], fake[fake_labels == label]).item() if count > 1 else math.nan
-            for label, count in enumerate(fewest.tolist())
+            frechet_distance_of(real[real_labels == label], fake[fake_labels == label]).item()
+            if count > 1
+            else math.nan
+            for label, count in enumerate(counts.tolist())
         ]
-        found = [value for value in self.by_class if not math.isnan(value)]
+        distances = [distance for distance in self.by_class if not math.isnan(distance)]
         self.used = {
-            "classes": len(found),
-            "fewest_images": int(fewest[fewest > 1].min()) if found else 0,
-            "classes_left_out": [label for label, count in enumerate(fewest.tolist()) if count < 2],
+            "classes": len(distances),
+            "fewest_images": int(counts[counts > 1].min()) if distances else 0,
+            "classes_left_out": [label for label, count in enumerate(counts.tolist()) if count < 2],
         }
-        return {"class_frechet": torch.tensor(found, dtype=torch.float64).mean()}  # NaN without a class
+        return {"class_frechet": torch.tensor(distances, dtype=torch.float64).mean()}  # NaN without a class
 
     def curves(self) -> dict[str, list[float]]:
         """The distance of each class."""
         return {"class_frechet": self.by_class} if self.by_class else {}
 
     def protocol(self) -> dict[str, Any]:
-        """How many classes were compared, and which could not be."""
+        """Number of classes compared, smallest number of images, and classes left out."""
         return self.used
 
 
-def distance_of(real: Tensor, fake: Tensor) -> Tensor:
+def frechet_distance_of(real: Tensor, fake: Tensor) -> Tensor:
     """Fréchet distance of features `(N, d)` and `(M, d)`.
 
-    Where images are fewer than features, Tr((S1 S2)^(1/2)) is the sum of the singular values of `X1 X2^T`, of centered
-    features over the root of their number less one, which is a small matrix.
+    With fewer images than features, Tr((S1 S2)^(1/2)) is the sum of the singular values of the small matrix `X1 X2^T`,
+    where X is the centered features divided by sqrt(N - 1).
     """
     real, fake = real.double(), fake.double()
     if min(len(real), len(fake)) > real.shape[1]:

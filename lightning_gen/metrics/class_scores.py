@@ -1,4 +1,4 @@
-"""What a classifier sees in samples: whether they are of their class, and how many classes there are.
+"""Classes of samples according to a given classifier: agreement with the labels, and coverage of the classes.
 
 On stacked digits these are the modes and the KL of https://arxiv.org/abs/1611.02163, section 3.3.1.
 """
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_gen.capabilities import Classifies
 from lightning_gen.checkpoint import checkpoint_of, load_model, read_checkpoint
 from lightning_gen.errors import UserError
 from lightning_gen.metrics.image_metric import SampleMetric
@@ -19,40 +20,43 @@ KEY = "metrics.classes.classifier"
 
 
 class ClassScores(SampleMetric):
-    """Asks `classifier`, a run of `model=classifier` or a checkpoint of one.
+    """Scores of samples by `classifier`, a run of `model=classifier` or a checkpoint of one.
 
-    - `class_accuracy`: the share of a conditional model's samples that are of the class asked for; left out for others.
-    - `modes`: how many classes samples are seen of.
-    - `modes_kl`: the KL in nats of the samples' classes from those of the training images, infinite if a sample is seen
-      of a class that has none.
+    - `class_accuracy`: fraction of a conditional model's samples classified as the class they were conditioned on.
+    - `modes`: number of classes covered.
+    - `modes_kl`: KL in nats of the samples' classes from those of the training images, infinite if samples cover a
+      class without training images.
 
-    Images of C channels are judged channel by channel where the classifier takes one; the first is the highest digit
-    of the class.
+    If the classifier takes one channel, images with several are classified channel by channel; the first channel is
+    the most significant digit of the class.
     """
 
     better = {"class_accuracy": "higher", "modes": "higher", "modes_kl": "lower"}
 
-    seen: Tensor
-    labeled: Tensor
-    right: Tensor
+    seen: Tensor  # samples by class
+    labeled: Tensor  # samples with a label
+    right: Tensor  # of these, classified as their label
+    reference: Tensor  # training images by class
 
     def __init__(self, classifier: str):
         super().__init__()
         path = checkpoint_of(Path(classifier).expanduser(), KEY)
         read_checkpoint(path, KEY)  # its errors name the key
-        self.classifier = load_model(path)
-        if not hasattr(self.classifier, "classify"):
-            kind = type(self.classifier).__name__
-            raise UserError(f"{KEY}={classifier}: holds a {kind}, give a run of model=classifier")
+        model = load_model(path)
+        if not isinstance(model, Classifies) or model.num_classes is None:
+            raise UserError(f"{KEY}={classifier}: holds a {type(model).__name__}, give a run of model=classifier")
+        self.classifier = model
+        self.base = model.num_classes
         self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        self.reference: Tensor | None = None
 
     def why_not(self, model: Any, data: Any) -> str | None:
         channels, *size = self.classifier.image_shape
         if size != list(data.image_shape[1:]) or channels not in (1, data.image_shape[0]):
             return f"the classifier takes images of {self.classifier.image_shape}, not {tuple(data.image_shape)}"
-        classes = self.classifier.num_classes ** self._digits(data)
-        return None if data.num_classes == classes else f"the classifier tells {classes} classes, not those of the data"
+        classes = self.base ** self._digits(data)
+        if data.num_classes != classes:
+            return f"the classifier has {classes} classes, the data {data.num_classes}"
+        return None
 
     def start(self, data: Any, split: str) -> None:
         labels = data.sources["train"].labels.to(self.device)
@@ -63,7 +67,7 @@ class ClassScores(SampleMetric):
         super().start(data, split)
 
     def update(self, images: Tensor, labels: Tensor | None = None) -> None:
-        """Take in samples `(B, C, H, W)` in [-1, 1], and the labels they were asked for; not those that are broken."""
+        """Add samples `(B, C, H, W)` in [-1, 1] and the labels they were conditioned on; skips non-finite samples."""
         images = images.to(self.seen.device).float()
         finite = images.flatten(1).isfinite().all(1)
         classes = self._classes(images[finite])
@@ -73,23 +77,23 @@ class ClassScores(SampleMetric):
             self.right += (classes == labels.to(classes.device)[finite]).sum()
 
     def _classes(self, images: Tensor) -> Tensor:
-        """The class seen in each image, `(B,)`."""
+        """Predicted classes `(B,)`."""
         channels = self.classifier.image_shape[0]
         digits = self.classifier.classify(images.reshape(-1, channels, *images.shape[2:])).argmax(1)
-        digits = digits.view(len(images), -1)  # (B, C), or (B, 1) where all channels are seen together
-        places = self.classifier.num_classes ** torch.arange(digits.shape[1] - 1, -1, -1, device=digits.device)
-        return (digits * places).sum(1)
+        digits = digits.view(len(images), -1)  # (B, C), or (B, 1) for a classifier of all channels
+        place_values = self.base ** torch.arange(digits.shape[1] - 1, -1, -1, device=digits.device)
+        return (digits * place_values).sum(1)
 
     def _digits(self, data: Any) -> int:
         return data.image_shape[0] // self.classifier.image_shape[0]
 
     def compute(self) -> dict[str, Tensor]:
-        """The scores; the divergence is NaN without a finite sample."""
+        """The scores; the KL is NaN without a finite sample."""
         scores = {"modes": (self.seen > 0).sum().double(), "modes_kl": kl_of_counts(self.seen, self.reference)}
         if self.labeled > 0:
             scores["class_accuracy"] = self.right.double() / self.labeled
         return scores
 
     def protocol(self) -> dict[str, Any]:
-        """Which classifier."""
+        """The classifier, and the number of classes."""
         return {"classifier_sha256": self.sha256, "modes_there_are": len(self.reference)}

@@ -1,4 +1,4 @@
-"""Classification accuracy score, https://arxiv.org/abs/1905.10887: how well samples teach a classifier."""
+"""Classification accuracy score (CAS), https://arxiv.org/abs/1905.10887."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from lightning_gen.data.loader import EvaluationBatches
 from lightning_gen.images import to_uint8
 from lightning_gen.metrics.accuracy import Accuracy
 from lightning_gen.metrics.image_metric import SampleMetric, why_no_labels
-from lightning_gen.metrics.kept_features import together
+from lightning_gen.metrics.stored_features import concat
 from lightning_gen.randomness import generator, preserved_rng, seed_all
 from lightning_gen.utilities.compat import without_sync
 from lightning_gen.utilities.progress import Advance, progress
@@ -26,18 +26,17 @@ if TYPE_CHECKING:
 
 
 class ClassificationAccuracy(SampleMetric):
-    """Trains `classifier(image_shape, num_classes)` on samples and the labels they were asked for, tests it on real
-    images of the split, all of them: its accuracy and mean recall. The curve has the recall of each class.
+    """Accuracy and mean recall on all real images of the split of a classifier trained on labeled samples only.
 
-    It sees `images` samples, each as often as it takes; the more there are (`num_samples`), the more it can learn. One
-    process trains it. Keeps all samples as 8-bit values.
+    `classifier(image_shape, num_classes)` is trained for `images` images on the `num_samples` samples and the labels
+    they were conditioned on, by one process. The curve has the recall of each class. Stores all samples in 8 bits.
     """
 
     better = {"classification_accuracy": "higher", "classification_recall": "higher"}
 
     images: list[Tensor]
     labels: list[Tensor]
-    broken: Tensor
+    broken: Tensor  # number of samples that are not finite
 
     def __init__(
         self,
@@ -48,7 +47,7 @@ class ClassificationAccuracy(SampleMetric):
     ):
         super().__init__()
         self.classifier = classifier
-        self.budget = images
+        self.num_images = images
         self.batch_size = batch_size
         self.seed = seed
         self.recall: list[float] = []
@@ -59,25 +58,25 @@ class ClassificationAccuracy(SampleMetric):
 
     def why_not(self, model: Any, data: Any) -> str | None:
         """Samples and real images must have labels."""
-        return "looks at single images" if len(data.image_shape) != 3 else why_no_labels(model, data)
+        return "takes single images" if len(data.image_shape) != 3 else why_no_labels(model, data)
 
     def start(self, data: Any, split: str) -> None:
         super().start(data, split)
         self.data, self.split = data, split
         self.num_real = len(data.sources[split])
-        # a process that gets no samples has some of the same kind, none, to exchange
+        # so that a process without samples can take part in the reduction
         self.images.append(torch.zeros(0, *data.image_shape, dtype=torch.uint8, device=self.device))
         self.labels.append(torch.zeros(0, dtype=torch.int64, device=self.device))
 
     def update(self, images: Tensor, labels: Tensor) -> None:
-        """Take in samples `(B, C, H, W)` in [-1, 1] and the labels they were asked for."""
+        """Add samples `(B, C, H, W)` in [-1, 1] and the labels they were conditioned on."""
         self.broken += (~images.flatten(1).isfinite().all(1)).sum().to(self.broken.device)
         self.images.append(to_uint8(images).to(self.device))
         self.labels.append(labels.to(self.device))
 
     def compute(self) -> dict[str, Tensor]:
         """Both scores; NaN without samples or with samples that are not finite."""
-        images, labels = together(self.images), together(self.labels)
+        images, labels = concat(self.images), concat(self.labels)
         if self.broken > 0 or not len(images):
             self.recall = []
             return dict.fromkeys(self.better, torch.tensor(math.nan))
@@ -85,16 +84,16 @@ class ClassificationAccuracy(SampleMetric):
         return {name: torch.tensor(value, dtype=torch.float64) for name, value in scores.items()}
 
     def _score(self, images: Tensor, labels: Tensor) -> tuple[dict[str, float], list[float]]:
-        order = own_order(images, labels)
+        order = canonical_order(images, labels)
         with preserved_rng(), torch.enable_grad():
             seed_all("classification accuracy", self.seed)
             classifier = self.classifier(image_shape=self.data.image_shape, num_classes=self.data.num_classes)
             classifier.setup_parts()
             classifier.to(self.device)
-            with progress("samples for a classifier", self.budget, self.show_progress) as advance:
-                train(classifier, images[order], labels[order], self.budget, self.batch_size, self.seed, advance)
+            with progress("samples for a classifier", self.num_images, self.show_progress) as advance:
+                train(classifier, images[order], labels[order], self.num_images, self.batch_size, self.seed, advance)
         metric = Accuracy().to(self.device)
-        without_sync(metric)  # this process alone is here
+        without_sync(metric)  # only this process computes
         metric.start(self.data, self.split)
         with torch.no_grad(), preserved_rng(), classifier.averaged_weights():
             classifier.eval()
@@ -102,37 +101,37 @@ class ClassificationAccuracy(SampleMetric):
             source = self.data.sources[self.split]
             options = {"binarize": self.data.binarize, "device": self.device}
             for batch in EvaluationBatches(source, batch_size=self.batch_size, **options):
-                metric.observe(classifier, batch)
-        found = metric.compute()
+                metric.update_from(classifier, batch)
+        accuracies = metric.compute()
         recall = (metric.correct.double() / metric.count).tolist()
         return {
-            "classification_accuracy": found["accuracy"].item(),
-            "classification_recall": found["mean_recall"].item(),
+            "classification_accuracy": accuracies["accuracy"].item(),
+            "classification_recall": accuracies["mean_recall"].item(),
         }, recall
 
     def curves(self) -> dict[str, list[float]]:
-        """The recall of each class; NaN for one without a real image."""
+        """The recall of each class; NaN for classes without real images."""
         return {"classification_recall": self.recall} if self.recall else {}
 
     def protocol(self) -> dict[str, Any]:
-        """What the classifier is, how long it was trained, and on how many real images it was tested."""
-        training = {"images": self.budget, "batch_size": self.batch_size, "seed": self.seed}
-        return {**training, "n_real": self.num_real, "classifier": described(self.classifier)}
+        """The classifier, the length of its training, and the number of real test images."""
+        training = {"images": self.num_images, "batch_size": self.batch_size, "seed": self.seed}
+        return {**training, "n_real": self.num_real, "classifier": config_of(self.classifier)}
 
 
-def described(part: Any) -> Any:
-    """What a config has made a function with some arguments of, as plain data again."""
-    if not isinstance(part, partial):
-        return part
-    name = f"{part.func.__module__}.{part.func.__qualname__}"
-    return {"_target_": name} | {key: described(value) for key, value in part.keywords.items()}
+def config_of(value: Any) -> Any:
+    """The config of a partial function (`_target_` and arguments); other values as they are."""
+    if not isinstance(value, partial):
+        return value
+    name = f"{value.func.__module__}.{value.func.__qualname__}"
+    return {"_target_": name} | {key: config_of(argument) for key, argument in value.keywords.items()}
 
 
-def own_order(images: Tensor, labels: Tensor) -> Tensor:
-    """An order of uint8 images `(N, C, H, W)` by what is in them: the same however processes have shared them out."""
+def canonical_order(images: Tensor, labels: Tensor) -> Tensor:
+    """An order of uint8 images `(N, C, H, W)` by content: the same for any distribution over processes."""
     flat = images.flatten(1)
     weights = torch.randint(-(2**62), 2**62, (flat.shape[1],), generator=generator("own order")).to(images.device)
-    hashes = torch.cat([(part.long() * weights).sum(1) for part in flat.split(1024)])
+    hashes = torch.cat([(rows.long() * weights).sum(1) for rows in flat.split(1024)])
     by_label = labels.argsort(stable=True)
     return by_label[hashes[by_label].argsort(stable=True)]
 
@@ -141,26 +140,26 @@ def train(
     classifier: "Classifier",
     images: Tensor,
     labels: Tensor,
-    budget: int,
+    num_images: int,
     batch_size: int,
     seed: int,
     advance: Advance,
 ) -> None:
-    """Train on `budget` of the images, drawn epoch by epoch."""
+    """Train for `num_images` images, in epochs over `images` `(N, C, H, W)`, uint8, with `labels` `(N,)`."""
     classifier.train()
     [(make, parameters)] = classifier.trainable_groups()
-    optimizer = make(parameters)  # a Stepper would wait for the gradients of other processes, which don't train
+    optimizer = make(parameters)  # not a Stepper, which would wait for gradients of other processes
     rates = [group["lr"] for group in optimizer.param_groups]
     size = min(batch_size, len(images))
     seen, epoch = 0, 0
-    while seen < budget:
+    while seen < num_images:
         order = torch.randperm(len(images), generator=generator("classification accuracy", seed, epoch))
         for index in order.split(size):
-            if len(index) < size or seen >= budget:
+            if len(index) < size or seen >= num_images:
                 break
             index = index.to(images.device)
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * (classifier.schedule(seen, budget) if classifier.schedule else 1)
+                group["lr"] = rate * (classifier.schedule(seen, num_images) if classifier.schedule else 1)
             optimizer.zero_grad()
             classifier.losses(Batch(normalize(images[index]), labels[index]))["loss"].backward()
             if classifier.gradient_clip is not None:

@@ -1,4 +1,4 @@
-"""Density and coverage, which outliers disturb less than precision and recall, https://arxiv.org/abs/2002.09797."""
+"""Density and coverage, more robust to outliers than precision and recall, https://arxiv.org/abs/2002.09797."""
 
 import torch
 from torch import Tensor
@@ -8,8 +8,8 @@ from lightning_gen.metrics.neighbors import NeighborMetric, distances, radii
 
 
 class DensityCoverage(NeighborMetric):
-    """How many real images' balls hold a sample, over `k` (1 is expected of equal sets, more is possible), and the
-    share of real images whose ball holds one; balls reach to a real image's `k`-th real neighbor.
+    """Density: mean number of real balls that contain a sample, divided by `k`; expected value 1 for equal sets.
+    Coverage: fraction of real balls that contain a sample. Balls reach to a real image's `k`-th real neighbor.
     """
 
     better = {"density": "higher", "coverage": "higher"}
@@ -18,11 +18,11 @@ class DensityCoverage(NeighborMetric):
         super().__init__(k)
 
     def compare(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        reach = radii(real, self.k)
-        held_by = torch.zeros(len(fake), dtype=torch.int64, device=fake.device)
-        holds = torch.zeros_like(reach, dtype=torch.bool)
+        radius = radii(real, self.k)
+        num_balls = torch.zeros(len(fake), dtype=torch.int64, device=fake.device)
+        covered = torch.zeros_like(radius, dtype=torch.bool)
         for rows, columns, block in distances(fake, real):
-            inside = block <= reach[columns]
-            held_by[rows] += inside.sum(1)
-            holds[columns] |= inside.any(0)
-        return {"density": held_by.double().mean() / self.k, "coverage": holds.double().mean()}
+            inside = block <= radius[columns]
+            num_balls[rows] += inside.sum(1)
+            covered[columns] |= inside.any(0)
+        return {"density": num_balls.double().mean() / self.k, "coverage": covered.double().mean()}

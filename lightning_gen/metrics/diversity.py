@@ -1,19 +1,19 @@
-"""How much samples differ from each other: the mean distance of pairs, as https://arxiv.org/abs/1711.11586 has it."""
+"""Diversity of samples: the mean distance of pairs, as in https://arxiv.org/abs/1711.11586."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightning_gen.metrics.kept_features import KeptFeatures, together
+from lightning_gen.metrics.stored_features import StoredFeaturesMetric, concat
 
-ROWS = 4096  # features made float64 at a time
+CHUNK = 4096  # rows converted to float64 at a time
 
 
-class Diversity(KeptFeatures):
-    """The mean squared distance of all pairs of samples, of features of length 1 as in LPIPS (1801.03924, eq. 1).
+class Diversity(StoredFeaturesMetric):
+    """Mean squared distance of all pairs of samples, in features of length 1 as in LPIPS (1801.03924, eq. 1).
 
-    0 if all samples are alike; `diversity_real` is that of the real images, which a good model comes near to. Where
-    images have labels, `diversity_within_class` is the mean over classes of that of pairs of one class.
+    0 for identical samples; a good model approaches `diversity_real`, the value of the real images. If images have
+    labels, `diversity_within_class` is the mean over classes of the value for pairs of one class.
     """
 
     better = {
@@ -26,22 +26,23 @@ class Diversity(KeptFeatures):
     def compute(self) -> dict[str, Tensor]:
         """The means; NaN without two images, or with features that are not finite."""
         scores = {}
-        for end, features, labels in (
-            ("", self.fake_features, self.fake_labels),
-            ("_real", self.real_features, self.real_labels),
-        ):
-            features, labels = together(features), together(labels)
-            scores["diversity" + end] = torch.tensor(torch.nan) if features is None else mean_of_pairs(features)
-            if features is not None and labels is not None:
-                scores["diversity_within_class" + end] = mean_within_classes(features, labels)
+        sides = {
+            "": (concat(self.fake_features), concat(self.fake_labels)),
+            "_real": (concat(self.real_features), concat(self.real_labels)),
+        }
+        for suffix, (features, labels) in sides.items():
+            scores["diversity" + suffix] = mean_of_pairs(features) if len(features) else torch.tensor(torch.nan)
+            if len(labels):
+                scores["diversity_within_class" + suffix] = mean_within_classes(features, labels)
         return {name: scores[name] for name in self.better if name in scores}
 
 
 def mean_of_pairs(features: Tensor) -> Tensor:
-    """Mean over pairs of `|a - b|^2` of features `(N, d)` scaled to length 1; their sums are all that it takes."""
+    """Mean over pairs of `|a - b|^2` of features `(N, d)` scaled to length 1, computed from sums in O(N)."""
     n = len(features)
-    total, squares = features.new_zeros(features.shape[1], dtype=torch.float64), 0
-    for rows in features.split(ROWS):
+    total = features.new_zeros(features.shape[1], dtype=torch.float64)
+    squares = features.new_zeros((), dtype=torch.float64)
+    for rows in features.split(CHUNK):
         unit = F.normalize(rows.double(), dim=1)
         total = total + unit.sum(0)
         squares = squares + unit.square().sum()
@@ -50,6 +51,6 @@ def mean_of_pairs(features: Tensor) -> Tensor:
 
 
 def mean_within_classes(features: Tensor, labels: Tensor) -> Tensor:
-    """The mean of that over the classes that have two images."""
-    found = torch.stack([mean_of_pairs(features[labels == label]) for label in labels.unique()])
-    return found[labels.unique(return_counts=True)[1] > 1].mean()
+    """Mean of `mean_of_pairs` over the classes with at least two images."""
+    means = torch.stack([mean_of_pairs(features[labels == label]) for label in labels.unique()])
+    return means[labels.unique(return_counts=True)[1] > 1].mean()

@@ -1,4 +1,4 @@
-"""Features of a set of images, extracted once and looked at by every metric that compares sets."""
+"""Features of a set of images, extracted once for all metrics that compare sets."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from lightning_gen.extractors.extractor import Extractor
 
 @dataclass(frozen=True)
 class Features:
-    """`values` `(N, d)`, float32, and the images' labels `(N,)` where they have any, in the order of the images."""
+    """Features `values` `(N, d)`, float32, and the images' labels `(N,)` or None, in the order of the images."""
 
     values: Tensor
     labels: Tensor | None
@@ -19,10 +19,13 @@ class Features:
         return len(self.values)
 
     def logits(self) -> Tensor:
-        """Class scores `(N, K)` of an extractor that has them."""
-        return self.extractor.logits(self.values)
+        """Logits `(N, K)` of an extractor that classifies; TypeError for others."""
+        logits = self.extractor.logits(self.values)
+        if logits is None:
+            raise TypeError(f"{self.extractor.name} has no logits")
+        return logits
 
     def at(self, index: Tensor) -> "Features":
-        """Those of some of the images."""
+        """The features of the images at `index`."""
         labels = None if self.labels is None else self.labels[index]
         return Features(self.values[index], labels, self.extractor)

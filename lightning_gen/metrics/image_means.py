@@ -1,4 +1,4 @@
-"""Means over images that know how far they may be off."""
+"""Means over images, with their standard errors."""
 
 import math
 import statistics
@@ -11,7 +11,7 @@ from lightning_gen.metrics.image_metric import PairedMetric
 
 
 class ImageMeans(PairedMetric):
-    """Base of metrics that are means of values of each image, named by `kinds`; a kind may lack (too small images)."""
+    """Base of metrics that average one value per image for each of `kinds`; a kind may be missing (small images)."""
 
     def __init__(self, *kinds: str):
         super().__init__()
@@ -21,14 +21,14 @@ class ImageMeans(PairedMetric):
             # number of images, sum, sum of squares
             self.add_state(kind, torch.zeros(3, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def take(self, kind: str, values: Tensor) -> None:
-        """Take in values `(B,)` of as many images."""
+    def accumulate(self, kind: str, values: Tensor) -> None:
+        """Add values `(B,)` of a kind, one per image."""
         state = getattr(self, kind)
         values = values.detach().to(state.device).double()
         setattr(self, kind, state + torch.stack([values.new_tensor(len(values)), values.sum(), values.square().sum()]))
 
     def means(self) -> dict[str, Tensor]:
-        """By kind; those that no image had are left out, unless none was seen at all: then all are NaN."""
+        """Means by kind; kinds without values are left out, unless there are no values at all: then all are NaN."""
         states = {kind: getattr(self, kind) for kind in self.kinds}
         if any(state[0] > 0 for state in states.values()):
             states = {kind: state for kind, state in states.items() if state[0] > 0}
@@ -37,11 +37,11 @@ class ImageMeans(PairedMetric):
 
 
 def _standard_error(count: float, total: float, squares: float) -> float:
-    """Of the mean of so many values, the deviation being the unbiased one."""
+    """Standard error of the mean, from the unbiased variance."""
     variance = (squares - total**2 / count) / (count - 1)
     return math.nan if math.isnan(variance) else math.sqrt(max(variance, 0) / count)
 
 
 def deviation(values: Sequence[float]) -> float | None:
-    """The standard deviation of values; None of fewer than two, or where one is not finite."""
+    """The standard deviation of values; None for fewer than two values, or if one is not finite."""
     return statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else None

@@ -1,4 +1,4 @@
-"""What a metric is: a torchmetrics Metric that says what it needs and names its scores."""
+"""Bases of metrics: torchmetrics Metrics that declare what they need and name their scores."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
@@ -11,24 +11,37 @@ from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.images import MODES
 from lightning_gen.metrics.features import Features
 from lightning_gen.utilities.compat import state_names
+from lightning_gen.utilities.renames import keep_overrides
 
 MIN_SIZE = 4  # pixels a side of images that extractors take
 NEEDS_MODEL = "needs a model, and files were given"
 
+Direction = Literal["lower", "higher"]
+
 
 class ImageMetric(Metric):
-    """Gives one or more named scores of an image generator.
+    """One or more named scores of an image generator.
 
     `needs` is "features", "samples", "model", or the name of a method that a model must have ("log_likelihood",
-    "reconstruct"). `better` says of each score that `compute` returns which direction is the good one.
-    Tensors that `compute` returns are scalars; a score that does not exist (too few images) is NaN.
+    "reconstruct"). `better` gives for each score that `compute` returns whether lower or higher is better.
+    `compute` returns scalars; a score that is undefined (too few images) is NaN.
     """
 
     needs: ClassVar[str]
-    better: ClassVar[dict[str, Literal["lower", "higher"]]]
+    better: dict[str, Direction]
     full_state_update = False
-    show_progress = False  # of work that takes long besides the passes over images
-    num_real: int | None = None  # images of the split that count, the first of its evaluation order; None: all
+    show_progress = False  # of long work besides the passes over images
+    num_real: int | None = None  # number of real images, the first in evaluation order; None: the whole split
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        keep_overrides(
+            cls,
+            observe="update_from",
+            see_fake="update_fake",
+            see_real="update_real",
+            see_training_set="update_training_set",
+        )
 
     def why_not(self, model: Any, data: Any) -> str | None:
         """Why it can't score this model (or the data that stand in for one) on these data; None if it can."""
@@ -39,7 +52,7 @@ class ImageMetric(Metric):
         return self.why_not(files if model is None else model, data)
 
     def start(self, data: Any, split: str) -> None:
-        """Forget what was seen and get ready for a split of `data`; not called for metrics of features."""
+        """Reset and prepare for a split of `data`; not called for metrics of features."""
         self.reset()
 
     def compute(self) -> dict[str, Tensor]:
@@ -47,28 +60,28 @@ class ImageMetric(Metric):
         raise NotImplementedError
 
     def standard_errors(self) -> dict[str, float]:
-        """How far scores that are means over images may be off by chance, asked for after `compute`."""
+        """Standard errors of scores that are means over images; called after `compute`."""
         return {}
 
     def curves(self) -> dict[str, list[float]]:
-        """Scores along something, such as the frames of a sequence, asked for after `compute`."""
+        """Scores as curves, for instance over the frames of a sequence; called after `compute`."""
         return {}
 
     def protocol(self) -> dict[str, Any]:
-        """Settings that the scores depend on, asked for after `compute`."""
+        """Settings that the scores depend on; called after `compute`."""
         return {}
 
 
 class FeatureMetric(ImageMetric):
     """Compares features of samples with features of real images: `update(features, real)`.
 
-    The features are extracted once for all metrics of this kind, and fed to each in one piece by `see_real` and
-    `see_fake`, which a metric overrides that wants labels or logits. States of real images are named `real_...`: they
-    outlive `reset_fake`. Score names get the extractor's name behind a slash.
+    Features are extracted once for all metrics of this kind, and passed to each at once by `update_real` and
+    `update_fake`; metrics that need labels or logits override these. States of real images are named `real_...` and
+    survive `reset_fake`. Score names get a slash and the extractor's name appended.
     """
 
     needs = "features"
-    needs_training_set: ClassVar[bool] = False  # then `see_training_set` is called too, before the others
+    needs_training_set: ClassVar[bool] = False  # whether to call `update_training_set`, before the others
 
     def why_unavailable(self, model: Any, files: Any, data: Any, extractors: Mapping[str, Extractor]) -> str | None:
         reason = why_no_samples(model) or why_no_features(data.image_shape, extractors)
@@ -78,20 +91,20 @@ class FeatureMetric(ImageMetric):
         """Why it can't use this extractor's features; None if it can."""
         return None
 
-    def see_real(self, features: Features) -> None:
-        """Take in the real images."""
+    def update_real(self, features: Features) -> None:
+        """Add the features of the real images."""
         self.update(features.values, real=True)
 
-    def see_fake(self, features: Features) -> None:
-        """Take in the samples."""
+    def update_fake(self, features: Features) -> None:
+        """Add the features of the samples."""
         self.update(features.values, real=False)
 
-    def see_training_set(self, features: Features) -> None:
-        """Take in the images that the model has learned from, for metrics that ask for them."""
+    def update_training_set(self, features: Features) -> None:
+        """Add the features of the training images, for metrics with `needs_training_set`."""
         raise NotImplementedError
 
     def reset_fake(self) -> None:
-        """Forget the samples and keep what is known of the real images."""
+        """Reset the states of samples only."""
         states = {name: getattr(self, name) for name in state_names(self) if name.startswith("real_")}
         # reset() empties lists in place
         kept = {name: list(state) if isinstance(state, list) else state for name, state in states.items()}
@@ -101,7 +114,7 @@ class FeatureMetric(ImageMetric):
 
 
 class SampleMetric(ImageMetric):
-    """Looks at samples as they are: `update(images, labels)`, in [-1, 1], labels those asked for (None: none were)."""
+    """Evaluates samples by `update(images, labels)`: images in [-1, 1], the labels they were conditioned on or None."""
 
     needs = "samples"
 
@@ -110,7 +123,7 @@ class SampleMetric(ImageMetric):
 
 
 class PairedMetric(ImageMetric):
-    """Looks at what a model makes of real images, batch by batch."""
+    """Evaluates a model on real images, batch by batch."""
 
     def why_unavailable(self, model: Any, files: Any, data: Any, extractors: Mapping[str, Extractor]) -> str | None:
         if model is None:
@@ -121,15 +134,15 @@ class PairedMetric(ImageMetric):
             return f"the model needs labels, and data={data.name} has none"
         return super().why_unavailable(model, files, data, extractors)
 
-    def observe(self, model: Any, batch: Batch) -> None:
-        """Ask the model for what the metric needs and update with it."""
+    def update_from(self, model: Any, batch: Batch) -> None:
+        """Update with the model's output on a batch."""
         raise NotImplementedError
 
 
 class ModelMetric(ImageMetric):
-    """Asks the model itself, with an extractor at hand, such as for images of neighboring latents.
+    """Evaluates a model by itself with an extractor, for instance on images of neighboring latents.
 
-    Score names get the extractor's name behind a slash.
+    Score names get a slash and the extractor's name appended.
     """
 
     needs = "model"
@@ -145,7 +158,7 @@ class ModelMetric(ImageMetric):
         return None
 
     def measure(self, model: Any, extractor: Extractor, seed: int, rank: int, world_size: int) -> None:
-        """Do this process's share; generators are seeded, and `compute` adds the shares up."""
+        """Update with this process's part of the work; random generators are seeded, `compute` reduces."""
         raise NotImplementedError
 
 

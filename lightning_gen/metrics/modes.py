@@ -1,4 +1,4 @@
-"""Which modes of a known mixture of Gaussians the samples reach, https://arxiv.org/abs/1712.04086, section 4.1."""
+"""Coverage of the modes of a known mixture of Gaussians, https://arxiv.org/abs/1712.04086, section 4.1."""
 
 import math
 from typing import Any
@@ -11,24 +11,24 @@ from lightning_gen.metrics.image_metric import SampleMetric
 
 
 class GaussianModes(SampleMetric):
-    """Counts of samples by their nearest center, for data that know their `centers` and `std`.
+    """Mode coverage and quality of samples, for data with known `centers` and `std`.
 
-    A sample is of high quality within `radius` standard deviations of a center (98.9 % of the data are within 3), and
-    a mode is covered if `least` samples of high quality lie at it. `reverse_kl` is that of all samples' nearest modes
-    from the uniform distribution, in nats.
+    Samples within `radius` standard deviations of a center are of high quality (98.9 % of the data are within 3). A
+    mode is covered if it has at least `least` samples of high quality. `reverse_kl` is the KL in nats of the nearest
+    modes of all samples from the uniform distribution.
     """
 
     better = {"modes": "higher", "high_quality": "higher", "reverse_kl": "lower"}
 
-    nearest: Tensor
-    good: Tensor
-    count: Tensor
+    nearest: Tensor  # samples by nearest mode
+    good: Tensor  # of these, those of high quality
+    count: Tensor  # all samples
+    centers: Tensor  # (M, 2)
 
     def __init__(self, radius: PositiveFloat = 3.0, least: int = 1):
         super().__init__()
         self.radius = radius
         self.least = least
-        self.centers: Tensor | None = None
 
     def why_not(self, model: Any, data: Any) -> str | None:
         return None if hasattr(data, "centers") else f"data={data.name} has no known centers (data=gaussians has)"
@@ -42,7 +42,7 @@ class GaussianModes(SampleMetric):
         super().start(data, split)
 
     def update(self, images: Tensor, labels: Tensor | None = None) -> None:
-        """Take in points `(B, 1, 1, 2)`; those that are not finite are at no mode."""
+        """Add points `(B, 1, 1, 2)`; points that are not finite belong to no mode."""
         points = images.flatten(1).to(self.centers.device).float()  # (B, 2)
         self.count += len(points)
         points = points[points.isfinite().all(1)]
@@ -53,7 +53,7 @@ class GaussianModes(SampleMetric):
         self.good += mode[smallest <= self.radius * self.std].bincount(minlength=modes)
 
     def compute(self) -> dict[str, Tensor]:
-        """Covered modes, the share of high quality, and the divergence, NaN where no sample is finite."""
+        """Covered modes, fraction of high quality, and KL, which is NaN without a finite sample."""
         return {
             "modes": (self.good >= self.least).sum().double(),
             "high_quality": self.good.sum().double() / self.count,
@@ -61,7 +61,7 @@ class GaussianModes(SampleMetric):
         }
 
     def protocol(self) -> dict[str, Any]:
-        """When a sample is good, and a mode covered."""
+        """Criteria for high quality and coverage."""
         return {
             "high_quality_within_std": self.radius,
             "covered_from_samples": self.least,
@@ -70,7 +70,7 @@ class GaussianModes(SampleMetric):
 
 
 def kl_of_counts(counts: Tensor, reference: Tensor) -> Tensor:
-    """KL in nats of the shares of `counts` from those of `reference`: `sum p log(p / q)`; infinite where q lacks p."""
+    """KL(p || q) in nats, with p and q proportional to `counts` and `reference` `(M,)`; NaN without counts."""
     p, q = counts.double() / counts.sum(), reference.double() / reference.sum()
     terms = torch.where(counts > 0, p * (p.log() - q.log()), 0.0)
     return terms.sum() if counts.sum() > 0 else terms.new_full((), math.nan)

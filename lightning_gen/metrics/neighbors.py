@@ -1,4 +1,4 @@
-"""Distances to nearest neighbors among features, in blocks that bound the memory."""
+"""Nearest neighbors among features, in blocks of bounded memory."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,42 +7,42 @@ import torch
 from torch import Tensor
 
 from lightning_gen.bounds import PositiveInt
-from lightning_gen.metrics.kept_features import KeptFeatures
+from lightning_gen.metrics.stored_features import StoredFeaturesMetric
 
-BLOCK = 2048  # features on each side of a block of distances, which is then of 32 MiB
+BLOCK = 2048  # rows and columns of a block of distances, 32 MiB in float64
 
 
-class NeighborMetric(KeptFeatures):
-    """Base of metrics of balls that reach from a feature to its `k`-th nearest neighbor in its own set.
+class NeighborMetric(StoredFeaturesMetric):
+    """Base of metrics with k-nearest-neighbor balls: each feature's ball reaches to its `k`-th neighbor in its own set.
 
-    All scores are NaN with not more than `k` images on a side.
+    All scores are NaN with `k` or fewer images on a side.
     """
 
     def __init__(self, k: PositiveInt):
         super().__init__()
         self.k = k
-        self.fewest = k + 1
+        self.min_images = k + 1
 
     def protocol(self) -> dict[str, Any]:
-        """How many neighbors a ball reaches over."""
+        """The number of neighbors."""
         return {"k": self.k}
 
 
 class Nearest:
-    """The `k` features nearest to each of the queries `(n, d)`, of features that are seen batch by batch."""
+    """The `k` nearest features of each query `(n, d)`, among features that come in batches."""
 
     def __init__(self, queries: Tensor, k: int):
         self.queries = queries
         self.distances = queries.new_full((len(queries), k), torch.inf)
-        self.numbers = torch.full((len(queries), k), -1, device=queries.device)  # in the order they were seen
+        self.numbers = torch.full((len(queries), k), -1, device=queries.device)  # indices in the order of updates
         self.seen = 0
 
     def update(self, features: Tensor) -> None:
-        """Take in features `(B, d)`."""
+        """Add features `(B, d)`."""
         k = self.distances.shape[1]
         for rows, columns, block in distances(self.queries, features):
             index = columns.start + block.topk(min(k, block.shape[1]), largest=False).indices
-            # The block is of products of matrices, whose rounding would keep copies from being at a distance of 0.
+            # Distances of a block come from matrix products, whose rounding hides that copies are at distance 0.
             exact = [(self.queries[rows] - features[column]).norm(dim=1) for column in index.unbind(1)]
             merged = torch.cat([self.distances[rows], torch.stack(exact, 1)], 1)
             self.distances[rows], order = merged.topk(k, largest=False)
@@ -53,20 +53,19 @@ class Nearest:
 def distances(a: Tensor, b: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
     """Euclidean distances of `a` `(N, d)` to `b` `(M, d)` in blocks `(n, m)`, each with its rows and columns.
 
-    In float64: in single precision those of near neighbors would be rounding. All columns come for some rows before
-    the next rows.
+    In float64: in single precision, distances of near neighbors would be rounding errors. Blocks come row by row.
     """
     for top in range(0, len(a), BLOCK):
         rows = slice(top, min(top + BLOCK, len(a)))
-        these = a[rows].double()
+        block_rows = a[rows].double()
         for left in range(0, len(b), BLOCK):
             columns = slice(left, min(left + BLOCK, len(b)))
-            yield rows, columns, torch.cdist(these, b[columns].double())
+            yield rows, columns, torch.cdist(block_rows, b[columns].double())
 
 
 def radii(features: Tensor, k: int) -> Tensor:
-    """Each feature's distance to its `k`-th nearest other one, `(N,)`."""
+    """Distance `(N,)` of each feature to its `k`-th nearest neighbor."""
     nearest = features.new_full((len(features), k + 1), torch.inf, dtype=torch.float64)
     for rows, _, block in distances(features, features):
         nearest[rows] = torch.cat([nearest[rows], block], 1).topk(k + 1, largest=False).values
-    return nearest[:, k]  # each is its own nearest, at distance 0; topk sorts
+    return nearest[:, k]  # sorted; index 0 is the feature itself

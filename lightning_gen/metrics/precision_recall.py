@@ -8,9 +8,9 @@ from lightning_gen.metrics.neighbors import NeighborMetric, distances, radii
 
 
 class PrecisionRecall(NeighborMetric):
-    """The share of samples that lie among the real images, and of real images that lie among the samples.
+    """Fraction of samples on the manifold of real images, and of real images on the manifold of samples.
 
-    To lie among a set is to be in the ball of one of its features, which reaches to that one's `k`-th neighbor.
+    A manifold is the union of the balls around its features that reach to the `k`-th neighbor.
     """
 
     better = {"precision": "higher", "recall": "higher"}
@@ -19,10 +19,10 @@ class PrecisionRecall(NeighborMetric):
         super().__init__(k)
 
     def compare(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        real_reach, fake_reach = radii(real, self.k), radii(fake, self.k)
-        among_real = torch.zeros(len(fake), dtype=torch.bool, device=fake.device)
-        among_fake = torch.zeros(len(real), dtype=torch.bool, device=real.device)
+        real_radius, fake_radius = radii(real, self.k), radii(fake, self.k)
+        on_real_manifold = torch.zeros(len(fake), dtype=torch.bool, device=fake.device)
+        on_fake_manifold = torch.zeros(len(real), dtype=torch.bool, device=real.device)
         for rows, columns, block in distances(fake, real):
-            among_real[rows] |= (block <= real_reach[columns]).any(1)  # eq. 1 and 2
-            among_fake[columns] |= (block <= fake_reach[rows, None]).any(0)
-        return {"precision": among_real.double().mean(), "recall": among_fake.double().mean()}
+            on_real_manifold[rows] |= (block <= real_radius[columns]).any(1)  # eq. 1 and 2
+            on_fake_manifold[columns] |= (block <= fake_radius[rows, None]).any(0)
+        return {"precision": on_real_manifold.double().mean(), "recall": on_fake_manifold.double().mean()}

@@ -14,6 +14,7 @@ MODULES = {
     "lightning_gen.extractors.clips": "lightning_gen.extractors.video_clips",
     "lightning_gen.listing": "lightning_gen.config.options",
     "lightning_gen.loggers": "lightning_gen.training.loggers",
+    "lightning_gen.metrics.kept_features": "lightning_gen.metrics.stored_features",
     "lightning_gen.metrics.neighbours": "lightning_gen.metrics.neighbors",
     "lightning_gen.networks.conditioning": "lightning_gen.networks.players",
     "lightning_gen.optimizers": "lightning_gen.optim.muon",
@@ -24,12 +25,16 @@ MODULES = {
 # The module of an old name ends in `__getattr__ = renamed(__name__)`.
 OBJECTS = {
     "lightning_gen.bounds.Share": "lightning_gen.bounds.UnitInterval",
+    "lightning_gen.callbacks.active_units.ActiveUnits": "lightning_gen.callbacks.active_units.LogActiveUnits",
     "lightning_gen.data.augment.normalise": "lightning_gen.data.augment.normalize",
     "lightning_gen.data.loader.normalise": "lightning_gen.data.augment.normalize",
     "lightning_gen.evaluation.build_extractors": "lightning_gen.evaluation.evaluator.build_extractors",
     "lightning_gen.evaluation.build_metrics": "lightning_gen.evaluation.evaluator.build_metrics",
     "lightning_gen.evaluation.evaluate": "lightning_gen.evaluation.evaluator.evaluate",
+    "lightning_gen.extractors.video_clips.Clips": "lightning_gen.extractors.video_clips.VideoExtractor",
     "lightning_gen.losses.path_length.PathLength": "lightning_gen.losses.path_length.PathLengthPenalty",
+    "lightning_gen.metrics.likelihood.Likelihood": "lightning_gen.metrics.likelihood.LikelihoodMetric",
+    "lightning_gen.metrics.stored_features.KeptFeatures": "lightning_gen.metrics.stored_features.StoredFeaturesMetric",
     "lightning_gen.trainer.Trainer": "lightning_gen.trainer.ImageTrainer",
     "lightning_gen.utilities.ranks.Group": "lightning_gen.utilities.ranks.Ranks",
 }

@@ -20,7 +20,7 @@ from lightning_gen.utilities.ranks import Ranks
 from lightning_gen_fidelity.weights import Weights
 
 Measure = Literal["isc", "fid", "kid", "prc"]
-# Our names of torch-fidelity's results, by measure.
+# torch-fidelity's names of results to ours, by measure.
 SCORES = {
     "isc": {"inception_score_mean": "is"},
     "fid": {"frechet_inception_distance": "frechet"},
@@ -28,11 +28,11 @@ SCORES = {
     "prc": {"precision": "precision", "recall": "recall"},
 }
 HIGHER = ("is", "precision", "recall")
-CLASSIFY = ("inception", "efficientnet_lite0")
+CLASSIFIERS = ("inception", "efficientnet_lite0")
 
 
 class Images(Dataset):
-    """Images `(N, C, H, W)`, uint8, one by one as torch-fidelity wants them."""
+    """Images `(N, C, H, W)`, uint8, as torch-fidelity's data set of RGB images."""
 
     def __init__(self, images: Tensor):
         self.images = as_channels(images, 3)
@@ -45,14 +45,16 @@ class Images(Dataset):
 
 
 class TorchFidelity(SampleMetric):
-    """`torch_fidelity.calculate_metrics` of the samples and as many real images as the evaluation looks at.
+    """`torch_fidelity.calculate_metrics` of the samples and real images of an evaluation.
 
-    Both are kept as bytes, the first `max_images` of each; frames of sequences count by themselves. With several
-    processes the first one computes. Scores are called as ours are, after "torch_fidelity/": only the published
-    Inception weights give one called fid. Extractors that tell no classes give no Inception Score.
+    Stores the first `max_images` of each in 8 bits; frames of sequences are single images. The first process computes.
+    Scores have our names after "torch_fidelity/": only the published Inception weights give one named fid. Extractors
+    without logits give no Inception Score.
     """
 
-    broken: Tensor
+    samples: list[Tensor]
+    sizes: list[Tensor]  # of the batches of samples
+    broken: Tensor  # number of samples that are not finite
 
     def __init__(
         self,
@@ -72,7 +74,7 @@ class TorchFidelity(SampleMetric):
             raise UserError(f"metrics.torch_fidelity.max_images={max_images}: give at least 2")
         self.extractor = extractor
         self.weights = Weights(extractor, weights, sha256)
-        self.measures = [m for m in measures if m != "isc" or extractor in CLASSIFY]
+        self.measures = [m for m in measures if m != "isc" or extractor in CLASSIFIERS]
         self.isc_splits = isc_splits
         self.kid_subsets = kid_subsets
         self.kid_subset_size = kid_subset_size
@@ -83,7 +85,7 @@ class TorchFidelity(SampleMetric):
         ours = {self._name(name): name for m in self.measures for name in SCORES[m].values()}
         self.better = {name: "higher" if score in HIGHER else "lower" for name, score in ours.items()}
         self.add_state("samples", [], dist_reduce_fx="cat")
-        self.add_state("sizes", [], dist_reduce_fx="cat")  # of the batches they came in
+        self.add_state("sizes", [], dist_reduce_fx="cat")
         self.add_state("broken", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self._real: tuple[Any, Tensor] | None = None
         self._settings: dict[str, Any] = {}
@@ -101,20 +103,20 @@ class TorchFidelity(SampleMetric):
         super().start(data, split)
 
     def update(self, images: Tensor, labels: Tensor | None = None) -> None:
-        """Take in samples in [-1, 1]; those that are not finite make all scores NaN."""
+        """Add samples in [-1, 1]; samples that are not finite make all scores NaN."""
         self.broken += (~images.flatten(1).isfinite().all(1)).sum().to(self.broken.device)
-        kept = sum(map(len, self.samples))
-        self.samples.append(to_uint8(images[: max(0, self.max_images - kept)]).to(self.broken.device))
+        stored = sum(map(len, self.samples))
+        self.samples.append(to_uint8(images[: max(0, self.max_images - stored)]).to(self.broken.device))
         self.sizes.append(torch.tensor([len(self.samples[-1])], device=self.broken.device))
 
     def compute(self) -> dict[str, Tensor]:
-        """The scores, as float64 scalars; NaN where there are too few images."""
+        """The scores, as float64 scalars; NaN with too few images."""
         samples = self._in_order()
-        found = Ranks().run_on_first(lambda: self._measured(samples))
-        return {name: torch.tensor(value, dtype=torch.float64) for name, value in found.items()}
+        scores = Ranks().run_on_first(lambda: self._scores(samples))
+        return {name: torch.tensor(value, dtype=torch.float64) for name, value in scores.items()}
 
     def _in_order(self) -> Tensor:
-        """The samples as one process would have drawn them: each process had every so many-th batch."""
+        """The samples in the order of a single process: process r of n drew batches r, r + n, r + 2n, ..."""
         size = Ranks().size
         batches = dim_zero_cat(self.samples).split(dim_zero_cat(self.sizes).tolist())
         shares, start = [], 0
@@ -125,24 +127,22 @@ class TorchFidelity(SampleMetric):
         ordered = [shares[number % size][number // size] for number in range(len(batches))]
         return torch.cat(ordered)[: self.max_images].cpu()
 
-    def _measured(self, samples: Tensor) -> dict[str, float]:
+    def _scores(self, samples: Tensor) -> dict[str, float]:
         real = self._real_images()
-        samples, real = (images.flatten(0, -4) for images in (samples, real))  # frames by themselves
-        fewest = min(len(samples), len(real))
+        samples, real = (images.flatten(0, -4) for images in (samples, real))  # frames are single images
+        min_images = min(len(samples), len(real))
         self._settings = {"n_fake": len(samples), "n_real": len(real)}
         enough = {
             "isc": len(samples) >= self.isc_splits,
-            "fid": fewest > 1,
-            "kid": fewest > 1,
-            "prc": fewest > self.neighbors,
+            "fid": min_images > 1,
+            "kid": min_images > 1,
+            "prc": min_images > self.neighbors,
         }
-        wanted = {measure: True for measure in self.measures if enough[measure]}
-        found = {}
-        if wanted and self.broken == 0:
-            found = self._calculated(samples, real, wanted)
-        return {name: found.get(key, torch.nan) for key, name in self.names.items()}
+        measures = [measure for measure in self.measures if enough[measure]]
+        results = self._calculate(samples, real, measures) if measures and self.broken == 0 else {}
+        return {name: results.get(key, torch.nan) for key, name in self.names.items()}
 
-    def _calculated(self, samples: Tensor, real: Tensor, wanted: dict[str, bool]) -> dict[str, float]:
+    def _calculate(self, samples: Tensor, real: Tensor, measures: list[Measure]) -> dict[str, float]:
         subset = min(self.kid_subset_size, len(samples), len(real))
         self._settings |= {"kid_subset_size": subset}
         try:
@@ -151,10 +151,10 @@ class TorchFidelity(SampleMetric):
                 return calculate_metrics(
                     input1=Images(samples),
                     input2=Images(real),
-                    **wanted,
+                    **dict.fromkeys(measures, True),
                     cuda=self.device.type == "cuda",
                     batch_size=self.batch_size,
-                    # One for all: each measure has a default of its own, and they would all get the same weights.
+                    # One for all measures: their default extractors differ, but would all get the same weights.
                     feature_extractor=self.weights.name,
                     feature_extractor_weights_path=self.weights.as_argument(),
                     isc_splits=self.isc_splits,
@@ -162,7 +162,7 @@ class TorchFidelity(SampleMetric):
                     kid_subset_size=subset,
                     prc_neighborhood=self.neighbors,
                     save_cpu_ram=True,  # no worker processes
-                    cache=False,  # which goes by names and not by contents
+                    cache=False,  # its keys are names, not contents
                     verbose=False,
                 )
         except RuntimeError as error:
@@ -172,7 +172,7 @@ class TorchFidelity(SampleMetric):
             raise UserError(f"metrics.torch_fidelity.weights={path}: holds the weights of another network") from None
 
     def _real_images(self) -> Tensor:
-        """The first real images of the split in the order of evaluations, uint8."""
+        """The first real images of the split in evaluation order, uint8."""
         key = (id(self.data), self.split, self.num_real)
         if self._real is None or self._real[0] != key:
             limit = min(self.max_images, self.num_real or self.max_images)
@@ -182,7 +182,7 @@ class TorchFidelity(SampleMetric):
         return self._real[1]
 
     def protocol(self) -> dict[str, Any]:
-        """What it was that torch-fidelity did."""
+        """Version and settings of torch-fidelity."""
         return {
             "torch_fidelity": version("torch-fidelity"),
             "extractor": self.weights.name,

@@ -1,4 +1,4 @@
-"""lightning-gen's offline extractor for torch-fidelity: its mathematics can be checked where nothing is downloaded."""
+"""lightning-gen's offline extractor for torch-fidelity: to check its scores without downloads."""
 
 from typing import Any
 
@@ -12,33 +12,33 @@ NAME = "lightning-gen-efficientnet-lite0"
 
 
 class OfflineExtractor(FeatureExtractorBase):
-    """EfficientNet-Lite0 as it is by default, of uint8 RGB images."""
+    """EfficientNet-Lite0 with default settings, on uint8 RGB images."""
 
     def __init__(self, name: str, features_list: list[str], **settings: Any):
         super().__init__(name, features_list)
         self.extractor = EfficientNetLite0()
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """What was asked for."""
-        pooled = self.extractor(images)
-        found = {"pooled": pooled, "logits": self.extractor.logits(pooled)}
-        return tuple(found[name] for name in self.features_list)
+    def forward(self, input: Tensor) -> tuple[Tensor, ...]:
+        """The requested features of images `(B, 3, H, W)`."""
+        pooled = self.extractor(input)
+        features = {"pooled": pooled, "logits": self.extractor.logits(pooled)}
+        return tuple(features[name] for name in self.features_list)
 
     @staticmethod
     def get_provided_features_list() -> tuple[str, ...]:
-        """All there are."""
+        """The names of the features."""
         return "pooled", "logits"
 
     @staticmethod
     def get_default_feature_layer_for_metric(metric: str) -> str:
-        """Classes for the Inception Score."""
+        """Logits for the Inception Score, else pooled features."""
         return "logits" if metric == "isc" else "pooled"
 
     @staticmethod
     def can_be_compiled() -> bool:
-        """It need not be."""
+        """Compilation is not supported."""
         return False
 
 
-if NAME not in FEATURE_EXTRACTORS_REGISTRY:  # a second time it would raise
+if NAME not in FEATURE_EXTRACTORS_REGISTRY:  # registering twice raises
     register_feature_extractor(NAME, OfflineExtractor)

@@ -1,4 +1,4 @@
-"""torch-fidelity's perceptual path length, https://arxiv.org/abs/1812.04948, section 4.1, of a model's latents."""
+"""torch-fidelity's perceptual path length in latent space, https://arxiv.org/abs/1812.04948, section 4.1."""
 
 from importlib.metadata import version
 from typing import Any, Literal
@@ -22,10 +22,11 @@ NAME = "torch_fidelity_ppl"
 
 
 class TorchFidelityPathLength(PairedMetric):
-    """The mean of LPIPS / `epsilon`^2 between images of latents that lie `epsilon` apart on paths between draws.
+    """Mean LPIPS / `epsilon`^2 between images of latents that are `epsilon` apart on paths between two samples.
 
-    Distances outside the percentiles `discard` are left out. torch-fidelity wants images `rounded` to 8 bits, in which
-    most such small steps are none, and others too large. Real images play no part. The first process computes.
+    Distances outside the percentiles `discard` are discarded. torch-fidelity uses images `rounded` to 8 bits, which
+    turns most small steps into none and others into too large ones. Real images are not used. The first process
+    computes.
     """
 
     needs = "decode"
@@ -42,7 +43,7 @@ class TorchFidelityPathLength(PairedMetric):
         batch_size: PositiveInt,
     ):
         super().__init__()
-        low, high = discard or (0, 100)
+        low, high = discard or (0.0, 100.0)
         if not 0 <= low < high <= 100:
             raise UserError(f"metrics.{NAME}.discard={discard}: give two percentiles, the lower first, or null")
         checked_in_cache(VGG16_Weights.IMAGENET1K_V1.url, "397923af", NAME)
@@ -54,32 +55,32 @@ class TorchFidelityPathLength(PairedMetric):
         self.percentiles = (low, high)
         self.rounded = rounded
         self.batch_size = batch_size
-        self.models: list[Any] = []  # a list: a module's attribute would become part of it
+        self.models: list[Any] = []  # a list: as an attribute it would become a submodule
 
     def why_not(self, model: Any, data: Any) -> str | None:
         if len(model.image_shape) != 3:
             return "torch-fidelity takes single images"
         wrapped = Wrapped(model)
-        noise = wrapped._draw(1).repeat(2, 1)
+        noise = wrapped.sample_noise(1).repeat(2, 1)
         first, second = wrapped(noise).int()
-        return "the decoder draws noise of its own" if (first - second).abs().max() > 1 else None
+        return "the decoder is stochastic" if (first - second).abs().max() > 1 else None
 
-    def observe(self, model: Any, batch: Batch) -> None:
-        """Remember the model."""
+    def update_from(self, model: Any, batch: Batch) -> None:
+        """Store the model."""
         self.models = [model]
         self.update()
 
     def update(self) -> None:
-        """Nothing comes in."""
+        """Without arguments: the metric has no states."""
 
     def compute(self) -> dict[str, Tensor]:
         """The mean distance."""
-        value = Ranks().run_on_first(self._measured)
+        value = Ranks().run_on_first(self._compute)
         return {"torch_fidelity/ppl": torch.tensor(value, dtype=torch.float64)}
 
-    def _measured(self) -> float:
+    def _compute(self) -> float:
         model = self.models[0]
-        found = calculate_metrics(
+        scores = calculate_metrics(
             input1=Wrapped(model, self.rounded),
             input1_model_num_samples=self.samples,
             ppl=True,
@@ -87,7 +88,7 @@ class TorchFidelityPathLength(PairedMetric):
             ppl_z_interp_mode=self.interpolation,
             ppl_sample_similarity_resize=self.size,
             ppl_sample_similarity_dtype="uint8" if self.rounded else None,
-            # It leaves percentiles out with an argument that NumPy 2.4 has no more: done below.
+            # Percentiles are discarded below: torch-fidelity does it with an argument that NumPy 2.4 removed.
             ppl_reduction="none",
             ppl_discard_percentile_lower=None,
             ppl_discard_percentile_higher=None,
@@ -95,10 +96,10 @@ class TorchFidelityPathLength(PairedMetric):
             batch_size=self.batch_size,
             verbose=False,
         )
-        return kept_mean(found["perceptual_path_length_raw"], *self.percentiles)
+        return trimmed_mean(scores["perceptual_path_length_raw"], *self.percentiles)
 
     def protocol(self) -> dict[str, Any]:
-        """How paths were sampled."""
+        """How paths are sampled."""
         return {
             "torch_fidelity": version("torch-fidelity"),
             "samples": self.samples,
@@ -110,8 +111,8 @@ class TorchFidelityPathLength(PairedMetric):
         }
 
 
-def kept_mean(distances: Any, low: float, high: float) -> float:
-    """The mean of the distances between two percentiles, as torch-fidelity takes it."""
+def trimmed_mean(distances: Any, low: float, high: float) -> float:
+    """The mean of the distances between two percentiles (0 to 100), as in torch-fidelity."""
     distances = np.asarray(distances).reshape(-1)
-    least, most = np.percentile(distances, low, method="lower"), np.percentile(distances, high, method="higher")
-    return float(distances[(least <= distances) & (distances <= most)].mean())
+    minimum, maximum = np.percentile(distances, low, method="lower"), np.percentile(distances, high, method="higher")
+    return float(distances[(minimum <= distances) & (distances <= maximum)].mean())

@@ -1,4 +1,4 @@
-"""Weights for torch-fidelity, which unpickles what it is given unchecked: hashes and contents are checked before it."""
+"""Weights for torch-fidelity, which unpickles them unchecked: hashes and contents are checked first."""
 
 from io import BytesIO
 from pathlib import Path
@@ -17,16 +17,20 @@ from lightning_gen.extractors.weights import check_hash, read_state_dict, weight
 from lightning_gen.utilities.suggestions import did_you_mean
 from lightning_gen_fidelity.offline import NAME
 
-OTHERS = {"inception": "inception-v3-compat", "efficientnet_lite0": NAME}  # than ours with hyphens
-# How the sha256 of published weights begins; torch-fidelity has those of CLIP's.
+# torch-fidelity's names of extractors that are not ours with hyphens.
+OTHERS = {"inception": "inception-v3-compat", "efficientnet_lite0": NAME}
+# First digits of the sha256 of published weights; torch-fidelity has those of CLIP.
 PUBLISHED = {"inception-v3-compat": "6726825d", "vgg16": "397923af"}
 
 
 class Weights:
-    """The weights of an extractor, named as lightning-gen does (`inception`, `clip_vit_b_32`), found and checked.
+    """The weights of an extractor by its name in lightning-gen (`inception`, `clip_vit_b_32`), found and checked.
 
-    `name` is what torch-fidelity calls it. Raises UserError, one line, before there is any sample.
+    `name` is its name in torch-fidelity. Raises UserError before any sample is drawn.
     """
+
+    path: Path | None = None
+    sha256: str | None = None
 
     def __init__(self, extractor: str, path: str | None, sha256: str | None):
         self.key = "metrics.torch_fidelity"
@@ -36,14 +40,14 @@ class Weights:
             fix = did_you_mean(extractor, ours) or f"; choose one of {', '.join(ours)}"
             raise UserError(f"{self.key}.extractor={extractor}: torch-fidelity has no such extractor{fix}")
         if self.name == NAME:
-            self.path, self.sha256 = None, EfficientNetLite0().sha256
+            self.sha256 = EfficientNetLite0().sha256
             if path is not None or sha256 is not None:
                 raise UserError(
                     f"{self.key}.weights={path}: efficientnet_lite0 has its weights in a package; give null"
                 )
             return
         if self.name in DINOV2:
-            self.path, self.sha256 = self._downloaded_code(extractor, path), None
+            self._check_code_of_dinov2(extractor, path)
             return
         urls = {"inception-v3-compat": URL_INCEPTION_V3, "vgg16": VGG16_Weights.IMAGENET1K_V1.url} | MODEL_URLS
         cached = f"{self.name}-{self._published()}.pt" if self.name in MODEL_URLS else None
@@ -55,11 +59,11 @@ class Weights:
 
     @property
     def are_published(self) -> bool:
-        """Whether the Fréchet distance may be called FID."""
-        return self.name == "inception-v3-compat" and self.sha256.startswith(PUBLISHED[self.name])
+        """Whether the weights are the published Inception weights, for which the Fréchet distance is FID."""
+        return self.name == "inception-v3-compat" and (self.sha256 or "").startswith(PUBLISHED[self.name])
 
-    def _downloaded_code(self, extractor: str, path: str | None) -> None:
-        """torch-fidelity takes DINOv2 from torch.hub, code and all: it must have been put there knowingly."""
+    def _check_code_of_dinov2(self, extractor: str, path: str | None) -> None:
+        """UserError unless the user has fetched DINOv2's code to torch.hub, from where torch-fidelity runs it."""
         if path is not None:
             raise UserError(f"{self.key}.weights={path}: torch-fidelity reads DINOv2 from torch.hub alone; give null")
         cache = Path(torch.hub.get_dir(), "facebookresearch_dinov2_main")
@@ -71,7 +75,7 @@ class Weights:
             )
 
     def as_argument(self) -> Any:
-        """What torch-fidelity gets as the weights' path: an archive as it is, tensors as they were read safely."""
+        """torch-fidelity's argument for the weights: a path, or a file of tensors that were read safely."""
         if self.path is None or self.name in MODEL_URLS:
             return self.path and str(self.path)
         file = BytesIO()
@@ -81,7 +85,7 @@ class Weights:
 
 
 def checked_in_cache(url: str, start: str, metric: str) -> Path:
-    """A file that torch-fidelity reads from torch.hub's cache alone: got, and found to hold only tensors."""
+    """A file in torch.hub's cache for torch-fidelity: downloaded if missing, and checked to hold only tensors."""
     path = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A checkpoint as torch-fidelity's generative model, for its own functions and for what they will be able to do."""
+"""A checkpoint as torch-fidelity's generative model, for torch-fidelity's own functions."""
 
 from itertools import count
 from pathlib import Path
@@ -21,57 +21,83 @@ _numbers = count()
 
 
 def wrap(checkpoint: str | Path, ema: bool = True, device: str = "cpu", rounded: bool = True) -> "Wrapped":
-    """The model in a checkpoint or a run's folder, to be given to torch-fidelity as `input1`."""
+    """The model in a checkpoint or a run's folder, as torch-fidelity's `input1`."""
     return Wrapped(load_model(checkpoint, ema=ema, device=device), rounded)
 
 
 class Wrapped(GenerativeModelBase):
-    """Noise `(B, z_size)` to RGB images, uint8, or floats of 0...255 that are not `rounded`.
+    """Noise `(B, z_size)` to RGB images: uint8, or without `rounded` floats in 0...255.
 
-    The noise is the model's latents, drawn by itself from a source that it registers under a name of its own. A class
-    is drawn with each latent and lies behind it as its last value: torch-fidelity 0.4 can't draw labels with
-    NumPy 1.24 or later, and so is told of no classes. The noise of a model without latents is the seed of a batch.
+    The noise is a sample of the model's own prior, from a noise source registered under a unique name. A class is drawn
+    with each latent and appended as its last value: torch-fidelity 0.4 can't draw labels with NumPy 1.24 or later, so
+    `num_classes` is 0. For models without latents the noise is the seed of a batch.
     """
-
-    num_classes = 0
-    z_size = 1
-    z_type = ""
 
     def __init__(self, model: ImageGenerator, rounded: bool = True):
         super().__init__()
         if not model.generates or len(model.image_shape) != 3:
-            what = "makes no images" if not model.generates else "makes sequences"
-            raise UserError(f"{type(model).__name__} {what}, and torch-fidelity wants a generator of images")
+            problem = "makes no images" if not model.generates else "makes sequences"
+            raise UserError(f"{type(model).__name__} {problem}, and torch-fidelity needs a generator of images")
         self.model = model.eval()
         self.rounded = rounded
-        self.has_latent = isinstance(model, HasLatent)
-        self.z_size = self._draw(1).shape[1]
-        # Names can't be registered twice, each model has its own prior, and none should live on for its name's sake.
-        self.z_type = f"lightning-gen-{next(_numbers)}"
-        noise = WeakMethod(self._noise)
-        register_noise_source(self.z_type, lambda rng, shape: noise()(rng, shape))
+        self._z_size = self.sample_noise(1).shape[1]
+        # Names can be registered only once; each model has its own prior, and registration must not keep it alive.
+        self._z_type = f"lightning-gen-{next(_numbers)}"
+        register_noise_source(self._z_type, _weakly_bound(WeakMethod(self._noise_source)))
 
-    def _noise(self, rng: Any, shape: tuple[int, int]) -> Tensor:
+    # torch-fidelity gives its abstract properties no types, so they seem to return None.
+    @property
+    def z_size(self) -> int:  # pyrefly: ignore[bad-override]  # see above
+        """Number of noise values per image."""
+        return self._z_size
+
+    @property
+    def z_type(self) -> str:  # pyrefly: ignore[bad-override]  # see above
+        """Name of this model's noise source."""
+        return self._z_type
+
+    @property
+    def num_classes(self) -> int:  # pyrefly: ignore[bad-override]  # see above
+        """0: classes are part of the noise."""
+        return 0
+
+    def _noise_source(self, rng: Any, shape: tuple[int, int]) -> Tensor:
         with preserved_rng():
             seed_all("torch-fidelity", int(rng.randint(2**31)))
-            return self._draw(shape[0]).cpu()
+            return self.sample_noise(shape[0]).cpu()
 
-    def _draw(self, n: int) -> Tensor:
-        with torch.no_grad():
-            latent = self.model.latent(n) if self.has_latent else torch.rand(n, 1, device=self.model.device)
-            labels = self.model.draw_labels(n)
-            return latent if labels is None else torch.cat([latent, labels[:, None].to(latent.dtype)], 1)
+    @torch.no_grad()
+    def sample_noise(self, n: int) -> Tensor:
+        """Sample noise `(n, z_size)`: latents or seeds, then classes if the model is conditional."""
+        model = self.model
+        noise = model.latent(n) if isinstance(model, HasLatent) else torch.rand(n, 1, device=model.device)
+        labels = model.draw_labels(n)
+        return noise if labels is None else torch.cat([noise, labels[:, None].to(noise.dtype)], 1)
 
     @torch.no_grad()
     def forward(self, noise: Tensor) -> Tensor:
-        """Images of noise; what a decoder draws besides is the same for the same batch."""
-        noise, labels = noise.to(self.model.device), None
-        if self.model.num_classes is not None:
-            # Between classes, as a path between two latents begins, is that of the beginning.
-            labels = noise[:, -1].round().long().clamp(0, self.model.num_classes - 1)
+        """Images of noise; the decoder's own randomness is the same for the same batch."""
+        model = self.model
+        noise, labels = noise.to(model.device), None
+        if model.num_classes is not None:
+            # Rounding gives a small step between two latents the class of its start.
+            labels = noise[:, -1].round().long().clamp(0, model.num_classes - 1)
             noise = noise[:, :-1]
         with preserved_rng():
-            seed_all("torch-fidelity", *([] if self.has_latent else [noise[0].item()]))
-            images = self.model.decode(noise, labels) if self.has_latent else self.model.sample(len(noise), labels)
+            if isinstance(model, HasLatent):
+                seed_all("torch-fidelity")
+                images = model.decode(noise, labels)
+            else:
+                seed_all("torch-fidelity", noise[0].item())
+                images = model.sample(len(noise), labels)
         values = to_uint8(images) if self.rounded else (images.float().clamp(-1, 1) + 1) * 127.5
         return as_channels(values, 3)
+
+
+def _weakly_bound(method: WeakMethod) -> Any:
+    def noise(rng: Any, shape: tuple[int, int]) -> Tensor:
+        source = method()
+        assert source is not None  # torch-fidelity holds the model while it draws noise
+        return source(rng, shape)
+
+    return noise

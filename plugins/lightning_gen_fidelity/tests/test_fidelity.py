@@ -7,7 +7,7 @@ from unittest.mock import patch
 import pytest
 import torch
 from lightning_gen_fidelity.metric import TorchFidelity
-from lightning_gen_fidelity.path_length import TorchFidelityPathLength, kept_mean
+from lightning_gen_fidelity.path_length import TorchFidelityPathLength, trimmed_mean
 from lightning_gen_fidelity.wrapping import Wrapped, wrap
 from omegaconf import OmegaConf
 from torch import nn
@@ -221,7 +221,7 @@ def test_a_checkpoint_becomes_its_generative_model(clip, tmp_path):
         torch.save({"state_dict": model.state_dict(), KEY: ours}, tmp_path / "last.ckpt")
         wrapped = wrap(tmp_path / "last.ckpt")
         assert wrapped.z_size == 3 + conditional
-        noise = wrapped._draw(6)
+        noise = wrapped.sample_noise(6)
         images = wrapped(noise)
         assert (images.shape, images.dtype) == ((6, 3, 12, 12), torch.uint8)
         labels = noise[:, 3].long() if conditional else None
@@ -266,11 +266,11 @@ def test_path_length_is_that_of_the_models_own_latents(monkeypatch):
     import numpy as np
 
     wrapped, rng = Wrapped(model, rounded=False), np.random.RandomState(2020)
-    start, end = (wrapped._noise(rng, (40, 3)) for _ in range(2))
+    start, end = (wrapped._noise_source(rng, (40, 3)) for _ in range(2))
     with torch.no_grad():
         distances = Distance("")(wrapped(start), wrapped(torch.lerp(start, end, 0.5))) / 0.25
-    assert result.scores["torch_fidelity/ppl"].value == pytest.approx(kept_mean(distances.numpy(), 1, 99), rel=1e-5)
-    assert kept_mean([[5], [1], [2], [3], [1000]], 25, 75) == (2 + 3 + 5) / 3
+    assert result.scores["torch_fidelity/ppl"].value == pytest.approx(trimmed_mean(distances.numpy(), 1, 99), rel=1e-5)
+    assert trimmed_mean([[5], [1], [2], [3], [1000]], 25, 75) == (2 + 3 + 5) / 3
     pixels, data, _ = model_and_data(model=["model=pixel_rnn_row"])
     result = evaluate(
         pixels, data, {"ppl": TorchFidelityPathLength(4, 0.1, "lerp", 64, None, True, 4)}, {}, show_progress=False

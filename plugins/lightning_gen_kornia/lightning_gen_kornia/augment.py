@@ -12,47 +12,48 @@ from lightning_gen.errors import UserError
 class Kornia:
     """One of kornia's 2-D augmentations of training images `(B, C, H, W)` or `(B, T, C, H, W)` in [-1, 1].
 
-    Draws come from torch's global generator, one for all frames of a sequence. What moves pixels moves all channels;
-    what changes their values leaves transparency alone. kornia sees intensities in [0, 1], where its zeros are black.
+    Uses torch's global generator, with the same transformation for all frames of a sequence. Geometric transformations
+    apply to all channels, intensity transformations not to alpha. kornia gets values in [0, 1], so its zeros are black.
     """
 
     takes_bytes = False
 
     def __init__(self, transform: Any):
         self.transform = checked(transform, "data.augment")
-        self.changes_values = isinstance(transform, IntensityAugmentationBase2D)
+        self.changes_intensity = isinstance(transform, IntensityAugmentationBase2D)
 
     def __call__(self, images: Tensor) -> Tensor:
         shape = images.shape
         values = (images + 1) / 2
-        if self.changes_values:
-            values = self._recolored(values if values.ndim == 5 else values[:, None])
+        if self.changes_intensity:
+            values = self._transform_colors(values if values.ndim == 5 else values[:, None])
         else:
             values = apply(self.transform, values.flatten(1, -3), "data.augment")  # frames as channels
         return (values.clamp(0, 1) * 2 - 1).view(shape)
 
-    def _recolored(self, frames: Tensor) -> Tensor:
-        """Frames `(B, T, C, H, W)`, all changed as the first is."""
+    def _transform_colors(self, frames: Tensor) -> Tensor:
+        """Frames `(B, T, C, H, W)`, all transformed like the first."""
         colors = 3 if frames.shape[2] == 4 else frames.shape[2]
         first = apply(self.transform, frames[:, 0, :colors], "data.augment")
-        drawn = self.transform._params
-        others = [self.transform(frame[:, :colors], params=drawn) for frame in frames.unbind(1)[1:]]
+        params = self.transform._params
+        others = [self.transform(frame[:, :colors], params=params) for frame in frames.unbind(1)[1:]]
         return torch.cat([torch.stack([first, *others], 1), frames[:, :, colors:]], 2)
 
 
 class KorniaPipeline(nn.Module):
-    """kornia's augmentations of what a discriminator sees, real or made, in training mode only.
+    """kornia's augmentations of a discriminator's inputs, real and generated, in training mode only.
 
-    Gradients go through them as often as a penalty asks for. They compute in float32.
+    Computed in float32; differentiable twice, as gradient penalties need.
     """
 
     def __init__(self, transforms: dict[str, Any]):
         super().__init__()
-        found = {name: checked(each, f"model.augment.transforms.{name}") for name, each in transforms.items() if each}
-        self.transforms = nn.ModuleDict(found)
+        chosen = {name: transform for name, transform in transforms.items() if transform}
+        keys = {name: f"model.augment.transforms.{name}" for name in chosen}
+        self.transforms = nn.ModuleDict({name: checked(transform, keys[name]) for name, transform in chosen.items()})
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images `(B, C, H, W)` in [-1, 1]; colors may leave that range."""
+        """Augmented images `(B, C, H, W)`; values may leave [-1, 1]."""
         if not self.training:
             return images
         with torch.autocast(images.device.type, enabled=False):
@@ -63,19 +64,19 @@ class KorniaPipeline(nn.Module):
 
 
 def checked(transform: Any, key: str) -> AugmentationBase2D:
-    """The augmentation; UserError if it is something else."""
+    """The transform; UserError unless it is a 2-D augmentation of kornia with one draw per image."""
     if not isinstance(transform, AugmentationBase2D):
         kind = type(transform).__name__
         raise UserError(
-            f"{key}: {kind} is no augmentation of images of kornia's, such as kornia.augmentation.RandomJPEG"
+            f"{key}: {kind} is no 2-D augmentation of kornia; give one such as kornia.augmentation.RandomJPEG"
         )
     if transform.same_on_batch:
-        raise UserError(f"{key}: same_on_batch=true would give all images of a batch one draw; leave it false")
+        raise UserError(f"{key}: same_on_batch=true would transform all images of a batch alike; leave it false")
     return transform
 
 
-def apply(transform: AugmentationBase2D, images: Tensor, key: str) -> Tensor:
-    """Images, transformed; UserError for those it does not take, such as gray ones where it wants colors."""
+def apply(transform: nn.Module, images: Tensor, key: str) -> Tensor:
+    """Transformed images; UserError for images that kornia rejects, such as gray ones for a color transformation."""
     try:
         return transform(images)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:

@@ -68,7 +68,7 @@ def test_black_stays_black_and_transparency_what_it_is():
 def test_what_does_not_fit_ends_in_one_line():
     with pytest.raises(UserError, match=r"data\.augment: kornia's RandomHue takes no images of 1x8x8: "):
         run(any_of("RandomHue", hue="[0.1,0.2]", p=1.0), images(1, 8, 8))
-    with pytest.raises(UserError, match=r"data\.augment: Linear is no augmentation of images of kornia's"):
+    with pytest.raises(UserError, match=r"data\.augment: Linear is no 2-D augmentation of kornia"):
         Kornia(torch.nn.Linear(1, 1))
     with pytest.raises(UserError, match=r"same_on_batch=true"):
         any_of("RandomInvert", same_on_batch="true")
@@ -99,7 +99,7 @@ def test_the_discriminators_pipeline_differentiates_twice_and_rests_in_evaluatio
         return sum(transform((x + 1) / 2) for transform in augment.transforms.values()) ** 3
 
     assert gradgradcheck(cubed, batch[:2].double().requires_grad_(), fast_mode=True)
-    with pytest.raises(UserError, match=r"model\.augment\.transforms\.flip: dict is no augmentation"):
+    with pytest.raises(UserError, match=r"model\.augment\.transforms\.flip: dict is no 2-D augmentation"):
         KorniaPipeline({"flip": {"p": 0.5}})
 
 

@@ -1,4 +1,4 @@
-"""Metrics that look at all features at once."""
+"""Metrics that need the features of all images at once."""
 
 import torch
 from torch import Tensor
@@ -6,16 +6,19 @@ from torchmetrics.utilities import dim_zero_cat
 
 from lightning_gen.metrics.features import Features
 from lightning_gen.metrics.image_metric import FeatureMetric
+from lightning_gen.utilities.renames import renamed
+
+__getattr__ = renamed(__name__)
 
 
-class KeptFeatures(FeatureMetric):
-    """Base of metrics that keep all features, 5 KB an image with 1280 of them, and labels where the images have any.
+class StoredFeaturesMetric(FeatureMetric):
+    """Base of metrics that store all features (5 KB per image with 1280 features), and labels if the images have any.
 
-    Subclasses implement `compare`. All scores are NaN with features that are not finite, or fewer than `fewest` images
-    on a side.
+    Subclasses implement `compare`. All scores are NaN with features that are not finite, or fewer than `min_images`
+    images on a side.
     """
 
-    fewest = 2
+    min_images = 2
 
     real_features: list[Tensor]
     fake_features: list[Tensor]
@@ -32,33 +35,33 @@ class KeptFeatures(FeatureMetric):
         """The scores of features `(N, d)` and `(M, d)`."""
         raise NotImplementedError
 
-    def see_real(self, features: Features) -> None:
-        """Take in the real images."""
+    def update_real(self, features: Features) -> None:
+        """Add the features and labels of the real images."""
         self.update(features.values, real=True, labels=features.labels)
 
-    def see_fake(self, features: Features) -> None:
-        """Take in the samples."""
+    def update_fake(self, features: Features) -> None:
+        """Add the features and labels of the samples."""
         self.update(features.values, real=False, labels=features.labels)
 
     def update(self, features: Tensor, real: bool, labels: Tensor | None = None) -> None:
-        """Take in features `(B, d)`, and labels `(B,)`: all images of a side have one, or none has."""
+        """Add features `(B, d)` and labels `(B,)`; labels for all images of a side, or for none."""
         (self.real_features if real else self.fake_features).append(features)
         if labels is not None:
             (self.real_labels if real else self.fake_labels).append(labels)
 
     def compute(self) -> dict[str, Tensor]:
         """The scores, or NaN."""
-        sides = [together(features) for features in (self.real_features, self.fake_features)]
-        if any(side is None or len(side) < self.fewest or not all_finite(side) for side in sides):
+        real, fake = concat(self.real_features), concat(self.fake_features)
+        if any(len(side) < self.min_images or not all_finite(side) for side in (real, fake)):
             return dict.fromkeys(self.better, torch.tensor(torch.nan))
-        return self.compare(*sides)
+        return self.compare(real, fake)
 
 
-def together(parts: list[Tensor] | Tensor) -> Tensor | None:
-    """A state that is a list of tensors, or what processes made one of, as one tensor; None if nothing is in it."""
-    return dim_zero_cat(parts) if len(parts) else None
+def concat(parts: list[Tensor] | Tensor) -> Tensor:
+    """A list state, or its reduction over processes, as one tensor; `(0,)` if it is empty."""
+    return dim_zero_cat(parts) if len(parts) else torch.zeros(0)
 
 
 def all_finite(features: Tensor) -> bool:
-    """Whether no value is NaN or infinite, without a copy: `isfinite` makes several, of 400 MB with 50k x 2048."""
+    """Whether no value is NaN or infinite; unlike `isfinite`, without copies (400 MB for 50k x 2048)."""
     return all(bool(bound.isfinite()) for bound in features.aminmax())  # both are NaN if any value is
