@@ -9,21 +9,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_vae import tiny_vae, write_checkpoint
+from helpers import ROOT
+from helpers.tiny_models import TINY_VAE, tiny_vae, write_checkpoint
 
 from lightning_gen.checkpoint import KEY, AtomicCheckpointIO, checkpoint_of, load_model, load_weights, read_checkpoint
 from lightning_gen.errors import UserError
 from lightning_gen.files import atomic_save, atomic_write
 from lightning_gen.image_generator import ImageGenerator
 
-ROOT = Path(__file__).parent.parent
-
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> tuple[Path, ImageGenerator]:
     """A checkpoint, and the model it is of."""
     path = tmp_path_factory.mktemp("saved") / "last.ckpt"
-    return path, write_checkpoint(path)
+    return path, write_checkpoint(path, *TINY_VAE)
 
 
 def refusal(path: Path) -> str:
@@ -138,7 +137,7 @@ def test_checkpoints_of_others(tmp_path, content):
 
 def test_weights_of_another_size_are_named(saved):
     weights = saved[1].state_dict()
-    other, _, _ = tiny_vae("model.latent_dim=4")
+    other, _ = tiny_vae("model.latent_dim=4")
     before = {name: value.clone() for name, value in other.state_dict().items()}
     with pytest.raises(UserError) as error:
         load_weights(other, weights, "init_from=a.ckpt")

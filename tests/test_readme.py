@@ -7,11 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from helpers import ROOT
 from PIL import Image
 
 from lightning_gen.cli import main
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 # What is added to each command, so that its run is short.
 BUDGET = {
