@@ -183,7 +183,7 @@ def test_the_old_file_stays_when_writing_fails_midway(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_what_cannot_be_saved_leaves_nothing(tmp_path):
+def test_a_failed_save_leaves_no_file(tmp_path):
     with pytest.raises((AttributeError, pickle.PicklingError)):
         atomic_save({"model": lambda: None}, tmp_path / "a.ckpt")
     assert list(tmp_path.iterdir()) == []

@@ -180,7 +180,7 @@ FILES = {
         (check_network, "other", "say which model it is for"),
     ],
 )
-def test_what_is_broken_does_not_pass(check, name, message, tmp_path, monkeypatch):
+def test_broken_options_do_not_pass(check, name, message, tmp_path, monkeypatch):
     make_plugin(tmp_path, "lg_broken", FILES, entry_point=None, code=BROKEN)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("LIGHTNING_GEN_PLUGINS", "lg_broken")

@@ -109,7 +109,7 @@ def test_as_a_process(tmp_path):
 
 @pytest.mark.parametrize("rank", ["0", "1"])
 @pytest.mark.parametrize("variable", ["RANK", "LOCAL_RANK", "SLURM_PROCID"])
-def test_ranks_of_an_outside_launcher_say_it_once(variable, rank, monkeypatch, capsys):
+def test_ranks_of_an_outside_launcher_print_an_error_once(variable, rank, monkeypatch, capsys):
     monkeypatch.setenv(variable, rank)
     assert main(["train", "modle=vae"]) == 2
     assert bool(capsys.readouterr().err) is (rank == "0")

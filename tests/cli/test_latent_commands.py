@@ -334,7 +334,7 @@ def test_conditional_models_need_the_class_of_files(folder, tmp_path, capsys):
     assert torch.load(tmp_path / "out" / "latents.pt")["labels"].tolist() == [2]
 
 
-def test_models_without_latents_are_told_what_they_lack(tmp_path):
+def test_models_without_latents_are_refused_with_the_reason(tmp_path):
     class OnlyDecodes:
         decode = Linear.decode
 

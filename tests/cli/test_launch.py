@@ -79,7 +79,7 @@ def test_multirun_of_distributed_jobs(tmp_path):
 
 
 @pytest.mark.parametrize("strategy", ["ddp"])
-def test_error_of_all_ranks_is_said_once(strategy, tmp_path):
+def test_an_error_of_all_ranks_is_printed_once(strategy, tmp_path):
     site = tmp_path / "site"
     site.mkdir()
     (site / "lg_fail.py").write_text(

@@ -57,14 +57,14 @@ def test_plugin_config_composes_with_cores(site):
     assert "/flow_vae/" in config.run_dir
 
 
-def test_core_comes_first_and_the_clash_is_told(site):
+def test_core_comes_first_and_the_clash_is_reported(site):
     make_plugin(site, "lg_shadow", {"model/vae.yaml": "beta: 99.0\n"})
     assert compose().model.beta != 99.0
     [clash] = clashes(discover())
     assert str(clash) == "model/vae of lg_shadow 1.2 is hidden by that of core " + discover()[0].version
 
 
-def test_two_plugins_with_one_option_are_told(site, monkeypatch):
+def test_two_plugins_with_the_same_option_are_reported(site, monkeypatch):
     make_plugin(site, "lg_a", FLOW)
     make_plugin(site, "lg_b", {"network/flow_net.yaml": "defaults: [conv_encoder]\n", **FLOW})
     [clash] = clashes(discover())

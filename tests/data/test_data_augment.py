@@ -142,8 +142,14 @@ def test_bytes_and_floats_go_through_augmentations_alike() -> None:
     assert from_bytes.abs().max() <= 1
 
 
-def test_grid_is_torch_s_affine_grid() -> None:
-    from lightning_gen.data.augment import _grid
-
-    maps = torch.randn(3, 2, 3)
-    assert torch.allclose(_grid(maps, 5, 8), F.affine_grid(maps, [3, 1, 5, 8], align_corners=False), atol=1e-6)
+def test_affine_samples_where_torch_s_affine_grid_says() -> None:
+    images = normalise(random_bytes(3, 2, 5, 8))
+    seed_all("grid")
+    warped = Affine(degrees=0, scale=[0.5, 2], shear=0, translate=0.3, fill=0.0)(images)
+    seed_all("grid")
+    _, _, scale = (torch.empty(3).uniform_(*bounds) for bounds in ((0, 0), (0, 0), (0.5, 2)))
+    x, y = (torch.empty(3).uniform_(-0.6, 0.6) for _ in range(2))
+    zeros = torch.zeros(3)
+    maps = torch.stack([torch.stack([1 / scale, zeros, x], 1), torch.stack([zeros, 1 / scale, y], 1)], 1)
+    grid = F.affine_grid(maps, list(images.shape), align_corners=False)
+    torch.testing.assert_close(warped, F.grid_sample(images, grid, align_corners=False), atol=1e-5, rtol=0)

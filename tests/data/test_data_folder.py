@@ -230,7 +230,7 @@ def test_mistakes_in_the_path(flat: Path, tmp_path: Path) -> None:
         compose(["data=folder"], "inspect")
 
 
-def test_unlike_sizes_are_named_with_the_mend(flat: Path) -> None:
+def test_unlike_sizes_are_named_with_the_fix(flat: Path) -> None:
     save(flat / "99.png", size=(5, 5))
     with pytest.raises(UserError, match=r"00.png is 6x8 and 99.png is 5x5: set data.size=\[6,8\] \(data.resize=crop"):
         folder(flat)

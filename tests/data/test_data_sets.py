@@ -79,7 +79,7 @@ def test_mnist5k_holds_real_digits_split_by_class(cache: Path) -> None:
 PINNED = ["ca6f75454751a401", "54b326d3da02d78d", "3798315d42260da5"]
 
 
-def test_mnist5k_is_cached_and_mends_a_damaged_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mnist5k_is_cached_and_replaces_a_damaged_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images, labels = mnist5k.digits()
     file = cache / "mnist5k.npz"
     assert file.is_file()

@@ -54,7 +54,7 @@ def table(capsys, *arguments) -> str:
     return capsys.readouterr().out
 
 
-def test_best_first_and_noise_said(tmp_path, capsys):
+def test_the_best_is_first_and_noise_is_named(tmp_path, capsys):
     paths = runs(tmp_path, far=[evaluation(9.0)], best=[evaluation(1.0)], near=[evaluation(1.2)])
     lines = table(capsys, *paths).splitlines()
     assert [line.split()[0] for line in lines[:4]] == ["run", "best", "near", "far"]

@@ -204,7 +204,7 @@ def test_halves_of_the_samples_scatter_as_new_samples_do():
     assert sum(each["std"] for each in halves) / 5 == pytest.approx(several, rel=0.35)
 
 
-def test_what_a_model_lacks_is_skipped_with_the_reason():
+def test_metrics_that_a_model_cannot_have_are_skipped_with_the_reason():
     _, data = tiny_vae()
     model = Sampler(data.image_shape)
     result = evaluate(model, data, all_metrics(), pixels())

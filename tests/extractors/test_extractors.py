@@ -249,7 +249,7 @@ def test_classifier_scores_another_models_samples(tmp_path):
     assert result["scores"]["frechet/classifier"] > 0
 
 
-def test_what_is_no_classifier_ends_in_one_line(tmp_path):
+def test_checkpoints_that_cannot_classify_end_in_one_line(tmp_path):
     key = r"extractor\.classifier\.checkpoint"
     write_checkpoint(tmp_path / "vae.ckpt", *TINY_VAE)
     with pytest.raises(UserError, match=rf"{key}=.*vae.ckpt: holds a VAE, give a run of model=classifier"):

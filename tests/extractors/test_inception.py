@@ -1,10 +1,11 @@
 """Scores with Inception agree with torch-fidelity's and torchmetrics', which use the same weights."""
 
+import hashlib
 from urllib.error import URLError
 
 import pytest
 import torch
-from inception_weights import write_random_weights
+from helpers import random_weights
 
 from lightning_gen.errors import UserError
 from lightning_gen.extractors.inception import PUBLISHED, Inception
@@ -20,7 +21,7 @@ pytest.importorskip("torch_fidelity")
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "inception.pth"
-    return path, write_random_weights(path)
+    return path, hashlib.sha256(random_weights.inception(path).read_bytes()).hexdigest()
 
 
 def images(key):

@@ -149,7 +149,7 @@ def test_other_images_are_skipped(tmp_path):
     assert "(3, 8, 8)" in skipped["classes"]
 
 
-def test_a_wrong_classifier_is_told_at_once(tmp_path):
+def test_a_wrong_classifier_is_refused_at_once(tmp_path):
     with pytest.raises(UserError, match=r"metrics\.classes\.classifier=.*no such file"):
         ClassScores(str(tmp_path / "nowhere"))
     write_checkpoint(tmp_path / "vae.ckpt", *TINY_VAE)

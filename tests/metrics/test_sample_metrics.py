@@ -315,7 +315,7 @@ def test_broken_samples_have_no_score():
     assert len(result["warnings"]) == len(broken)
 
 
-def test_what_has_no_latents_or_classes_is_skipped():
+def test_metrics_of_latents_or_classes_are_skipped_without_them():
     _, data = tiny_vae()
     skipped = evaluate(Labelled(), data, sample_metrics("metrics.path_length.space=w"), {"pixels": Pixels()})["skipped"]
     assert skipped["path_length"] == "Labelled has no latents that it decodes"
@@ -393,7 +393,7 @@ def test_lpips_is_that_of_torchmetrics(weights, monkeypatch):
     assert metric.compute()["reconstruction_lpips"] == 0
 
 
-def test_lpips_says_what_is_wrong_before_anything_is_drawn(weights, tmp_path, monkeypatch):
+def test_lpips_refuses_mistakes_before_sampling(weights, tmp_path, monkeypatch):
     def offline(*args, **kwargs):
         raise OSError("no route to host")
 

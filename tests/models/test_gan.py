@@ -257,13 +257,12 @@ class TestGame:
         torch.manual_seed(5)
         generator, discriminator = by_hand.generator, by_hand.discriminator
         latent = torch.randn(6, 3)
-        for _ in range(1):
-            fake = generator(latent).detach()
-            loss = F.softplus(-discriminator(data.images)).mean() + F.softplus(discriminator(fake)).mean()
-            gradients = torch.autograd.grad(loss, list(discriminator.parameters()))
-            with torch.no_grad():
-                for p, g in zip(discriminator.parameters(), gradients, strict=True):
-                    p -= 0.1 * g
+        fake = generator(latent).detach()
+        loss = F.softplus(-discriminator(data.images)).mean() + F.softplus(discriminator(fake)).mean()
+        gradients = torch.autograd.grad(loss, list(discriminator.parameters()))
+        with torch.no_grad():
+            for p, g in zip(discriminator.parameters(), gradients, strict=True):
+                p -= 0.1 * g
         loss = F.softplus(-discriminator(generator(latent))).mean()
         gradients = torch.autograd.grad(loss, list(generator.parameters()))
         with torch.no_grad():
@@ -323,7 +322,7 @@ class TestGame:
             terms.append("r1" in gan.terms.flush())
         assert terms == [True, False, False, False, True]
 
-    def test_what_is_logged_of_a_lazy_penalty_is_its_mean_over_steps(self):
+    def test_a_lazy_penalty_logs_its_mean_over_steps(self):
         gan = tiny_gan(penalty={"r1": penalties.R1(2.0, every=4)})
         value = penalties.R1(1.0)(
             Players(None, lambda x, y: gan.discriminator(x)[:, 0]), Round(batch().images, None, None)
@@ -379,7 +378,7 @@ class TestGame:
             ({"model": partial(InfoGAN, categories=10, continuous=2, information_weight=1.0)}, "latent_dim=3: give 12"),
         ],
     )
-    def test_what_cannot_be_played_is_told_at_once(self, wrong, message):
+    def test_impossible_games_are_refused_at_once(self, wrong, message):
         with pytest.raises(UserError, match=message):
             tiny_gan(**wrong)
 

@@ -50,7 +50,7 @@ def test_a_plugin_adds_a_gan_by_its_terms():
     assert len(Path(infogan.__file__).read_text().splitlines()) <= 40
 
 
-def test_two_processes_play_as_one(tmp_path):
+def test_two_processes_train_a_gan_as_one(tmp_path):
     """Lazy penalties and both players: the weights after 16 steps are those of one process with the joined batch."""
     weights = {}
     game = [

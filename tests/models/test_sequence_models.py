@@ -277,7 +277,7 @@ class TestPredictors:
         assert lower.item() == pytest.approx(loss, rel=0.01)
         assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
 
-    def test_says_what_is_wrong(self, name):
+    def test_mistakes_are_user_errors(self, name):
         with pytest.raises(UserError, match=r"model.context_frames=6: the data's sequences have 6 frames"):
             build(name, context_frames=6)
         with pytest.raises(UserError, match=r"model.conditional=true"):
@@ -335,7 +335,7 @@ class TestSVG:
         true = (torch.arange(5) < given[:, None])[..., None, None, None]
         assert torch.equal(torch.stack(read, 1), torch.where(true, frames[:, :5], expected))
 
-    def test_a_single_frame_can_be_drawn_of_nothing(self):
+    def test_a_single_frame_can_be_sampled_without_context(self):
         model = build("svg_lp").eval()
         frames = []
         for steps in (1, 4):

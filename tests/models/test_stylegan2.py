@@ -278,7 +278,7 @@ def value_of(function):
         ("network@model.generator=dcgan_generator", "has no styles"),
     ],
 )
-def test_what_cannot_be_is_said(override, message):
+def test_impossible_settings_are_user_errors(override, message):
     small = [] if override.startswith("network") else SMALL
     with pytest.raises(UserError, match=message):
         build_model(compose(["model=stylegan2", *small, override])["model"], (1, 12, 10), None)

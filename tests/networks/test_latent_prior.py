@@ -11,7 +11,7 @@ from lightning_gen.networks.diagonal_normal import DiagonalNormal
 from lightning_gen.networks.latent_prior import AutoregressivePrior
 
 
-def test_divergence_of_two_is_that_of_the_relative_one_from_a_standard_normal():
+def test_kl_of_two_normals_equals_that_of_the_whitened_one_from_a_standard_normal():
     one, other = DiagonalNormal(*torch.randn(2, 5, 3)), DiagonalNormal(*torch.randn(2, 5, 3))
     expected = D.kl_divergence(*(D.Normal(mean, (log_var / 2).exp()) for mean, log_var in (one, other))).sum(1)
     torch.testing.assert_close(kl_from_standard_normal(*one.relative_to(other)), expected)
@@ -35,7 +35,7 @@ class TestAutoregressivePrior:
         mean, log_var = prior(latents)
         torch.testing.assert_close((latents - mean) * (-0.5 * log_var).exp(), noise, rtol=1e-4, atol=1e-5)
 
-    def test_a_group_is_told_by_those_before(self):
+    def test_a_group_of_latents_depends_on_the_groups_before_it(self):
         prior, latents = self.prior(), torch.randn(1, 6, requires_grad=True)
         mean, _ = prior(latents)
         for number, seen in enumerate((0, 0, 2, 2, 4, 4)):

@@ -112,7 +112,7 @@ def test_models_that_draw_are_asked_several_times():
     assert metric.protocol()["draws"] == 3
 
 
-def test_what_cannot_be_scored_is_said():
+def test_missing_scores_have_their_reason():
     assert "single images" in Prediction().why_not(SimpleNamespace(image_shape=(1, 8, 8)), None)
     assert "5 frames" in Prediction(context=5).why_not(Repeats(), None)
     assert Prediction(context=4).why_not(Repeats(), None) is None

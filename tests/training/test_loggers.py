@@ -165,7 +165,7 @@ class TestWandb:
         assert len(list((tmp_path / "wandb").glob(f"offline-run-*-{run_ids[0]}"))) >= 1
         logger.close()  # once more does no harm
 
-    def test_online_without_an_account_is_the_users_to_mend(self, tmp_path):
+    def test_online_logging_without_an_account_is_a_user_error(self, tmp_path):
         with pytest.raises(UserError, match=r"^logger\.wandb\.offline=false: .*wandb login.*offline$"):
             Wandb(str(tmp_path), project="tests", offline=False).open()
 

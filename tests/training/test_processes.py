@@ -25,7 +25,7 @@ def test_killed_runs_end_as_undisturbed_ones():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_asked_to_stop_it_saves_and_says_how_to_go_on(number, tmp_path):
+def test_a_signal_stops_the_run_which_saves_and_tells_how_to_resume(number, tmp_path):
     folder = tmp_path / "run"
     endless = ["trainer.max_images=100_000_000", "callbacks.last.every_images=100_000_000"]
     pipe = subprocess.PIPE

@@ -64,7 +64,7 @@ def test_black_stays_black_and_transparency_what_it_is():
     torch.testing.assert_close(changed, torch.cat([-normalise(rgba)[:, :3], normalise(rgba)[:, 3:]], 1))
 
 
-def test_what_does_not_fit_ends_in_one_line():
+def test_settings_that_do_not_fit_end_in_one_line():
     with pytest.raises(UserError, match=r"data\.augment: kornia's RandomHue takes no images of 1x8x8: "):
         run(any_of("RandomHue", hue="[0.1,0.2]", p=1.0), images(1, 8, 8))
     with pytest.raises(UserError, match=r"data\.augment: Linear is no augmentation of images of kornia's"):
