@@ -1,10 +1,15 @@
 """Every shipped option of every group composes, and those that run on any machine run."""
 
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+
 import pytest
 import torch
 from helpers.runs import TINY_RUN, run
 
 from lightning_gen.config import compose
+from lightning_gen.errors import UserError
 from lightning_gen.listing import list_groups, list_options
 from lightning_gen.training import train
 
@@ -15,7 +20,6 @@ PLACES = {
     "schedule": lambda name: f"schedule@model.schedule={name}",
 }
 SETS = ("callbacks", "logger", "metrics", "data/augment", "model/penalty")
-OF_GANS = ("model/loss", "model/penalty", "model/augment", "model/conditioning")
 NEEDS = {
     "data=folder": ["data.path=somewhere"],
     "data=huggingface": ["data.path=somewhere"],
@@ -25,7 +29,13 @@ NEEDS = {
     "extractor=module": ["extractor.module.network._target_=torch.nn.Identity"],
     "metrics=[classes]": ["metrics.classes.classifier=somewhere"],
 }
-OPTIONS = [(group, option.name) for group in list_groups() for option in list_options(group)]
+# Groups of the parts of a model, by a model that has them; the others go with any.
+PARTS = {
+    "dcgan": ("model/loss", "model/penalty", "model/augment", "model/conditioning"),
+    "vae": ("model/likelihood", "model/prior", "optimizer", "schedule"),
+    "conv_lstm": ("model/cells",),
+}
+NETWORKS = {"generator": "dcgan", "discriminator": "dcgan", "encoder": "vae", "decoder": "vae"}
 
 
 def override(group: str, name: str) -> str:
@@ -34,13 +44,41 @@ def override(group: str, name: str) -> str:
     return f"{group}=[{name}]" if group in SETS else f"{group}={name}"
 
 
-@pytest.mark.parametrize(("group", "name"), OPTIONS)
-def test_composes(group, name):
-    chosen = override(group, name)
-    players = name.endswith(("generator", "discriminator")) or group in OF_GANS
-    model = ["model=dcgan"] if players else ["model=pixel_rnn_row"] if name.endswith("_network") else []
-    predictor = ["model=conv_lstm"] if group == "model/cells" else []
-    assert compose([*model, *predictor, chosen, *NEEDS.get(chosen, [])])
+def host(group: str, name: str) -> str:
+    """The model whose part the option is; "" of options beside any model, and "experiment" of what chooses models."""
+    if group == "network":
+        return NETWORKS.get(name.rpartition("_")[2], "pixel_rnn_row")
+    return next((model for model, groups in PARTS.items() if group in groups), "experiment" * (group == "experiment"))
+
+
+def choices() -> Iterator[list[str]]:
+    """Overrides that between them choose every option: as many in one composition as can be chosen side by side."""
+    hosts: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for group in list_groups():
+        for option in list_options(group):
+            chosen = override(group, option.name)
+            hosts[host(group, option.name)][chosen.partition("=")[0]].append(chosen)
+    for model, columns in hosts.items():
+        base = [] if model in ("", "experiment") else [f"model={model}"]
+        for row in zip_longest(*columns.values()):
+            yield [*base, *filter(None, row)]
+
+
+def mistake(chosen: Sequence[str]) -> str:
+    """What is wrong with a composition; "" of a right one."""
+    try:
+        compose([*chosen, *(need for each in chosen for need in NEEDS.get(each, []))])
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("chosen", choices(), ids=" ".join)
+def test_composes(chosen):
+    if wrong := mistake(chosen):
+        model = [each for each in chosen if each.startswith("model=")]
+        alone = {each: mistake([each] if each in model else [*model, each]) for each in chosen}
+        pytest.fail("\n".join(f"{each}: {text}" for each, text in alone.items() if text) or f"{chosen}: {wrong}")
 
 
 def names(group: str) -> str:
