@@ -13,9 +13,9 @@ from lightning_gen.cli import main
 
 
 def run_command(
-    *arguments: str, cwd: Path, path: Path | None = None, **environment: str
+    *arguments: str, cwd: Path, path: Path | str | None = None, **environment: str
 ) -> subprocess.CompletedProcess:
-    """`python -m lightning_gen <arguments>` in the folder `cwd`; `path` is a site-packages folder of its own."""
+    """`python -m lightning_gen <arguments>` in the folder `cwd`; `path` goes first on its path."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "LIGHTNING_GEN_", "HYDRA_"))}
     python_path = os.pathsep.join(str(p) for p in (path, ROOT) if p)
     return subprocess.run(
@@ -37,7 +37,9 @@ def train_on_two_ranks(folder: Path, *overrides: str, **environment: str) -> str
     """Train in two processes that must end with the same weights; the printed text."""
     ranks = ["trainer.devices=2", "trainer.strategy=ddp", "+callbacks.agree._target_=helpers.rank_agreement.RanksAgree"]
     arguments = ["train", *overrides, *ranks, f"run_dir={folder}"]
-    done = run_command(*arguments, cwd=folder.parent, path=ROOT / "tests", **environment)
+    tests = ROOT / "tests"
+    path = f"{tests}{os.pathsep}{tests / 'helpers'}"
+    done = run_command(*arguments, cwd=folder.parent, path=path, **environment)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 

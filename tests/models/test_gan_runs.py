@@ -1,20 +1,18 @@
 """Whole runs of GANs: several processes, a plugin's model, compiled parts, mixed precision, averages."""
 
 import inspect
-import os
-import subprocess
-import sys
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
 import torch
 from helpers import ROOT
+from helpers.commands import train_on_two_ranks
+from helpers.runs import saved, train_with
 
 from lightning_gen.checkpoint import load_model
-from lightning_gen.config import compose
 from lightning_gen.models import infogan
 from lightning_gen.testing import check_model
-from lightning_gen.training import train
 
 TINY = [
     *("data=fake", "data.image_shape=[1,12,12]", "data.num_images=64", "data.batch_size=8", "debug=smoke"),
@@ -30,9 +28,7 @@ PLAIN = [
 
 def run(folder: Path, *overrides: str, images: int) -> Path:
     """Train a tiny GAN in this process."""
-    arguments = [*TINY, "model=dcgan", *SMALL, f"run_dir={folder}", f"trainer.max_images={images}", *overrides]
-    train(compose(arguments), arguments)
-    return folder
+    return train_with(folder, *TINY, "model=dcgan", *SMALL, f"trainer.max_images={images}", *overrides)
 
 
 @pytest.fixture
@@ -50,30 +46,19 @@ def test_a_plugin_adds_a_gan_by_its_terms():
     assert len(Path(infogan.__file__).read_text().splitlines()) <= 40
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("gan_plugin")
 def test_two_processes_train_a_gan_as_one(tmp_path):
     """Lazy penalties and both players: the weights after 16 steps are those of one process with the joined batch."""
-    weights = {}
-    game = [
-        "model/loss=relativistic",
-        "model/penalty=[r1,r2,lecam]",
-        "model.penalty.r1.every=2",
-        "model.generator_every=2",
-    ]
-    for name, devices in (("one", ["trainer.devices=1"]), ("two", ["trainer.devices=2", "trainer.strategy=ddp"])):
-        options = [*TINY, "model=shared_latents", *SMALL, *PLAIN, *game, *devices]
-        arguments = [sys.executable, "-m", "lightning_gen", "train", *options, "trainer.max_images=128"]
-        arguments += ["+callbacks.agree._target_=helpers.rank_agreement.RanksAgree", f"run_dir={tmp_path / name}"]
-        environment = os.environ | {"LIGHTNING_GEN_PLUGINS": "gan_plugin", "OMP_NUM_THREADS": "1"}
-        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "tests"), str(ROOT / "tests" / "helpers"), str(ROOT)])
-        result = subprocess.run(arguments, capture_output=True, text=True, timeout=300, env=environment)
-        assert result.returncode == 0, result.stderr[-2000:]
-        path = tmp_path / name / "checkpoints" / "last.ckpt"
-        weights[name] = torch.load(path, weights_only=True)["state_dict"]
-    assert weights["one"].keys() == weights["two"].keys()
-    for name, expected in weights["one"].items():
-        torch.testing.assert_close(
-            weights["two"][name], expected, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
-        )
+    game = ["model/loss=relativistic", "model/penalty=[r1,r2,lecam]", "model.penalty.r1.every=2"]
+    options = [*PLAIN, *game, "model.generator_every=2", "model=shared_latents"]
+    one = run(tmp_path / "one", *options, images=128)
+    options = [*TINY, *SMALL, *options, "trainer.max_images=128"]
+    train_on_two_ranks(tmp_path / "two", *options, LIGHTNING_GEN_PLUGINS="gan_plugin")
+    weights, expected = (saved(folder)["state_dict"] for folder in (tmp_path / "two", one))
+    assert weights.keys() == expected.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(weights[name], tensor, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
 
 
 def test_averages_and_last_weights_differ_after_a_run(tmp_path):
@@ -90,7 +75,9 @@ def test_averages_and_last_weights_differ_after_a_run(tmp_path):
 @pytest.mark.parametrize(
     "extra", ["model.compile=[generator]", "trainer.precision=bf16-mixed", "model.gradient_clip=1.0"]
 )
-def test_penalties_run_in_float32_and_eagerly(extra, tmp_path):
+def test_penalties_run_in_float32_and_eagerly(extra, tmp_path, monkeypatch):
+    # It is torch's tracing of gradients that cannot be differentiated twice; machine code would only take its time.
+    monkeypatch.setattr(torch.nn.Module, "compile", partialmethod(torch.nn.Module.compile, backend="aot_eager"))
     run(tmp_path / "run", "model/penalty=[r1]", extra, images=32)
 
 
