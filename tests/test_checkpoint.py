@@ -3,13 +3,13 @@
 import io
 import os
 import pickle
-import subprocess
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from helpers import ROOT
+from helpers.processes import printed_by
 from helpers.tiny_models import TINY_VAE, tiny_vae, write_checkpoint
 
 from lightning_gen.checkpoint import KEY, AtomicCheckpointIO, checkpoint_of, load_model, load_weights, read_checkpoint
@@ -195,43 +195,34 @@ def test_checkpoints_make_their_folder(tmp_path):
     assert AtomicCheckpointIO().load_checkpoint(path)["state_dict"]["w"].tolist() == [1, 1]
 
 
-FULL_DISK = """
-import resource, signal, sys
-import torch
-from lightning_gen.checkpoint import AtomicCheckpointIO
+def save_within(path: Path, limits: list[int]) -> None:
+    """Save a checkpoint once for each limit on the size of a file, and print what happens."""
+    import resource
 
-path, limits = sys.argv[1], [int(limit) for limit in sys.argv[2:]]
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-state = {"weights": torch.ones(300_000), "others": [torch.ones(1000) for _ in range(50)]}
-for limit in limits:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-    try:
-        AtomicCheckpointIO().save_checkpoint(state, path)
-        outcome = "saved"
-    except OSError as error:
-        outcome = f"OSError {error.errno}"
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    print(outcome)
-"""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    state = {"weights": torch.ones(300_000), "others": [torch.ones(1000) for _ in range(50)]}
+    for limit in limits:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        try:
+            AtomicCheckpointIO().save_checkpoint(state, path)
+            outcome = "saved"
+        except OSError as error:
+            outcome = f"OSError {error.errno}"
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        print(outcome, flush=True)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits there")
 def test_a_full_disk_is_an_os_error_and_the_old_checkpoint_stays(tmp_path):
-    path = tmp_path / "last.ckpt"
+    path = tmp_path / "run" / "last.ckpt"
+    path.parent.mkdir()
     atomic_save({KEY: {"images_seen": 7}}, path)
     # In the header, between tensors, within one, in the directory at the end: torch fails differently at each.
     limits = [0, 1, 100, 5_000, 1_000_000, 1_210_000, 1_300_000, 1_410_000]
-    finished = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, str(path), *map(str, limits)],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert finished.stdout.splitlines() == ["OSError 27"] * len(limits), finished.stderr
+    _, printed, error = printed_by(save_within, path, limits, folder=tmp_path)
+    assert printed.splitlines() == ["OSError 27"] * len(limits), error
     assert read_checkpoint(path)[KEY] == {"images_seen": 7}
-    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+    assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
 
 
 def test_atomic_save_is_torch_save(tmp_path):

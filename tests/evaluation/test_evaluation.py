@@ -6,6 +6,7 @@ import statistics
 
 import pytest
 import torch
+from helpers.processes import on_two_ranks
 from helpers.scoring import ClassifyingPixels, Pixels, sample_metrics
 from helpers.tiny_models import TINY_VAE, tiny_vae, write_checkpoint
 from torch import nn
@@ -309,7 +310,7 @@ def _process(rank, folder, world_size):
 
 
 def test_two_processes_give_the_scores_of_one(tmp_path):
-    torch.multiprocessing.spawn(_process, (tmp_path, 2), nprocs=2)
+    on_two_ranks(_process, tmp_path)
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
     assert str(first) == str(second)  # NaN is no equal of itself
     model, data, metrics, extractor = _of_all_metrics()

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from helpers.processes import on_two_ranks
 from helpers.scoring import Given
 
 from lightning_gen.build import build_data
@@ -153,7 +154,7 @@ def _process(rank, folder, world_size):
 
 
 def test_two_processes_add_up(tmp_path):
-    torch.multiprocessing.spawn(_process, (tmp_path, 2), nprocs=2)
+    on_two_ranks(_process, tmp_path)
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
     assert first == second
     assert (first["modes"], first["high_quality"]) == (3, 1)

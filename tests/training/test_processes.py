@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -10,7 +11,10 @@ import time
 import pytest
 from helpers import ROOT
 from helpers.commands import start_command, train_on_two_ranks
+from helpers.processes import printed_by
 from helpers.runs import TINY_RUN, resume, rows, run, same_weights, saved
+
+from lightning_gen.cli import main
 
 pytestmark = pytest.mark.slow
 
@@ -62,20 +66,21 @@ def test_a_forked_child_does_not_keep_the_folder(tmp_path):
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def test_full_disk(tiny_run):
+def on_a_full_disk(arguments: list[str]) -> int:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+    return main(arguments)
+
+
+def test_full_disk(tiny_run, tmp_path):
     """A limit on file size stands in for it: the run ends in one line, and what was saved before is kept."""
     folder = tiny_run(images=32)
     before = (folder / "checkpoints" / "last.ckpt").read_bytes()
-    limited = (
-        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000)); "
-        "from lightning_gen.cli import main; sys.exit(main(sys.argv[1:]))"
-    )
-    arguments = [sys.executable, "-c", limited, "train", f"run_dir={folder}", "resume=true", "trainer.max_images=96"]
-    result = subprocess.run(arguments, capture_output=True, text=True, timeout=120)
-    assert result.returncode == 2, result.stderr[-2000:]
-    assert "make room, then go on with resume=true" in result.stderr
-    assert "Traceback" not in result.stderr
+    arguments = ["train", f"run_dir={folder}", "resume=true", "trainer.max_images=96"]
+    status, _, error = printed_by(on_a_full_disk, arguments, folder=tmp_path)
+    assert status == 2, error[-2000:]
+    assert "make room, then go on with resume=true" in error
+    assert "Traceback" not in error
     assert (folder / "checkpoints" / "last.ckpt").read_bytes() == before
     assert not list(folder.rglob("*.tmp"))
 
