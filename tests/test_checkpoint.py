@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.processes import printed_by
+from helpers.processes import Printing
 from helpers.tiny_models import TINY_VAE, tiny_vae, write_checkpoint
 
 from lightning_gen.checkpoint import KEY, AtomicCheckpointIO, checkpoint_of, load_model, load_weights, read_checkpoint
@@ -219,8 +219,9 @@ def test_a_full_disk_is_an_os_error_and_the_old_checkpoint_stays(tmp_path):
     atomic_save({KEY: {"images_seen": 7}}, path)
     # In the header, between tensors, within one, in the directory at the end: torch fails differently at each.
     limits = [0, 1, 100, 5_000, 1_000_000, 1_210_000, 1_300_000, 1_410_000]
-    _, printed, error = printed_by(save_within, path, limits, folder=tmp_path)
-    assert printed.splitlines() == ["OSError 27"] * len(limits), error
+    process = Printing(save_within, path, limits, folder=tmp_path)
+    process.wait()
+    assert process.out.splitlines() == ["OSError 27"] * len(limits), process.err
     assert read_checkpoint(path)[KEY] == {"images_seen": 7}
     assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
 

@@ -1,6 +1,5 @@
 """The command as it is used: what it prints, what it runs, and its exit status."""
 
-import os
 import re
 import shlex
 import signal
@@ -11,7 +10,7 @@ import time
 import pytest
 import yaml
 from helpers import ROOT
-from helpers.commands import run_command
+from helpers.processes import Printing
 from omegaconf import DictConfig
 
 from lightning_gen import cli
@@ -177,15 +176,16 @@ def test_list_into_a_closed_pipe(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_doctor(tmp_path):
-    done = run_command(
-        "doctor", cwd=tmp_path, LIGHTNING_GEN_CACHE=str(tmp_path / "cache"), LIGHTNING_GEN_PLUGINS="gone"
-    )
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"^  torch \d", done.stdout, re.MULTILINE)
-    assert "  core " in done.stdout
-    assert "! gone is left out: package gone is not installed; mend LIGHTNING_GEN_PLUGINS" in done.stdout
-    assert f"{tmp_path / 'cache'}, empty" in done.stdout
+def test_doctor(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LIGHTNING_GEN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LIGHTNING_GEN_PLUGINS", "gone")
+    assert main(["doctor"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"^  torch \d", printed, re.MULTILINE)
+    assert "  core " in printed
+    assert "! gone is left out: package gone is not installed; mend LIGHTNING_GEN_PLUGINS" in printed
+    assert f"{tmp_path / 'cache'}, empty" in printed
 
 
 def test_doctor_without_a_required_package(monkeypatch, capsys):
@@ -205,23 +205,12 @@ def test_train_py_is_the_train_command(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def works_for_a_minute() -> int:
+    cli._function = lambda path: lambda *arguments: (print("working", flush=True), time.sleep(60))
+    return main(["train"])
+
+
 def test_interrupt_of_a_real_process(tmp_path):
-    code = (
-        "import sys, time; import lightning_gen.cli as cli; "
-        "cli._function = lambda path: lambda *a: (print('working', flush=True), time.sleep(60)); sys.exit(cli.main())"
-    )
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "train"],
-        cwd=tmp_path,
-        env=environment,
-        stdout=-1,
-        stderr=-1,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell's background ignores it
-    )
-    assert process.stdout.readline() == "working\n"
-    time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
-    assert (process.returncode, err) == (130, "interrupted\n")
+    process = Printing(works_for_a_minute, folder=tmp_path)
+    process.signal_when(lambda: process.out == "working\n", signal.SIGINT)
+    assert (process.wait(), process.err) == (130, "interrupted\n")

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -26,11 +25,6 @@ def run_command(
         text=True,
         timeout=300,
     )
-
-
-def start_command(*arguments: str, **options: Any) -> subprocess.Popen:
-    """`python -m lightning_gen <arguments>`, not waited for."""
-    return subprocess.Popen([sys.executable, "-m", "lightning_gen", *arguments], text=True, **options)
 
 
 def train_on_two_ranks(folder: Path, *overrides: str, **environment: str) -> str:

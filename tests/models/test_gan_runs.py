@@ -15,14 +15,7 @@ from lightning_gen.models import infogan
 from lightning_gen.testing import check_model
 
 TINY = [
-    *(
-        "data=fake",
-        "data.image_shape=[1,12,12]",
-        "data.num_images=64",
-        "data.batch_size=8",
-        "debug=smoke",
-        "metrics=[]",
-    ),
+    *("data=fake", "data.image_shape=[1,12,12]", "data.num_images=64", "data.batch_size=8", "debug=smoke"),
     *("trainer.validate_every_images=32", "callbacks.sample_grid.n=4", "metrics=[]"),
 ]
 SMALL = ["model.generator.width=8", "model.discriminator.width=8"]

@@ -6,12 +6,11 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from helpers import ROOT
-from helpers.commands import start_command, train_on_two_ranks
-from helpers.processes import printed_by
+from helpers.commands import train_on_two_ranks
+from helpers.processes import Printing
 from helpers.runs import TINY_RUN, resume, rows, run, same_weights, saved
 
 from lightning_gen.cli import main
@@ -32,17 +31,12 @@ def test_killed_runs_end_as_undisturbed_ones():
 def test_a_signal_stops_the_run_which_saves_and_tells_how_to_resume(number, tmp_path):
     folder = tmp_path / "run"
     endless = ["trainer.max_images=100_000_000", "callbacks.last.every_images=100_000_000"]
-    pipe = subprocess.PIPE
-    process = start_command("train", *TINY_RUN, f"run_dir={folder}", *endless, stdout=pipe, stderr=pipe)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and len(rows(folder) if (folder / "metrics.csv").exists() else []) < 3:
-        time.sleep(0.1)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=200)
-    assert process.returncode == 128 + number, err
-    assert f"stopped by {number.name} at" in out
-    assert f"go on: lightning-gen train run_dir={folder} resume=true" in out
-    assert "Traceback" not in err
+    process = Printing(main, ["train", *TINY_RUN, f"run_dir={folder}", *endless], folder=tmp_path)
+    process.signal_when(lambda: (folder / "metrics.csv").exists() and len(rows(folder)) >= 3, number)
+    assert process.wait() == 128 + number, process.err
+    assert f"stopped by {number.name} at" in process.out
+    assert f"go on: lightning-gen train run_dir={folder} resume=true" in process.out
+    assert "Traceback" not in process.err
     seen = saved(folder)["lightning_gen"]["images_seen"]
     resume(folder, f"trainer.max_images={seen + 64}")
     assert same_weights(folder, run(tmp_path / "straight", images=seen + 64))
@@ -77,10 +71,10 @@ def test_full_disk(tiny_run, tmp_path):
     folder = tiny_run(images=32)
     before = (folder / "checkpoints" / "last.ckpt").read_bytes()
     arguments = ["train", f"run_dir={folder}", "resume=true", "trainer.max_images=96"]
-    status, _, error = printed_by(on_a_full_disk, arguments, folder=tmp_path)
-    assert status == 2, error[-2000:]
-    assert "make room, then go on with resume=true" in error
-    assert "Traceback" not in error
+    process = Printing(on_a_full_disk, arguments, folder=tmp_path)
+    assert process.wait() == 2, process.err[-2000:]
+    assert "make room, then go on with resume=true" in process.err
+    assert "Traceback" not in process.err
     assert (folder / "checkpoints" / "last.ckpt").read_bytes() == before
     assert not list(folder.rglob("*.tmp"))
 
