@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from helpers.configs import composed
 from helpers.scoring import Given
 from helpers.tiny_models import TINY_VAE, write_checkpoint
 from omegaconf import OmegaConf
@@ -13,7 +14,6 @@ from omegaconf import OmegaConf
 from lightning_gen.batch import Batch
 from lightning_gen.build import build_data, build_model
 from lightning_gen.checkpoint import KEY, provenance
-from lightning_gen.config import compose
 from lightning_gen.data.mnist5k import MNIST5k
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation import evaluate
@@ -35,7 +35,7 @@ class Brightness(torch.nn.Module):
 
 def classifier(path, channels=1):
     data = f"data.image_shape=[{channels},8,8]"
-    config = compose([*TINY, data, "data.num_classes=3"])
+    config = composed(*TINY, data, "data.num_classes=3")
     model = build_model(config.model, (channels, 8, 8), 3)
     ours = provenance(OmegaConf.to_container(config, resolve=True), build_data(config.data))
     torch.save({"state_dict": model.state_dict(), KEY: ours | {"images_seen": 0}}, path)
@@ -51,14 +51,14 @@ def shades(*values) -> torch.Tensor:
 
 def fake(channels: int, classes: int | str):
     shape = f"data.image_shape=[{channels},8,8]"
-    return build_data(compose(["data=fake", shape, f"data.num_classes={classes}", "data.num_images=400"]).data)
+    return build_data(composed("data=fake", shape, f"data.num_classes={classes}", "data.num_images=400").data)
 
 
 # The classifier
 
 
 def test_losses_are_cross_entropy_and_accuracy():
-    config = compose([*TINY, "model.label_smoothing=0.3"])
+    config = composed(*TINY, "model.label_smoothing=0.3")
     model = build_model(config.model, (1, 8, 8), 3)
     model.encoder = Brightness()
     terms = model.losses(Batch(shades(-1, 0, 1, 1), torch.tensor([0, 1, 2, 0])))
@@ -75,9 +75,9 @@ def test_losses_are_cross_entropy_and_accuracy():
 def test_classifier_needs_labels_and_makes_no_images():
     for overrides, classes in (([], None), (["model.conditional=false"], 3)):
         with pytest.raises(UserError, match="labels"):
-            build_model(compose([*TINY, *overrides]).model, (1, 8, 8), classes)
+            build_model(composed(*TINY, *overrides).model, (1, 8, 8), classes)
     data = fake(1, 3)
-    model = build_model(compose(TINY).model, (1, 8, 8), 3)
+    model = build_model(composed(*TINY).model, (1, 8, 8), 3)
     with pytest.raises(UserError, match="makes no images"):
         model.sample(2)
     metrics = {"frechet": FrechetDistance(), "likelihood": Likelihood(), "accuracy": Accuracy()}
@@ -161,7 +161,7 @@ def test_a_wrong_classifier_is_refused_at_once(tmp_path):
 
 
 def stacked(*overrides: str):
-    return build_data(compose(["data=stacked_mnist", "data.num_images=3000", "data.num_test=700", *overrides]).data)
+    return build_data(composed("data=stacked_mnist", "data.num_images=3000", "data.num_test=700", *overrides).data)
 
 
 def test_stacked_digits_are_the_digits_of_their_class():

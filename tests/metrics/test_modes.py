@@ -5,11 +5,11 @@ import math
 
 import pytest
 import torch
+from helpers.configs import composed
 from helpers.processes import on_two_ranks
 from helpers.scoring import Given
 
 from lightning_gen.build import build_data
-from lightning_gen.config import compose
 from lightning_gen.evaluation import evaluate
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.metrics.density_coverage import DensityCoverage
@@ -21,7 +21,7 @@ from lightning_gen.randomness import generator
 
 
 def gaussians(*overrides: str):
-    return build_data(compose(["data=gaussians", "data.num_images=1000", *overrides]).data)
+    return build_data(composed("data=gaussians", "data.num_images=1000", *overrides).data)
 
 
 def normal(*shape: int, key: str) -> torch.Tensor:
@@ -136,7 +136,7 @@ def test_a_second_evaluation_starts_anew_and_other_data_are_skipped():
     one_mode = evaluate(Given(data.centres[:1].view(1, 1, 1, 2)), data, metric, None)["scores"]
     assert (first["modes"], one_mode["modes"], one_mode["high_quality"]) == (8, 1, 1)
     assert one_mode["reverse_kl"] == pytest.approx(math.log(8))
-    fake = build_data(compose(["data=fake"]).data)
+    fake = build_data(composed("data=fake").data)
     skipped = evaluate(Given(torch.zeros(1, 3, 32, 32)), fake, metric, None)["skipped"]
     assert "no known centres" in skipped["modes"]
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from helpers.configs import composed
 from helpers.probabilities import all_images, check_probabilities
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,6 @@ from torch import distributions as D
 
 from lightning_gen.batch import Batch
 from lightning_gen.build import build_model
-from lightning_gen.config import compose
 from lightning_gen.models.draw import DRAW
 from lightning_gen.networks.attention_window import AttentionWindow, filterbank
 
@@ -20,7 +20,7 @@ SMALL = ["model.steps=3", "model.latent_dim=2", "model.hidden=6", "model.read_si
 
 def draw(image_shape: tuple[int, int, int] = (1, 7, 9), *overrides: str) -> DRAW:
     torch.manual_seed(0)
-    return build_model(compose(["model=draw", "data=fake", *SMALL, *overrides]).model, image_shape, 4)
+    return build_model(composed("model=draw", "data=fake", *SMALL, *overrides).model, image_shape, 4)
 
 
 def placed(window: AttentionWindow, *place: float) -> AttentionWindow:

@@ -4,10 +4,11 @@ from itertools import product
 
 import pytest
 import torch
+from helpers.configs import composed
+from omegaconf import OmegaConf
 from torch import nn
 
 from lightning_gen.build import build_model
-from lightning_gen.config import compose
 from lightning_gen.listing import list_options
 from lightning_gen.metrics.progress import drawing
 from lightning_gen.models.pixel_model import PixelModel
@@ -19,7 +20,7 @@ MODELS = [option.name for option in list_options("model") if option.name.startsw
 
 def made(name: str, shape: tuple[int, ...], *overrides: str, num_classes: int | None = None) -> PixelModel:
     """A narrow model; double precision, so that equal means equal."""
-    config = compose([f"model={name}", *overrides]).model
+    config = OmegaConf.to_container(composed(f"model={name}", *overrides).model)
     for part in ("network", "small_network"):
         for key, value in {"hidden": 4, "depth": 2, "width": 6}.items():
             if part in config and key in config[part]:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.configs import composed
 from torch import nn
 
 from lightning_gen.batch import Batch
@@ -35,7 +36,7 @@ def same_draws():
 
 
 def model(*overrides: str, shape=(1, 12, 10), num_classes=None):
-    made = build_model(compose(["model=stylegan2", *SMALL, *overrides])["model"], shape, num_classes)
+    made = build_model(composed("model=stylegan2", *SMALL, *overrides)["model"], shape, num_classes)
     return made.eval()
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.configs import composed
 from helpers.probabilities import check_probabilities
 from torch import distributions as D
 from torch.nn.functional import silu
@@ -9,7 +10,6 @@ from torch.nn.functional import silu
 from lightning_gen.batch import Batch
 from lightning_gen.build import build_model
 from lightning_gen.capabilities import Completes, Predicts
-from lightning_gen.config import compose
 from lightning_gen.models.vrnn import VRNN
 from lightning_gen.testing import check_model
 
@@ -20,7 +20,7 @@ CONDITIONAL = "model.conditional=true"
 
 def vrnn(image_shape: tuple[int, ...], *overrides: str) -> VRNN:
     torch.manual_seed(0)
-    return build_model(compose(["model=vrnn", "data=fake", *SMALL, *overrides]).model, image_shape, 4)
+    return build_model(composed("model=vrnn", "data=fake", *SMALL, *overrides).model, image_shape, 4)
 
 
 @pytest.mark.parametrize(
