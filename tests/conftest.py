@@ -11,6 +11,11 @@ from helpers.runs import run
 from omegaconf import OmegaConf
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that no process works on one alone at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _files_parsed_once() -> Iterator[None]:
     """Hydra parses the same 50 YAML files for every config: a quarter of the time that composing takes."""

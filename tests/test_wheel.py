@@ -10,6 +10,7 @@ import zipfile
 from importlib.metadata import distributions
 from pathlib import Path
 
+import pytest
 from hatchling.builders.wheel import WheelBuilder
 from helpers import ROOT
 
@@ -66,6 +67,7 @@ def run(folder: Path, *command: object) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_wheels_work_without_a_checkout_and_plugins_also_editable(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     projects = {pyproject.parent.name: pyproject.parent for pyproject in sorted(ROOT.glob("plugins/*/pyproject.toml"))}

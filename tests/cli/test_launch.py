@@ -62,6 +62,7 @@ def test_lightning_relaunches_our_command(monkeypatch):
     assert (sys.argv, __main__.__spec__, dict(os.environ)) == before
 
 
+@pytest.mark.slow
 def test_multirun_of_distributed_jobs(tmp_path):
     done = run_command("train", "-m", "seed=1,abc,2", *SMALL, *TWO_PROCESSES, cwd=tmp_path)
     assert done.returncode == 2
@@ -78,8 +79,8 @@ def test_multirun_of_distributed_jobs(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["outputs"]
 
 
-@pytest.mark.parametrize("strategy", ["ddp"])
-def test_an_error_of_all_ranks_is_printed_once(strategy, tmp_path):
+@pytest.mark.slow
+def test_an_error_of_all_ranks_is_printed_once(tmp_path):
     site = tmp_path / "site"
     site.mkdir()
     (site / "lg_fail.py").write_text(

@@ -122,6 +122,7 @@ def algorithms():
     torch.use_deterministic_algorithms(False)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("algorithms")
 def test_deterministic_compiled_by_epochs(tmp_path):
     folder = run(

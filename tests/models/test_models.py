@@ -10,7 +10,7 @@ from lightning_gen.testing import DATA, check_model, model_class
 
 NARROW = [f"model.{side}.{key}=8" for side in ("encoder", "decoder") for key in ("width", "hidden")]
 # Of the options that share a class one is trained on both kinds of data: what differs between them is networks,
-# losses and penalties, which have tests of their own. These are trained on one, conditional where labels are theirs.
+# losses and penalties, which have tests of their own. These are trained on one kind, and left out by "not slow".
 CONDITIONAL = ("biggan", "cgan_pd", "conditional_vae", "sagan")
 OTHERS = ("beta_vae", "dragan", "frame_lstm", "gan", "lsgan", "mlp_vae", "r3gan", "rgb_vae", "sngan", "wgan", "wgan_gp")
 PIXELS = ("pixel_cnn", "pixel_min_gru", "pixel_min_lstm", "pixel_rnn_diagonal")
@@ -35,7 +35,12 @@ def takes_images(name: str) -> bool:
 # Between them grey and colour, square and not; images with and without labels.
 @pytest.mark.parametrize(
     ("name", "data"),
-    [(name, data) for name in names("model") for data in SEQUENCES if LEFT_OUT.get(name) != data],
+    [
+        pytest.param(name, data, marks=[pytest.mark.slow] * (name in LEFT_OUT or data == "conditional"))
+        for name in names("model")
+        for data in SEQUENCES
+        if LEFT_OUT.get(name) != data
+    ],
 )
 def test_model(name: str, data: str):
     one_by_one = name.startswith("pixel_")
