@@ -1,6 +1,5 @@
-"""Checkpoints and files: whole or not at all, read without running them, refused in one line."""
+"""Checkpoints: whole or not at all, read without running them, refused in one line."""
 
-import io
 import os
 import pickle
 import signal
@@ -14,7 +13,7 @@ from helpers.tiny_models import TINY_VAE, tiny_vae, write_checkpoint
 
 from lightning_gen.checkpoint import KEY, AtomicCheckpointIO, checkpoint_of, load_model, load_weights, read_checkpoint
 from lightning_gen.errors import UserError
-from lightning_gen.files import atomic_save, atomic_write
+from lightning_gen.files import atomic_save
 from lightning_gen.image_generator import ImageGenerator
 
 
@@ -160,35 +159,6 @@ def test_absent_weights_are_named(saved, change, message):
         load_weights(model, weights, "checkpoint=a.ckpt")
 
 
-@pytest.mark.parametrize("content", ["grün\n", "grün\n".encode(), lambda file: file.write("grün\n".encode())])
-def test_atomic_write_replaces(tmp_path, content):
-    path = tmp_path / "a.txt"
-    for _ in range(2):
-        atomic_write(path, content)
-        assert path.read_bytes() == "grün\n".encode()
-    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
-
-
-def test_the_old_file_stays_when_writing_fails_midway(tmp_path):
-    def fail(file):
-        file.write(b"new" * 100_000)
-        assert path.read_text() == "old"
-        raise OSError("disk full")
-
-    path = tmp_path / "a.txt"
-    atomic_write(path, "old")
-    with pytest.raises(OSError, match="disk full"):
-        atomic_write(path, fail)
-    assert path.read_text() == "old"
-    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
-
-
-def test_a_failed_save_leaves_no_file(tmp_path):
-    with pytest.raises((AttributeError, pickle.PicklingError)):
-        atomic_save({"model": lambda: None}, tmp_path / "a.ckpt")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_checkpoints_make_their_folder(tmp_path):
     path = tmp_path / "new" / "a.ckpt"
     AtomicCheckpointIO().save_checkpoint({KEY: {"a": 1}, "state_dict": {"w": torch.ones(2)}}, path)
@@ -224,14 +194,6 @@ def test_a_full_disk_is_an_os_error_and_the_old_checkpoint_stays(tmp_path):
     assert process.out.splitlines() == ["OSError 27"] * len(limits), process.err
     assert read_checkpoint(path)[KEY] == {"images_seen": 7}
     assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
-
-
-def test_atomic_save_is_torch_save(tmp_path):
-    content = {"a": torch.arange(5), "b": ["text", 1, None, 0.5]}
-    atomic_save(content, tmp_path / "a.ckpt")
-    loaded = torch.load(io.BytesIO((tmp_path / "a.ckpt").read_bytes()), weights_only=True)
-    assert torch.equal(loaded.pop("a"), content.pop("a"))
-    assert loaded == content
 
 
 def test_a_model_comes_back_with_other_values(saved):

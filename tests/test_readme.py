@@ -112,7 +112,7 @@ def test_make_commands():
         if words[0] == "make":
             dry = subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, capture_output=True, text=True)
             assert dry.returncode == 0, dry.stderr
-            expected = {"train": "train.py", "test": "pytest", "lint": "ruff"}[words[1]]
+            expected = {"train": "train.py", "test": "pytest", "coverage": "--cov", "lint": "ruff"}[words[1]]
             assert expected in dry.stdout
             for word in words[2:]:
                 assert word.removeprefix("ARGS=") in dry.stdout

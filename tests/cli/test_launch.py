@@ -18,8 +18,8 @@ from lightning_gen import processes
 from lightning_gen.hydra_app import read_command_line
 from lightning_gen.processes import command_arguments, quoted, relaunchable, speaks
 
-SMALL = ["model=mlp_vae", "data=fake", "data.num_images=32", "data.batch_size=16", "data.image_shape=[1,8,8]"]
-SMALL += ["trainer.max_images=32", "metrics=[]", "callbacks=[]", "logger=[]"]
+SHORT_RUN = ["model=mlp_vae", "data=fake", "data.num_images=32", "data.batch_size=16", "data.image_shape=[1,8,8]"]
+SHORT_RUN += ["trainer.max_images=32", "metrics=[]", "callbacks=[]", "logger=[]"]
 TWO_PROCESSES = ["trainer.devices=2", "trainer.strategy=ddp"]
 
 
@@ -64,7 +64,7 @@ def test_lightning_relaunches_our_command(monkeypatch):
 
 @pytest.mark.slow
 def test_multirun_of_distributed_jobs(tmp_path):
-    done = run_command("train", "-m", "seed=1,abc,2", *SMALL, *TWO_PROCESSES, cwd=tmp_path)
+    done = run_command("train", "-m", "seed=1,abc,2", *SHORT_RUN, *TWO_PROCESSES, cwd=tmp_path)
     assert done.returncode == 2
     assert "error: seed=abc: expected int\n" in done.stderr
     assert "job 1 failed with exit status 2\n" in done.stderr
@@ -94,7 +94,7 @@ def test_an_error_of_all_ranks_is_printed_once(tmp_path):
         "            raise UserError('no luck')\n"
     )
     callback = "+callbacks.fail={_target_: lg_fail.Fail, rank: null}"
-    done = run_command("train", *SMALL, *TWO_PROCESSES, callback, cwd=tmp_path, path=site)
+    done = run_command("train", *SHORT_RUN, *TWO_PROCESSES, callback, cwd=tmp_path, path=site)
     assert done.returncode == 2
     assert done.stderr.count("error: no luck") == 1
 

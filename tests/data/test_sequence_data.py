@@ -21,7 +21,7 @@ from lightning_gen.data.source import StreamSource
 from lightning_gen.errors import UserError
 from lightning_gen.randomness import hashed_noise, seed_all
 
-SMALL = ("data.size=24", "data.digit_size=8", "data.frames=12", "data.num_test=6")
+TINY_DIGITS = ("data.size=24", "data.digit_size=8", "data.frames=12", "data.num_test=6")
 
 
 def load(*overrides: str) -> ImageData:
@@ -29,7 +29,7 @@ def load(*overrides: str) -> ImageData:
 
 
 def digits(*overrides: str) -> ImageData:
-    return load("data=moving_digits", *SMALL, *overrides)
+    return load("data=moving_digits", *TINY_DIGITS, *overrides)
 
 
 def drawn(data: ImageData, count: int = 200, split: str = "train") -> tuple[Tensor, Tensor]:

@@ -212,13 +212,19 @@ def test_channels(given, wanted):
 
 # A classifier of ours
 
-CLASSIFIER = ["model=classifier", "model.encoder.width=4", "data=fake", "data.num_classes=3", "data.num_images=8"]
+NARROW_CLASSIFIER = [
+    "model=classifier",
+    "model.encoder.width=4",
+    "data=fake",
+    "data.num_classes=3",
+    "data.num_images=8",
+]
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 8, 12)])
 def test_classifier_gives_its_last_hidden_features_and_its_logits(shape, tmp_path):
     path = tmp_path / "classifier.ckpt"
-    model = write_checkpoint(path, *CLASSIFIER, f"data.image_shape=[{','.join(map(str, shape))}]")
+    model = write_checkpoint(path, *NARROW_CLASSIFIER, f"data.image_shape=[{','.join(map(str, shape))}]")
     ours = extractor("classifier", None, f"extractor.classifier.checkpoint={path}")
     batch = images(*shape)
     features = ours(batch)
@@ -242,7 +248,7 @@ def test_classifier_gives_its_last_hidden_features_and_its_logits(shape, tmp_pat
 
 def test_classifier_scores_another_models_samples(tmp_path):
     path = tmp_path / "run" / "checkpoints" / "best.ckpt"
-    write_checkpoint(path, *CLASSIFIER, "data.image_shape=[1,16,16]")
+    write_checkpoint(path, *NARROW_CLASSIFIER, "data.image_shape=[1,16,16]")
     model, data = tiny_vae()  # 8 pixels
     ours = ClassifierExtractor(str(tmp_path / "run"), resize="tf")
     result = evaluate(model, data, {"frechet": FrechetDistance()}, {"classifier": ours}, show_progress=False)
@@ -256,7 +262,7 @@ def test_checkpoints_that_cannot_classify_end_in_one_line(tmp_path):
         ClassifierExtractor(str(tmp_path / "vae.ckpt"), resize="tf")
     with pytest.raises(UserError, match=rf"{key}=nowhere: no such file"):
         ClassifierExtractor("nowhere", resize="tf")
-    write_checkpoint(tmp_path / "two.ckpt", *CLASSIFIER, "data.image_shape=[2,8,8]")
+    write_checkpoint(tmp_path / "two.ckpt", *NARROW_CLASSIFIER, "data.image_shape=[2,8,8]")
     with pytest.raises(UserError, match=rf"{key}=.*two.ckpt: takes images of 2 channels"):
         ClassifierExtractor(str(tmp_path / "two.ckpt"), resize="tf")
 

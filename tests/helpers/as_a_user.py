@@ -7,7 +7,7 @@ import lightning_gen
 from lightning_gen.cli import main
 from lightning_gen.plugins import discover
 
-FAKE = ["data=fake", "data.num_images=32", "data.image_shape=[1,16,16]"]
+FAKE_IMAGES = ["data=fake", "data.num_images=32", "data.image_shape=[1,16,16]"]
 QUICK = [
     *("debug=smoke", "trainer.max_images=16", "trainer.validate_every_images=16", "data.batch_size=8"),
     *("metrics=[]", "callbacks.sample_grid.n=4", "callbacks.reconstructions.n=4"),
@@ -16,7 +16,7 @@ QUICK = [
 
 def use(name: str, overrides: list[str]) -> None:
     """What a user does with a plugin: `overrides` are how it is chosen."""
-    data = [] if any(each.startswith("data=") for each in overrides) else FAKE
+    data = [] if any(each.startswith("data=") for each in overrides) else FAKE_IMAGES
     folder = next((each.partition("=")[2] for each in overrides if each.startswith("run_dir=")), name)
     assert main(["train", *QUICK, *data, f"run_dir={folder}", *overrides]) == 0, name
     scored = [each for each in overrides if each.startswith(("metrics", "extractor"))]

@@ -22,7 +22,7 @@ from lightning_gen.metrics.class_scores import ClassScores
 from lightning_gen.metrics.frechet import FrechetDistance
 from lightning_gen.metrics.likelihood import Likelihood
 
-TINY = ["model=classifier", "model.encoder.width=4", "model.encoder.hidden=8", "data=fake"]
+TINY_CLASSIFIER = ["model=classifier", "model.encoder.width=4", "model.encoder.hidden=8", "data=fake"]
 
 
 class Brightness(torch.nn.Module):
@@ -35,7 +35,7 @@ class Brightness(torch.nn.Module):
 
 def classifier(path, channels=1):
     data = f"data.image_shape=[{channels},8,8]"
-    config = composed(*TINY, data, "data.num_classes=3")
+    config = composed(*TINY_CLASSIFIER, data, "data.num_classes=3")
     model = build_model(config.model, (channels, 8, 8), 3)
     ours = provenance(OmegaConf.to_container(config, resolve=True), build_data(config.data))
     torch.save({"state_dict": model.state_dict(), KEY: ours | {"images_seen": 0}}, path)
@@ -58,7 +58,7 @@ def fake(channels: int, classes: int | str):
 
 
 def test_losses_are_cross_entropy_and_accuracy():
-    config = composed(*TINY, "model.label_smoothing=0.3")
+    config = composed(*TINY_CLASSIFIER, "model.label_smoothing=0.3")
     model = build_model(config.model, (1, 8, 8), 3)
     model.encoder = Brightness()
     terms = model.losses(Batch(shades(-1, 0, 1, 1), torch.tensor([0, 1, 2, 0])))
@@ -75,9 +75,9 @@ def test_losses_are_cross_entropy_and_accuracy():
 def test_classifier_needs_labels_and_makes_no_images():
     for overrides, classes in (([], None), (["model.conditional=false"], 3)):
         with pytest.raises(UserError, match="labels"):
-            build_model(composed(*TINY, *overrides).model, (1, 8, 8), classes)
+            build_model(composed(*TINY_CLASSIFIER, *overrides).model, (1, 8, 8), classes)
     data = fake(1, 3)
-    model = build_model(composed(*TINY).model, (1, 8, 8), 3)
+    model = build_model(composed(*TINY_CLASSIFIER).model, (1, 8, 8), 3)
     with pytest.raises(UserError, match="makes no images"):
         model.sample(2)
     metrics = {"frechet": FrechetDistance(), "likelihood": Likelihood(), "accuracy": Accuracy()}

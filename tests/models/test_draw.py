@@ -15,12 +15,12 @@ from lightning_gen.build import build_model
 from lightning_gen.models.draw import DRAW
 from lightning_gen.networks.attention_window import AttentionWindow, filterbank
 
-SMALL = ["model.steps=3", "model.latent_dim=2", "model.hidden=6", "model.read_size=2", "model.write_size=3"]
+TINY_DRAW = ["model.steps=3", "model.latent_dim=2", "model.hidden=6", "model.read_size=2", "model.write_size=3"]
 
 
 def draw(image_shape: tuple[int, int, int] = (1, 7, 9), *overrides: str) -> DRAW:
     torch.manual_seed(0)
-    return build_model(composed("model=draw", "data=fake", *SMALL, *overrides).model, image_shape, 4)
+    return build_model(composed("model=draw", "data=fake", *TINY_DRAW, *overrides).model, image_shape, 4)
 
 
 def placed(window: AttentionWindow, *place: float) -> AttentionWindow:

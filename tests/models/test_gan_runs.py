@@ -14,11 +14,11 @@ from lightning_gen.checkpoint import load_model
 from lightning_gen.models import infogan
 from lightning_gen.testing import check_model
 
-TINY = [
+SHORT_RUN = [
     *("data=fake", "data.image_shape=[1,12,12]", "data.num_images=64", "data.batch_size=8", "debug=smoke"),
     *("trainer.validate_every_images=32", "callbacks.sample_grid.n=4", "metrics=[]"),
 ]
-SMALL = ["model.generator.width=8", "model.discriminator.width=8"]
+NARROW = ["model.generator.width=8", "model.discriminator.width=8"]
 # Batch statistics are each process's own, and Adam turns rounding into steps.
 PLAIN = [
     *("model.generator.normalization=none", "model.discriminator.normalization=none", "model.optimizer.lr=0.05"),
@@ -28,7 +28,7 @@ PLAIN = [
 
 def run(folder: Path, *overrides: str, images: int) -> Path:
     """Train a tiny GAN in this process."""
-    return train_with(folder, *TINY, "model=dcgan", *SMALL, f"trainer.max_images={images}", *overrides)
+    return train_with(folder, *SHORT_RUN, "model=dcgan", *NARROW, f"trainer.max_images={images}", *overrides)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def gan_plugin(monkeypatch):
 def test_a_plugin_adds_a_gan_by_its_terms():
     from gan_plugin import OwnLSGAN
 
-    check_model("own_lsgan", *SMALL)
+    check_model("own_lsgan", *NARROW)
     assert len(inspect.getsource(OwnLSGAN).splitlines()) <= 10
     assert len(Path(infogan.__file__).read_text().splitlines()) <= 40
 
@@ -53,7 +53,7 @@ def test_two_processes_train_a_gan_as_one(tmp_path):
     game = ["model/loss=relativistic", "model/penalty=[r1,r2,lecam]", "model.penalty.r1.every=2"]
     options = [*PLAIN, *game, "model.generator_every=2", "model=shared_latents"]
     one = run(tmp_path / "one", *options, images=128)
-    options = [*TINY, *SMALL, *options, "trainer.max_images=128"]
+    options = [*SHORT_RUN, *NARROW, *options, "trainer.max_images=128"]
     train_on_two_ranks(tmp_path / "two", *options, LIGHTNING_GEN_PLUGINS="gan_plugin")
     weights, expected = (saved(folder)["state_dict"] for folder in (tmp_path / "two", one))
     assert weights.keys() == expected.keys()

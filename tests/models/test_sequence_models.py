@@ -24,7 +24,7 @@ from lightning_gen.networks.video_discriminator import VideoDiscriminator
 SHAPES = [(6, 1, 16, 16), (5, 3, 20, 12)]
 SCHEDULED = ["frame_lstm", "conv_lstm", "pred_rnn"]
 PREDICTORS = [*SCHEDULED, "svg_lp"]
-SMALL = {
+NARROW = {
     "frame_lstm": [
         *("model.cells.encoder.width=8", "model.cells.decoder.width=8", "model.cells.width=8", "model.context_frames=3")
     ],
@@ -41,7 +41,7 @@ SMALL = {
 @cache
 def config(name: str, *overrides: str):
     model = compose(
-        [f"model={name}", "data=fake", "callbacks=[]", "metrics=[]", *SMALL.get(name, []), *overrides]
+        [f"model={name}", "data=fake", "callbacks=[]", "metrics=[]", *NARROW.get(name, []), *overrides]
     ).model
     return OmegaConf.to_container(model)
 

@@ -24,7 +24,7 @@ from lightning_gen.networks.stylegan2_layers import (
 )
 from lightning_gen.testing import check_model
 
-SMALL = [
+NARROW_STYLEGAN = [
     *(f"model.{player}.{key}=8" for player in ("generator", "discriminator") for key in ("width", "largest")),
     *("model.generator.style_dim=8", "model.conditioning.features=8", "model.latent_dim=8"),
 ]
@@ -36,7 +36,7 @@ def same_draws():
 
 
 def model(*overrides: str, shape=(1, 12, 10), num_classes=None):
-    made = build_model(composed("model=stylegan2", *SMALL, *overrides)["model"], shape, num_classes)
+    made = build_model(composed("model=stylegan2", *NARROW_STYLEGAN, *overrides)["model"], shape, num_classes)
     return made.eval()
 
 
@@ -280,10 +280,12 @@ def value_of(function):
     ],
 )
 def test_impossible_settings_are_user_errors(override, message):
-    small = [] if override.startswith("network") else SMALL
+    small = [] if override.startswith("network") else NARROW_STYLEGAN
     with pytest.raises(UserError, match=message):
         build_model(compose(["model=stylegan2", *small, override])["model"], (1, 12, 10), None)
 
 
 def test_lazy_penalties_train_and_resume():
-    check_model("stylegan2", *SMALL, "model.penalty.r1.every=2", "model.penalty.path_length.every=2", data="grey")
+    check_model(
+        "stylegan2", *NARROW_STYLEGAN, "model.penalty.r1.every=2", "model.penalty.path_length.every=2", data="grey"
+    )

@@ -13,14 +13,14 @@ from lightning_gen.capabilities import Completes, Predicts
 from lightning_gen.models.vrnn import VRNN
 from lightning_gen.testing import check_model
 
-SMALL = ["model.latent_dim=2", "model.hidden=6", "model.encoder.width=5", "model.decoder.width=5"]
+TINY_VRNN = ["model.latent_dim=2", "model.hidden=6", "model.encoder.width=5", "model.decoder.width=5"]
 CONV = [f"network@model.{side}coder=conv_{side}coder" for side in ("en", "de")]
 CONDITIONAL = "model.conditional=true"
 
 
 def vrnn(image_shape: tuple[int, ...], *overrides: str) -> VRNN:
     torch.manual_seed(0)
-    return build_model(composed("model=vrnn", "data=fake", *SMALL, *overrides).model, image_shape, 4)
+    return build_model(composed("model=vrnn", "data=fake", *TINY_VRNN, *overrides).model, image_shape, 4)
 
 
 @pytest.mark.parametrize(
@@ -132,4 +132,4 @@ def test_rows_complete_and_frames_predict():
 
 
 def test_sequences_of_convolutional_frames():
-    check_model("vrnn", *SMALL, *CONV, data="non_square_sequence")
+    check_model("vrnn", *TINY_VRNN, *CONV, data="non_square_sequence")

@@ -15,7 +15,7 @@ from lightning_gen.testing import check_model
 
 PIPELINE = ["blit", "geometric", "color"]
 SHAPES = [(1, 28, 28), (3, 32, 32), (4, 9, 13), (3, 20, 36)]
-SMALL = ("model.generator.width=8", "model.discriminator.width=8", "model/penalty=[r1]")
+NARROW_WITH_R1 = ("model.generator.width=8", "model.discriminator.width=8", "model/penalty=[r1]")
 
 
 def ada(initial: float = 1.0, pipeline=PIPELINE, target=0.6, images_to_full=1000, schedule=None) -> AdaptiveAugment:
@@ -325,9 +325,9 @@ FAST = ("model/augment=ada", "model.augment.target=-2", "model.augment.interval=
     ],
 )
 def test_a_gan_trains_and_resumes(overrides):
-    check_model("dcgan", *overrides, *SMALL, data="grey")
+    check_model("dcgan", *overrides, *NARROW_WITH_R1, data="grey")
 
 
 @pytest.mark.parametrize("overrides", [(*FAST, "model.accumulate=2"), ("model/augment=diffaugment",)])
 def test_a_conditional_gan_of_colour_images(overrides):
-    check_model("dcgan", "model.conditional=true", *overrides, *SMALL, data="rgb")
+    check_model("dcgan", "model.conditional=true", *overrides, *NARROW_WITH_R1, data="rgb")

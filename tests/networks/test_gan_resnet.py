@@ -10,7 +10,7 @@ from lightning_gen.networks.conditional_norm import ConditionalNorm
 from lightning_gen.networks.gan_resnet import GANResNetDiscriminator, GANResNetGenerator
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (3, 20, 36), (1, 5, 7), (3, 9, 17)]
-SMALL = [f"model.{side}.{key}=8" for side in ("generator", "discriminator") for key in ("width", "largest")]
+NARROW_PLAYERS = [f"model.{side}.{key}=8" for side in ("generator", "discriminator") for key in ("width", "largest")]
 GENERATOR = {
     "width": 8,
     "largest": 16,
