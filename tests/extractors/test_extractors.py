@@ -29,7 +29,7 @@ from lightning_gen.metrics.kid import KernelDistance
 NAMES = ["inception", "vgg16", "clip_vit_b_32", "clip_rn50", "dinov2_vit_s_14"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def weights(tmp_path_factory):
     """Files by the names of the extractors that read them."""
     pytest.importorskip("torch_fidelity")
@@ -114,6 +114,7 @@ def theirs(name, path, monkeypatch):
     return FeatureExtractorDinoV2("dinov2-vit-s-14", ["dinov2"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_features_are_torch_fidelitys(name, weights, monkeypatch):
     ours = extractor(name, weights[name])

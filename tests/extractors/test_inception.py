@@ -18,7 +18,7 @@ from lightning_gen.randomness import generator
 pytest.importorskip("torch_fidelity")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def weights(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "inception.pth"
     return path, hashlib.sha256(random_weights.inception(path).read_bytes()).hexdigest()
@@ -31,6 +31,7 @@ def images(key):
     return (fine * 255).to(torch.uint8)
 
 
+@pytest.mark.slow
 def test_features_and_logits_are_those_of_torch_fidelity(weights):
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
@@ -43,6 +44,7 @@ def test_features_and_logits_are_those_of_torch_fidelity(weights):
     torch.testing.assert_close(extractor.logits(found), logits, rtol=1e-4, atol=1e-4 * logits.std().item())
 
 
+@pytest.mark.slow
 def test_features_are_those_of_torchmetrics_with_its_resize(weights):
     from torchmetrics.image.fid import NoTrainInceptionV3
 

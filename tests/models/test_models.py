@@ -83,6 +83,7 @@ def test_accumulation_and_clipping_and_calls_of_several_steps():
     check_model("vae", "model.accumulate=2", "model.gradient_clip=1.0", "trainer.steps_per_call=2", *NARROW)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_streamed_data(workers: int):
     check_model("vae", "data.in_memory=false", f"data.num_workers={workers}", "data/augment=[flip]", *NARROW)

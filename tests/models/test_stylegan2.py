@@ -285,6 +285,7 @@ def test_impossible_settings_are_user_errors(override, message):
         build_model(compose(["model=stylegan2", *small, override])["model"], (1, 12, 10), None)
 
 
+@pytest.mark.slow
 def test_lazy_penalties_train_and_resume():
     check_model(
         "stylegan2", *NARROW_STYLEGAN, "model.penalty.r1.every=2", "model.penalty.path_length.every=2", data="grey"

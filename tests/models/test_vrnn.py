@@ -131,5 +131,6 @@ def test_rows_complete_and_frames_predict():
     assert images.complete(torch.ones(2, 1, 5, 6), 0).shape == (2, 1, 5, 6)
 
 
+@pytest.mark.slow
 def test_sequences_of_convolutional_frames():
     check_model("vrnn", *TINY_VRNN, *CONV, data="non_square_sequence")

@@ -316,6 +316,7 @@ def test_impossible_shares_are_refused():
 FAST = ("model/augment=ada", "model.augment.target=-2", "model.augment.interval=1", "model.augment.images_to_full=100")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -328,6 +329,7 @@ def test_a_gan_trains_and_resumes(overrides):
     check_model("dcgan", *overrides, *NARROW_WITH_R1, data="grey")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overrides", [(*FAST, "model.accumulate=2"), ("model/augment=diffaugment",)])
 def test_a_conditional_gan_of_colour_images(overrides):
     check_model("dcgan", "model.conditional=true", *overrides, *NARROW_WITH_R1, data="rgb")

@@ -102,5 +102,6 @@ def test_the_discriminators_pipeline_differentiates_twice_and_rests_in_evaluatio
         KorniaPipeline({"flip": {"p": 0.5}})
 
 
+@pytest.mark.slow
 def test_a_gan_trains_behind_it_with_a_gradient_penalty():
     check_model("dcgan", "model/augment=kornia", "model/penalty=r1", "data/augment=[kornia_elastic]", data="grey")
