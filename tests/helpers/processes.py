@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["lightning_gen.evaluation", "lightning_gen.training"])
+CONTEXT.set_forkserver_preload(["helpers.runs", "helpers.scoring"])
 
 
 def on_two_ranks(function: Callable[[int, Path, int], None], folder: Path) -> None:
