@@ -1,7 +1,8 @@
 # make train   set up .venv, then train the default VAE on 5,000 real digits (ARGS="model=beta_vae ..." passes overrides on)
-# make test    set up .venv, then run the whole test suite
+# make test    set up .venv, then run the whole test suite; ARGS="-m 'not slow'" leaves processes and long trainings out
+# make coverage  the same, then list the lines of lightning_gen that no test runs
 # make lint    check style
-.PHONY: train test lint format clean
+.PHONY: train test coverage lint format clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -12,8 +13,14 @@ READY := $(VENV)/.ready
 train: $(READY)
 	$(BIN)/python train.py $(ARGS)
 
+# Two processes on two cores: more threads would only wait.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS) # two processes on two cores: more threads would only wait
+	$(PYTEST) $(ARGS)
+
+coverage: $(READY)
+	$(PYTEST) --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

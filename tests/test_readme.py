@@ -7,15 +7,18 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from helpers import ROOT
 from PIL import Image
 
 from lightning_gen.cli import main
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 # What is added to each command, so that its run is short.
 BUDGET = {
-    "train": ["trainer.max_images=64", "trainer.validate_every_images=64", "metrics=[]", "data.batch_size=8"],
+    "train": [
+        *("trainer.max_images=32", "trainer.validate_every_images=32", "++trainer.limit_val_batches=1"),
+        *("metrics=[]", "data.batch_size=8"),
+    ],
     "evaluate": ["num_real=20", "num_samples=20", "half_samples=2"],
     "sample": ["interpolation=false"],
     "interpolate": ["steps=2"],
@@ -59,7 +62,7 @@ def sequences(place) -> None:
         clip.mkdir(parents=True)
         for t in range(8):
             Image.new("L", (32, 32), i * 10 + t * 5).save(clip / f"{t}.png")
-    small = ["debug=smoke", "metrics=[]", "data.batch_size=8", "trainer.max_images=32"]
+    small = ["debug=smoke", "metrics=[]", "data.batch_size=8", "trainer.max_images=16"]
     pixels = ["model=pixel_rnn_row", "callbacks.continuations.n=1", "callbacks.sample_grid.n=4"]
     assert main(["train", "run_dir=my_pixels", *pixels, *small]) == 0
     moving = ["experiment=moving_digits/small", "model=frame_lstm", "data.num_test=16"]
@@ -79,6 +82,7 @@ def on_a_budget(command: str, arguments: list[str]) -> list[str]:
     return [command, *arguments, *(e for e in extra if not ("resume" in str(arguments) and "batch" in e))]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("sequences")
 def test_commands(place, monkeypatch, capsys):
     seen = 0
@@ -108,7 +112,7 @@ def test_make_commands():
         if words[0] == "make":
             dry = subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, capture_output=True, text=True)
             assert dry.returncode == 0, dry.stderr
-            expected = {"train": "train.py", "test": "pytest", "lint": "ruff"}[words[1]]
+            expected = {"train": "train.py", "test": "pytest", "coverage": "--cov", "lint": "ruff"}[words[1]]
             assert expected in dry.stdout
             for word in words[2:]:
                 assert word.removeprefix("ARGS=") in dry.stdout

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from fake_plugins import ROOT
+from helpers import ROOT
 
 HEAVY = {"torch", "lightning", "torchvision", "torchmetrics", "wandb", "numpy", "timm", "PIL", "rich"}
 

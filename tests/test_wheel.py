@@ -10,13 +10,14 @@ import zipfile
 from importlib.metadata import distributions
 from pathlib import Path
 
+import pytest
 from hatchling.builders.wheel import WheelBuilder
+from helpers import ROOT
 
 from lightning_gen.cli import main
 from lightning_gen.cli.commands.new_plugin import KINDS
 from lightning_gen.config.plugins import CORE, GROUP, core_version
 
-ROOT = Path(__file__).parent.parent
 # What a plugin's `[tool.lightning-gen] smoke` in pyproject.toml says of those in plugins/: overrides that use it.
 SMOKE = {
     "model": ["model=user_model", "model.encoder.width=8", "model.decoder.width=8"],
@@ -66,6 +67,7 @@ def run(folder: Path, *command: object) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_wheels_work_without_a_checkout_and_plugins_also_editable(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     projects = {pyproject.parent.name: pyproject.parent for pyproject in sorted(ROOT.glob("plugins/*/pyproject.toml"))}
@@ -89,7 +91,7 @@ def test_wheels_work_without_a_checkout_and_plugins_also_editable(tmp_path, monk
     [row] = [line for line in listed.splitlines() if line.startswith("user_model ")]
     assert row.endswith("user_model 0.1.0")
     tests = [str(projects[f"user_{kind}"] / "tests") for kind in KINDS]
-    said = run(empty, python, Path(__file__).with_name("as_a_user.py"), json.dumps([str(ROOT), smoke, tests]))
+    said = run(empty, python, ROOT / "tests" / "helpers" / "as_a_user.py", json.dumps([str(ROOT), smoke, tests]))
     assert "my_option" not in said
     assert {path.name for path in empty.glob("*/drawn/grid.png")} == {"grid.png"}
 
@@ -97,5 +99,5 @@ def test_wheels_work_without_a_checkout_and_plugins_also_editable(tmp_path, monk
     option = projects["user_model"] / "user_model" / "conf" / "model" / "user_model.yaml"
     option.write_text(option.read_text().replace("free_nats: 0.1", "free_nats: 0.7"))
     again = json.dumps([str(ROOT), {"user_model": [*SMOKE["model"], "run_dir=again"]}, []])
-    run(empty, python, Path(__file__).with_name("as_a_user.py"), again)
+    run(empty, python, ROOT / "tests" / "helpers" / "as_a_user.py", again)
     assert "free_nats: 0.7" in (empty / "again" / "config.yaml").read_text()

@@ -46,7 +46,7 @@ class PathLength(ModelMetric):
         self.epsilon = epsilon
         self.space = space
         self.place = place
-        self.used = space
+        self.used: str = space
         self.error = math.nan
         self.add_state("distances", torch.zeros(pairs, dtype=torch.float64), dist_reduce_fx="sum")
 

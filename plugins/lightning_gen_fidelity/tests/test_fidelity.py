@@ -48,7 +48,7 @@ def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def inception(tmp_path_factory):
     from torch_fidelity import FeatureExtractorInceptionV3
 
@@ -106,6 +106,7 @@ def assert_agree(result, extractor, *names):
         )
 
 
+@pytest.mark.slow
 def test_agrees_with_ours_on_inception(inception):
     few = {"num_samples": 4, "num_real": 4}
     result = scores("inception", inception, "[isc,kid,prc]", "kid,precision_recall", **few)

@@ -1,5 +1,8 @@
 """Small models of either kind for tests."""
 
+from functools import cache
+from typing import Any
+
 import torch
 from omegaconf import OmegaConf
 
@@ -9,11 +12,16 @@ from lightning_gen.config.instantiation import build_model
 NARROW = ["model.network.width=8"]
 
 
+@cache
+def config(name: str, *overrides: str) -> dict[str, Any]:
+    composed = compose([f"model={name}", "data=fake", "callbacks=[]", "metrics=[]", *NARROW, *overrides])
+    return OmegaConf.to_container(composed.model)
+
+
 def build(name: str, *overrides: str, shape=(1, 8, 8), classes: int | None = None, random: bool = False):
     """`model=name`; `random` gives weights to the layers that begin with zeros, so that all of it has an effect."""
     torch.manual_seed(0)
-    config = compose([f"model={name}", "data=fake", "callbacks=[]", "metrics=[]", *NARROW, *overrides]).model
-    model = build_model(OmegaConf.to_container(config), shape, classes).eval()
+    model = build_model(config(name, *overrides), shape, classes).eval()
     if random:
         for parameter in model.parameters():
             if not parameter.any():

@@ -8,6 +8,7 @@ from lightning_gen.config.composition import compose
 from lightning_gen.config.options import list_options
 from lightning_gen.testing import check_model
 
+SLOW = pytest.mark.slow
 QUICK = ["model.steps=3"]
 DIT = ["network@model.network=flow_dit", "model.network.depth=2"]
 
@@ -18,9 +19,9 @@ DIT = ["network@model.network=flow_dit", "model.network.depth=2"]
         ("flow_matching", "gray", ["model/noise_level=uniform", "model.solver=euler"]),
         ("flow_matching", "rgb", DIT),
         ("flow_matching", "conditional", ["model.guidance=2.0", *DIT]),
-        ("flow_matching", "sequence", []),
-        ("edm", "non_square", ["model.network.patch=2", "model.network.dropout=0.1"]),
-        ("edm", "conditional", ["model.guidance=2.0"]),
+        pytest.param("flow_matching", "sequence", [], marks=SLOW),
+        pytest.param("edm", "non_square", ["model.network.patch=2", "model.network.dropout=0.1"], marks=SLOW),
+        pytest.param("edm", "conditional", ["model.guidance=2.0"], marks=SLOW),
         ("edm", "non_square_sequence", DIT),
     ],
 )

@@ -174,6 +174,7 @@ class TestLikelihood:
         torch.testing.assert_close(model.decode(latent), images, atol=0.01, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOTH)
 def test_model_learns(name):
     """Images of one of two stripes: after some steps samples are one or the other."""

@@ -65,7 +65,7 @@ def test_black_stays_black_and_transparency_what_it_is():
     torch.testing.assert_close(changed, torch.cat([-normalize(rgba)[:, :3], normalize(rgba)[:, 3:]], 1))
 
 
-def test_what_does_not_fit_ends_in_one_line():
+def test_settings_that_do_not_fit_end_in_one_line():
     with pytest.raises(UserError, match=r"data\.augment: kornia's RandomHue takes no images of 1x8x8: "):
         run(any_of("RandomHue", hue="[0.1,0.2]", p=1.0), images(1, 8, 8))
     with pytest.raises(UserError, match=r"data\.augment: Linear is no 2-D augmentation of kornia"):
@@ -103,5 +103,6 @@ def test_the_discriminators_pipeline_differentiates_twice_and_rests_in_evaluatio
         KorniaPipeline({"flip": {"p": 0.5}})
 
 
+@pytest.mark.slow
 def test_a_gan_trains_behind_it_with_a_gradient_penalty():
     check_model("dcgan", "model/augment=kornia", "model/penalty=r1", "data/augment=[kornia_elastic]", data="gray")

@@ -1,0 +1,126 @@
+"""Whatever is wrong on the command line ends in one line that names key, value and fix, before anything is made."""
+
+import pytest
+from helpers.commands import run_command
+
+from lightning_gen import cli
+from lightning_gen.cli import main
+
+
+@pytest.fixture(autouse=True)
+def no_work(monkeypatch, tmp_path):
+    def never(path):
+        raise AssertionError("work began")
+
+    monkeypatch.setattr(cli, "load_run", never)
+    monkeypatch.chdir(tmp_path)
+    yield
+    assert not list(tmp_path.iterdir())
+
+
+TRAIN = {
+    "modle=vae": "modle=vae: no such key; did you mean model?",
+    "+modle=vae": "modle=vae: train has no such key; did you mean model?",
+    "++sede=1": "sede=1: train has no such key; did you mean seed?",
+    "model=vea": "model=vea: no such option; did you mean model=vae?",
+    "model=null": "model=null: choose one of ",
+    "experiment=cifar10_wgan": "experiment=cifar10_wgan: no such option; did you mean experiment=cifar10/wgan?",
+    "experiment=cifar10/r3gn": "experiment=cifar10/r3gn: no such option; did you mean experiment=cifar10/r3gan?",
+    "experiment=gaussians": "experiment=gaussians: no such option; options: gaussians/gan, gaussians/r3gan",
+    "metrics=[frechet,kidd]": "metrics=[frechet,kidd]: no such option; did you mean metrics=kid?",
+    "model/likelihod=gaussian": "model/likelihod=gaussian: no such key; did you mean model/likelihood?",
+    "model/likelihood=gausian": "model/likelihood=gausian: no such option; did you mean model/likelihood=gaussian?",
+    "optimizer@model.optimzer=sgd": (
+        "optimizer@model.optimzer=sgd: no such key; did you mean optimizer@model.optimizer?"
+    ),
+    "model.latnt_dim=3": "model.latnt_dim=3: no such key; did you mean model.latent_dim?",
+    "+model.latnt_dim=3": "model.latnt_dim=3: VAE has no such key; did you mean model.latent_dim?",
+    "++model.latnt_dim=3": "model.latnt_dim=3: VAE has no such key; did you mean model.latent_dim?",
+    "latent_dim=3": "latent_dim=3: no such key; did you mean model.latent_dim?",
+    "trainer.max_image=3": "trainer.max_image=3: no such key; did you mean trainer.max_images?",
+    "+trainer.max_epoch=3": "trainer.max_epoch=3: ImageTrainer has no such key; did you mean trainer.max_epochs",
+    "++evaluation.num_sample=3": (
+        "evaluation.num_sample=3: evaluation has no such key; did you mean evaluation.num_samples?"
+    ),
+    "++callbacks.progres.n=3": "callbacks.progres: expected an object with a _target_; did you mean callbacks.progress",
+    "callbacks.progress=null": (
+        "callbacks.progress=null: expected an object with a _target_; leave one out with ~callbacks.NAME"
+    ),
+    "model.latent_dim=abc": "model.latent_dim=abc: expected int",
+    "seed=abc": "seed=abc: expected int",
+    "seed=1.5": "seed=1.5: expected int",
+    "seed=[1,2]": "seed=[1, 2]: expected int",
+    "seed=1,2": "seed=1,2: several values; add -m to run each",
+    "+seed=1": "+seed=1: seed is there already; leave out the +",
+    "~seed": "~seed: train needs seed; give seed=VALUE",
+    "~model": "~model: train needs model; choose one with model=OPTION",
+    "~sed": "~sed: no such key; did you mean seed?",
+    "seed": "seed: cannot be read; write key=value",
+    "seed=[1": "seed=[1: cannot be read; write key=value",
+    "=3": "=3: ",
+    "run_dir=${nope}": "run_dir: Interpolation key 'nope' not found",
+    "run_dir=${oc.env:LG_NO_SUCH_VARIABLE}": "run_dir: Environment variable 'LG_NO_SUCH_VARIABLE' not found",
+    "model._target_=lightning_gen.models.vae.VEA": (
+        "model._target_=lightning_gen.models.vae.VEA: lightning_gen.models.vae has no VEA; did you mean VAE?"
+    ),
+    "hydra.run.dri=x": "hydra.run.dri=x: no such key; did you mean hydra.run.dir?",
+    "--hepl": "unrecognized arguments: --hepl; see lightning-gen train --help",
+    "--config-dir=nowhere": "Additional config directory",
+    "--config-name=trian": "Cannot find primary config 'trian'",
+}
+
+
+@pytest.mark.parametrize("argument", list(TRAIN))
+def test_train(argument, capsys):
+    status = main(["train", argument])
+    out, err = capsys.readouterr()
+    assert err.startswith(f"error: {TRAIN[argument]}")
+    assert (status, err.count("\n"), out) == (2, 1, "")
+
+
+@pytest.mark.parametrize("name", ["dragan", "lecam"])
+def test_the_schedule_of_a_penalty_is_a_function(name, capsys):
+    key = f"model.penalty.{name}.schedule"
+    status = main(["train", "model=gan", f"model/penalty=[{name}]", f"+{key}=abc"])
+    out, err = capsys.readouterr()
+    assert (status, out, err) == (2, "", f"error: {key}=abc: expected Callable or null\n")
+
+
+@pytest.mark.parametrize("command", ["sample", "interpolate"])
+def test_missing_checkpoint(command, capsys):
+    assert main([command]) == 2
+    assert capsys.readouterr().err == f"error: {command} needs checkpoint=PATH\n"
+
+
+def test_a_second_mistake_does_not_hide_the_first(capsys):
+    assert main(["train", "model.latnt_dim=3", "seeed=1"]) == 2
+    err = capsys.readouterr().err
+    assert "did you mean" in err
+    assert err.count("\n") == 1
+
+
+def test_multirun_with_a_mistake_everywhere(capsys):
+    assert main(["train", "-m", "modle=vae", "seed=1,2"]) == 2
+    assert capsys.readouterr().err == "error: modle=vae: no such key; did you mean model?\n"
+
+
+def test_environment_is_as_before(monkeypatch):
+    import os
+
+    before = dict(os.environ)
+    main(["train", "modle=vae"])
+    assert dict(os.environ) == before
+
+
+def test_as_a_process(tmp_path):
+    done = run_command("train", "model.latent_dim=abc", cwd=tmp_path)
+    error = "error: model.latent_dim=abc: expected int of at least 1\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", error)
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+@pytest.mark.parametrize("variable", ["RANK", "LOCAL_RANK", "SLURM_PROCID"])
+def test_ranks_of_an_outside_launcher_print_an_error_once(variable, rank, monkeypatch, capsys):
+    monkeypatch.setenv(variable, rank)
+    assert main(["train", "modle=vae"]) == 2
+    assert bool(capsys.readouterr().err) is (rank == "0")

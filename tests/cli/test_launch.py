@@ -1,0 +1,119 @@
+"""Jobs of a multirun and ranks of a distributed run: each in its own process, doing the same as one started by hand."""
+
+import os
+import re
+import sys
+
+import pytest
+import yaml
+from helpers import ROOT
+from helpers.commands import run_command
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+import __main__
+from lightning_gen.cli import launch
+from lightning_gen.cli.hydra_app import read_command_line
+from lightning_gen.cli.launch import command_arguments, quoted, relaunchable, should_print_error
+
+SHORT_RUN = ["model=mlp_vae", "data=fake", "data.num_images=32", "data.batch_size=16", "data.image_shape=[1,8,8]"]
+SHORT_RUN += ["trainer.max_images=32", "metrics=[]", "callbacks=[]", "logger=[]"]
+TWO_PROCESSES = ["trainer.devices=2", "trainer.strategy=ddp"]
+
+
+@given(st.text(st.characters(blacklist_categories=["Cs", "Cc"]), max_size=20).filter(lambda text: "$" not in text))
+def test_quoted_text_comes_back(text):
+    override = OverridesParser.create().parse_override(f"run_dir={quoted(text)}")
+    assert override.value() == text
+
+
+def test_the_same_job_in_another_process():
+    job = read_command_line("train", ["model=beta_vae", "seed=3", "+trainer.max_epochs=1"])
+    arguments = command_arguments("train", job.config, job.overrides, job.flags)
+    assert arguments[:4] == ["train", "model=beta_vae", "seed=3", "+trainer.max_epochs=1"]
+    again = read_command_line(arguments[0], arguments[1:])
+    assert again.config == job.config
+    assert command_arguments("train", again.config, again.overrides, again.flags) == arguments
+
+
+def test_flags_that_say_where_configs_are_go_along(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text("defaults: [vae]\nbeta: 3.0\n")
+    job = read_command_line("train", ["--config-dir", str(tmp_path), "model=mine"])
+    assert job.config.model.beta == 3.0
+    arguments = command_arguments("train", job.config, job.overrides, job.flags)
+    assert arguments[:3] == ["train", f"--config-dir={tmp_path}", "model=mine"]
+    job = read_command_line("train", [f"hydra.searchpath=[file://{tmp_path}]", "model=mine"])
+    again = read_command_line("train", command_arguments("", job.config, job.overrides, job.flags)[1:])
+    assert again.config.model.beta == 3.0
+
+
+def test_lightning_relaunches_our_command(monkeypatch):
+    from lightning.fabric.strategies.launchers.subprocess_script import _basic_subprocess_cmd
+
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    before = list(sys.argv), __main__.__spec__, dict(os.environ)
+    with relaunchable(["train", "seed=1", "run_dir='a b'"]):
+        command = _basic_subprocess_cmd()
+        assert command == [sys.executable, "-m", "lightning_gen.__main__", "train", "seed=1", "run_dir='a b'"]
+        assert os.environ["PYTHONPATH"] == str(ROOT)
+    assert (sys.argv, __main__.__spec__, dict(os.environ)) == before
+
+
+@pytest.mark.slow
+def test_multirun_of_distributed_jobs(tmp_path):
+    done = run_command("train", "-m", "seed=1,abc,2", *SHORT_RUN, *TWO_PROCESSES, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "error: seed=abc: expected int\n" in done.stderr
+    assert "job 1 failed with exit status 2\n" in done.stderr
+    assert done.stderr.endswith("error: 1 of the jobs failed; their messages are above\n")
+    assert "Traceback" not in done.stderr
+    runs = sorted(tmp_path.glob("outputs/*/*/*/config.yaml"))
+    assert [yaml.safe_load(run.read_text())["seed"] for run in runs] == [1, 2]
+    # Neither the second ranks nor the failed job left a folder.
+    assert len(list(tmp_path.glob("outputs/mlp_vae/*/*"))) == 2
+    names = [run.parent.name for run in runs]
+    assert re.sub(r"-0$", "-2", names[0]) == names[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["outputs"]
+
+
+@pytest.mark.slow
+def test_an_error_of_all_ranks_is_printed_once(tmp_path):
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "lg_fail.py").write_text(
+        "from lightning.pytorch import Callback\n"
+        "from lightning_gen.errors import UserError\n"
+        "class Fail(Callback):\n"
+        "    def __init__(self, rank: int | None):\n"
+        "        self.rank = rank\n"
+        "    def on_fit_start(self, trainer, model):\n"
+        "        if self.rank is None or trainer.global_rank == self.rank:\n"
+        "            raise UserError('no luck')\n"
+    )
+    callback = "+callbacks.fail={_target_: lg_fail.Fail, rank: null}"
+    done = run_command("train", *SHORT_RUN, *TWO_PROCESSES, callback, cwd=tmp_path, path=site)
+    assert done.returncode == 2
+    assert done.stderr.count("error: no luck") == 1
+
+
+def test_a_relaunched_rank_speaks_when_rank_0_lives_on(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv(launch.RELAUNCHED, "1")
+    monkeypatch.setattr(launch.time, "sleep", lambda seconds: None)
+    clock = iter(range(100))
+    monkeypatch.setattr(launch.time, "monotonic", lambda: next(clock))
+    assert should_print_error()
+    parents = iter([5, 5, 1])
+    monkeypatch.setattr(launch.os, "getppid", lambda: next(parents))
+    assert not should_print_error()
+
+
+def test_objective_of_a_sweep(tmp_path):
+    config = OmegaConf.create({"run_dir": str(tmp_path), "objective": "kid"})
+    assert launch._objective(config) is None
+    (tmp_path / "evaluation.json").write_text('[{"scores": {"kid": 0.5}}]')
+    assert launch._objective(config) == 0.5
+    assert launch._objective(OmegaConf.create({"run_dir": str(tmp_path)})) is None

@@ -1,0 +1,74 @@
+"""Fixtures of several test modules, and what makes the suite quick."""
+
+import gc
+import pickle
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.runs import run
+from hydra._internal import defaults_list
+from omegaconf import OmegaConf
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that no process works on one alone at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: the garbage collector need not look through it again and again."""
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick_hydra() -> Iterator[None]:
+    """Half of the time of a composition goes to parsing the same 50 files, and to a map of choices that is not used."""
+    load, parsed = OmegaConf.load, {}
+
+    def load_once(file: Any) -> Any:
+        if not hasattr(file, "seek"):
+            return load(file)
+        text = file.read()
+        if text not in parsed:
+            file.seek(0)
+            parsed[text] = pickle.dumps(load(file))
+        return pickle.loads(parsed[text])
+
+    map_choices = defaults_list._create_interpolation_map
+
+    def map_if_needed(overrides: Any, defaults: list[Any], self_added: bool) -> Any:
+        needed = any(default.is_interpolation() for default in defaults)
+        return map_choices(overrides, defaults, self_added) if needed else None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OmegaConf, "load", load_once)
+        patch.setattr(defaults_list, "_create_interpolation_map", map_if_needed)
+        yield
+
+
+@pytest.fixture(scope="session")
+def _trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    folder = tmp_path_factory.mktemp("trained")
+
+    def trained(images: int) -> Path:
+        path = folder / str(images)
+        return path if path.exists() else run(path, images=images)
+
+    return trained
+
+
+@pytest.fixture
+def tiny_run(_trained: Callable[[int], Path], tmp_path: Path) -> Callable[..., Path]:
+    """`tiny_run("name", images=64)`: a run of `helpers.runs.run` in a folder of this test, trained once a session."""
+
+    def copied(name: str = "run", images: int = 64) -> Path:
+        return shutil.copytree(_trained(images), tmp_path / name)
+
+    return copied

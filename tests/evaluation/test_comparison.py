@@ -1,0 +1,162 @@
+"""The compare command: like with like, noise said to be noise, every format."""
+
+import csv
+import json
+import math
+
+import pytest
+
+from lightning_gen.cli import main
+
+
+def evaluation(
+    kid, std=0.1, *, split="test", time="2026-01-01T00:00:00", n_fake=500, seeds=1, images="abc", name="", **scores
+):
+    found = {"kid/net": kid, "nll_nats": 90.0, **scores}
+    return {
+        "scores": found,
+        "better": {name: "higher" if name == "recall/net" else "lower" for name in found},
+        "uncertainty": {"kid/net": {"std": std, "over": "seeds" if seeds > 1 else "halves of the samples"}},
+        "origin": {
+            name: {
+                "metric": name.split("/")[0],
+                "extractor": "net" if "/" in name else None,
+                "of_samples": "/" in name,
+                "splits": [split],
+            }
+            for name in found
+        },
+        "protocol": {
+            "data": "mnist5k",
+            "split": split,
+            "images": {split: images, "train": name},
+            "binarize": False,
+            "n_real": 500,
+            "n_fake": n_fake,
+            "extractors": {"net": {"name": "net", "resize": "tf"}},
+            "metrics": {"kid": {"subsets": 100}},
+            "seeds": seeds,
+            "versions": {"torch": "2.15.0", "torchmetrics": "1.9.0"},
+        },
+        "time": time,
+    }
+
+
+def runs(tmp_path, **evaluations):
+    for name, results in evaluations.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "evaluation.json").write_text(json.dumps(results))
+    return [str(tmp_path / name) for name in evaluations]
+
+
+def table(capsys, *arguments) -> str:
+    assert main(["compare", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_the_best_is_first_and_noise_is_named(tmp_path, capsys):
+    paths = runs(tmp_path, far=[evaluation(9.0)], best=[evaluation(1.0)], near=[evaluation(1.2)])
+    lines = table(capsys, *paths).splitlines()
+    assert [line.split()[0] for line in lines[:4]] == ["run", "best", "near", "far"]
+    assert "1.00 ± 0.10 *" in lines[1]
+    assert "1.20 ± 0.10 ~" in lines[2]  # 0.2 < 2 * hypot(0.1, 0.1)
+    assert "9.00 ± 0.10  " in lines[3]
+    assert "kid/net ↓" in lines[0]
+
+
+def test_a_mean_over_seeds_is_surer_than_a_seed(tmp_path, capsys):
+    paths = runs(tmp_path, best=[evaluation(1.0, seeds=25)], near=[evaluation(1.2, seeds=25)])
+    assert "~" not in table(capsys, *paths, "scores=kid/net").splitlines()[2]
+
+
+def test_higher_is_better_where_it_is(tmp_path, capsys):
+    paths = runs(tmp_path, low=[evaluation(1, **{"recall/net": 0.1})], high=[evaluation(2, **{"recall/net": 0.9})])
+    assert table(capsys, *paths, "sort=recall/net").splitlines()[1].startswith("high")
+    assert table(capsys, *paths, "sort=kid/net").splitlines()[1].startswith("low")
+
+
+def test_the_newest_evaluations_of_a_shared_protocol_are_taken(tmp_path, capsys):
+    old, new = evaluation(5.0), evaluation(4.0, time="2026-01-02T00:00:00")
+    other = evaluation(0.5, split="val", time="2026-01-03T00:00:00")
+    paths = runs(tmp_path, one=[old, new, other], two=[evaluation(3.0)])
+    lines = table(capsys, *paths).splitlines()
+    assert "3.00" in lines[1] and "4.00" in lines[2]  # noqa: PT018
+
+
+@pytest.mark.parametrize(
+    ("change", "told"), [({"split": "val"}, "split"), ({"images": "other"}, "images"), ({"n_fake": 10}, "n_fake")]
+)
+def test_unlike_protocols_are_not_ranked_unless_forced(tmp_path, capsys, change, told):
+    paths = runs(tmp_path, one=[evaluation(1.0)], two=[evaluation(2.0, name="of another metric", **change)])
+    assert main(["compare", *paths, "sort=kid/net"]) == 2
+    message = capsys.readouterr().err
+    assert told in message
+    assert message.count("\n") == 1
+    assert "two" in table(capsys, *paths, "sort=kid/net", "force=true")
+    # a likelihood looks at no samples
+    if told == "n_fake":
+        assert "kid/net is left out" in table(capsys, *paths)
+        assert "nll_nats" in table(capsys, *paths).splitlines()[0]
+
+
+def test_protocols_of_another_spelling_are_alike(tmp_path, capsys):
+    old, new = evaluation(1.0), evaluation(2.0)
+    for result, key in ((old, "normalization"), (new, "normalization")):
+        result["protocol"]["extractors"]["net"][key] = "x / 255"
+    assert "unequal" not in table(capsys, *runs(tmp_path, old=[old], new=[new]))
+
+
+def test_scores_that_are_null_in_all_runs_are_left_out(tmp_path, capsys):
+    printed = table(capsys, *runs(tmp_path, one=[evaluation(None)], two=[evaluation(None)]))
+    assert "kid/net is left out: it is null in all runs" in printed
+    assert "nll_nats" in printed.splitlines()[0]
+
+
+def test_a_run_without_a_score_shows_a_gap(tmp_path, capsys):
+    lacking = evaluation(1.0)
+    del lacking["scores"]["nll_nats"]
+    broken = evaluation(None)
+    paths = runs(tmp_path, lacking=[lacking], other=[evaluation(2.0)], broken=[broken])
+    lines = table(capsys, *paths).splitlines()
+    assert lines[1].split()[-1] == "-"
+    assert lines[3].split()[:2] == ["broken", "-"]
+
+
+def test_every_format(tmp_path, capsys):
+    paths = runs(tmp_path, one=[evaluation(1.0)], two=[evaluation(2.0)])
+    markdown = table(capsys, *paths, "format=markdown").splitlines()
+    assert markdown[1] == "| --- | ---: | ---: |"
+    assert "**1.00 ± 0.10**" in markdown[2]
+    for suffix in ("csv", "html", "md"):
+        table(capsys, *paths, f"out={tmp_path / 'table'}.{suffix}")
+    rows = list(csv.DictReader((tmp_path / "table.csv").open()))
+    assert [float(row["kid/net"]) for row in rows] == [1.0, 2.0]
+    assert math.isclose(float(rows[0]["kid/net error"]), 0.1)
+    page = (tmp_path / "table.html").read_text()
+    assert '<td class="best">1.00 ± 0.10</td>' in page
+    assert main(["compare", *paths, f"out={tmp_path / 'table'}.csv"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "usage"),
+        (["{}/one", "{}/none"], "no such file or folder"),
+        (["{}/one", "{}/empty"], "without evaluation.json"),
+        (["{}/one", "{}/one"], "named twice"),
+        (["{}/one", "{}/two", "srot=kid/net"], "did you mean sort"),
+        (["{}/one", "{}/two", "sort=kd/net"], "did you mean kid/net"),
+        (["{}/one", "{}/two", "scores=kid/nte"], "did you mean kid/net"),
+        (["{}/one", "{}/two", "format=makrdown"], "did you mean markdown"),
+        (["{}/one", "{}/bad"], "something other than evaluations"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, capsys, arguments, message):
+    runs(tmp_path, one=[evaluation(1.0)], two=[evaluation(2.0)], bad={"a": 1})
+    (tmp_path / "empty").mkdir()
+    status = main(["compare", *(argument.format(tmp_path) for argument in arguments)])
+    printed = capsys.readouterr()
+    assert message in (printed.err or printed.out)
+    assert status == (2 if arguments else 0)
+    if arguments:
+        assert printed.err.count("\n") == 1
