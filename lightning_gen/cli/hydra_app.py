@@ -14,7 +14,7 @@ from lightning_gen.config.containers import overrides_as_typed
 from lightning_gen.config.hydra_setup import prepare_hydra
 from lightning_gen.config.plugins import conf_dir
 from lightning_gen.errors import UserError
-from lightning_gen.utilities.compat import current_hydra_node, hydra_argument_parser
+from lightning_gen.utilities.compat import current_hydra_node, hydra_argument_parser, hydra_config_restored
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -55,7 +55,7 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
             failed.append(status)
         return score
 
-    with explained(command, overrides), _arguments(arguments), _full_errors():
+    with explained(command, overrides), _arguments(arguments), _full_errors(), hydra_config_restored():
         try:
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=command)(task)()
         except SystemExit as stop:  # after --hydra-help, --cfg, ...

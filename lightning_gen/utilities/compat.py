@@ -47,17 +47,26 @@ def hydra_set_aside() -> Iterator[None]:
 
 
 @contextmanager
-def hydra_config(node: Any) -> Iterator[None]:
-    """Within it `${hydra:...}` refers to `node`: composing from Python, unlike a job, does not set it."""
+def hydra_config_restored() -> Iterator[Any]:
+    """Restores the config of `HydraConfig`, which is yielded, afterwards: a multirun leaves that of its last job."""
     from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
 
     singleton: Any = HydraConfig.instance()
-    outer, singleton.cfg = singleton.cfg, OmegaConf.create({"hydra": node}, flags={"allow_objects": True})
+    outer = singleton.cfg
     try:
-        yield
+        yield singleton
     finally:
         singleton.cfg = outer
+
+
+@contextmanager
+def hydra_config(node: Any) -> Iterator[None]:
+    """Within it `${hydra:...}` refers to `node`: composing from Python, unlike a job, does not set it."""
+    from omegaconf import OmegaConf
+
+    with hydra_config_restored() as singleton:
+        singleton.cfg = OmegaConf.create({"hydra": node}, flags={"allow_objects": True})
+        yield
 
 
 def current_hydra_node() -> "DictConfig | None":

@@ -80,7 +80,7 @@ PINNED = ["ca6f75454751a401", "54b326d3da02d78d", "3798315d42260da5"]
 
 
 def test_mnist5k_is_cached_and_replaces_a_damaged_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    images, labels = mnist5k.digits()
+    images, labels = mnist5k.all_digits()
     file = cache / "mnist5k.npz"
     assert file.is_file()
     file.write_bytes(file.read_bytes()[:1000])

@@ -96,9 +96,9 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(tiny_run, capsys):
 
 
 def test_a_folder_in_use(tmp_path, capsys):
-    from lightning_gen.training.run_folder import Run
+    from lightning_gen.training.run_folder import RunFolder
 
-    other = Run(tmp_path / "run")
+    other = RunFolder(tmp_path / "run")
     other.claim()
     assert "another process is using it" in refused(capsys, *TINY_RUN, f"run_dir={tmp_path / 'run'}")
     other.release()
