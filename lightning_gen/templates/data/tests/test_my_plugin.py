@@ -1,5 +1,5 @@
 from lightning_gen import compose
-from lightning_gen.config.instantiation import build_data
+from lightning_gen.config import build_data
 from lightning_gen.testing import check_data
 
 

@@ -2,7 +2,7 @@ import torch
 
 from lightning_gen import compose
 from lightning_gen.batch import Batch
-from lightning_gen.config.instantiation import build_model
+from lightning_gen.config import build_model
 from lightning_gen.testing import check_model
 
 
