@@ -3,13 +3,10 @@
 import ast
 import importlib
 import re
-import sys
 import warnings
 from pathlib import Path
 
 import pytest
-
-from lightning_gen.utilities.renames import RENAMED
 
 ROOT = Path(__file__).parents[1]
 SECTION = (ROOT / "docs/plugins.md").read_text().partition("## What a plugin may import")[2].partition("\n## ")[0]
@@ -55,11 +52,3 @@ def test_the_page_names_what_exists():
         for module, names in PAGE.items():
             for name in names:
                 resolve(f"{module}.{name}")
-
-
-@pytest.mark.parametrize("old", RENAMED)
-def test_an_old_name_leads_to_its_new_one_and_warns(old, monkeypatch):
-    assert old != RENAMED[old]
-    monkeypatch.delitem(sys.modules, old, raising=False)  # a module warns when it is first imported
-    with pytest.warns(DeprecationWarning, match=re.escape(f"{old} is now {RENAMED[old]}")):
-        resolve(old)
