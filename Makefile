@@ -1,6 +1,6 @@
 # make train   set up .venv, then train the default VAE on 5,000 real digits (ARGS="model=beta_vae ..." passes overrides on)
 # make test    set up .venv, then run the whole test suite
-# make lint    check style and types
+# make lint    check style
 .PHONY: train test lint format clean
 .DELETE_ON_ERROR:
 
