@@ -24,9 +24,9 @@ class MyOption(ImageData):
     def load(self) -> dict[str, TensorSource]:
         self.class_names = list(SHAPES)
         counts = {"train": self.num_images, "val": self.num_images // 4, "test": self.num_images // 4}
-        return {split: self.draw(split, count) for split, count in counts.items()}
+        return {split: self.render(split, count) for split, count in counts.items()}
 
-    def draw(self, split: str, count: int) -> TensorSource:
+    def render(self, split: str, count: int) -> TensorSource:
         """`count` images, the same for the same seed: random numbers come from a generator of their own."""
         random = generator("my_option", self.seed, split)
         labels = torch.randint(len(SHAPES), (count,), generator=random)
