@@ -1,7 +1,7 @@
 # make train   set up .venv, then train the default VAE on 5,000 real digits (ARGS="model=beta_vae ..." passes overrides on)
 # make test    set up .venv, then run the whole test suite; ARGS="-m 'not slow'" leaves processes and long trainings out
 # make coverage  the same, then list the lines of lightning_gen that no test runs
-# make lint    check style
+# make lint    check style and types
 .PHONY: train test coverage lint format clean
 .DELETE_ON_ERROR:
 
@@ -9,6 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+CONSTRAINTS ?= constraints.txt # empty: the newest versions that pyproject.toml allows
 
 train: $(READY)
 	$(BIN)/python train.py $(ARGS)
@@ -25,17 +26,18 @@ coverage: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/pyrefly check
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 # Bytecode is compiled at installation: without it every start is 2.5 to 3 times slower.
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	command -v uv >/dev/null || $(BIN)/python -m pip install --quiet uv
 	UV=$$(command -v uv || echo $(BIN)/uv); \
-	$$UV pip install --quiet --python $(BIN)/python --compile-bytecode --constraint constraints.txt \
+	$$UV pip install --quiet --python $(BIN)/python --compile-bytecode $(addprefix --constraint ,$(CONSTRAINTS)) \
 		--editable '.[offline,fidelity,tensorboard,dev]'
 	touch $@
 

@@ -131,6 +131,18 @@ def test_own_model_passes_its_check(place, monkeypatch):
     check_model("mmd_vae")
 
 
+def test_own_gan_passes_its_check(tmp_path, monkeypatch):
+    from lightning_gen.testing import check_model
+
+    options = tmp_path / "my_gans" / "conf" / "model"
+    options.mkdir(parents=True)
+    (tmp_path / "my_gans" / "__init__.py").write_text(blocks("python")[1])
+    (options / "my_infogan.yaml").write_text("# InfoGAN\ndefaults: [dcgan]\n_target_: my_gans.InfoGAN\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("LIGHTNING_GEN_PLUGINS", "my_gans")
+    check_model("my_infogan", data="gray")
+
+
 def test_links_and_pictures_exist():
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target

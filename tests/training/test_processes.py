@@ -44,7 +44,8 @@ def test_a_signal_stops_the_run_which_saves_and_tells_how_to_resume(number, tmp_
 
 def test_a_forked_child_does_not_keep_the_folder(tmp_path):
     script = (
-        "import os, signal, sys, time; from lightning_gen.training.run_folder import RunFolder; RunFolder(sys.argv[1]).claim()\n"
+        "import os, signal, sys, time\n"
+        "from lightning_gen.training.run_folder import RunFolder; RunFolder(sys.argv[1]).claim()\n"
         "if os.fork() == 0: time.sleep(60)\n"
         "print('claimed', flush=True); time.sleep(60)"
     )

@@ -14,8 +14,7 @@ from torch import nn
 from torch_fidelity import calculate_metrics
 
 from lightning_gen.checkpoint import provenance
-from lightning_gen.config.composition import compose
-from lightning_gen.config.instantiation import build_data, build_model, instantiate
+from lightning_gen.config import build_data, build_model, compose, instantiate
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation.evaluator import build_extractors, build_metrics, evaluate
 from lightning_gen.image_generator import KEY

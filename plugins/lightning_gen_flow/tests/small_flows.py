@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from lightning_gen.config.composition import compose
-from lightning_gen.config.instantiation import build_model
+from lightning_gen.config import build_model, compose
 
 NARROW = ["model.network.width=8"]
 

@@ -3,9 +3,9 @@
 import pytest
 from small_flows import build
 
+from lightning_gen import list_options
 from lightning_gen.capabilities import Encodes, HasLatent, HasLikelihood, Reconstructs
-from lightning_gen.config.composition import compose
-from lightning_gen.config.options import list_options
+from lightning_gen.config import compose
 from lightning_gen.testing import check_model
 
 SLOW = pytest.mark.slow

@@ -5,9 +5,8 @@ import torch
 from lightning_gen_kornia.augment import Kornia, KorniaPipeline
 from torch.autograd import gradgradcheck
 
-from lightning_gen.config.composition import compose
-from lightning_gen.config.instantiation import instantiate
-from lightning_gen.config.options import list_options
+from lightning_gen import list_options
+from lightning_gen.config import compose, instantiate
 from lightning_gen.data.augment import augmented, normalize
 from lightning_gen.errors import UserError
 from lightning_gen.randomness import seed_all

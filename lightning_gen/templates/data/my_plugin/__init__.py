@@ -1,4 +1,4 @@
-"""Discs, squares and crosses, drawn when they are loaded: nothing is downloaded."""
+"""Synthetic discs, squares and crosses: nothing is downloaded."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ SHAPES = ("disc", "square", "cross")
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class MyOption(ImageData):
-    """`num_images` gray training images of `size` pixels a side, a quarter as many in each other split."""
+    """`num_images` gray training images of `size` x `size` pixels, and a quarter of that number in each other split."""
 
     name = "my_option"
 
@@ -24,10 +24,10 @@ class MyOption(ImageData):
     def load(self) -> dict[str, TensorSource]:
         self.class_names = list(SHAPES)
         counts = {"train": self.num_images, "val": self.num_images // 4, "test": self.num_images // 4}
-        return {split: self.draw(split, count) for split, count in counts.items()}
+        return {split: self.render(split, count) for split, count in counts.items()}
 
-    def draw(self, split: str, count: int) -> TensorSource:
-        """The same images for the same seed: draw from a generator of the data's own."""
+    def render(self, split: str, count: int) -> TensorSource:
+        """`count` images, the same for the same seed: random numbers come from a generator of their own."""
         random = generator("my_option", self.seed, split)
         labels = torch.randint(len(SHAPES), (count,), generator=random)
         center = torch.rand(2, count, 1, 1, generator=random) * 0.8 - 0.4
@@ -38,7 +38,7 @@ class MyOption(ImageData):
 
 
 def distances(y: Tensor, x: Tensor, labels: Tensor) -> Tensor:
-    """How far each pixel `(N, H, W)` is from the center, in the norm whose balls are the shapes of `labels` `(N,)`."""
+    """Distances from the center, `(N, H, W)`, in the norms whose unit balls are the shapes of `labels`, `(N,)`."""
     disc = (y.square() + x.square()).sqrt()
     square = torch.maximum(y.abs(), x.abs())
     cross = torch.maximum(square, 3 * torch.minimum(y.abs().expand_as(square), x.abs().expand_as(square)))

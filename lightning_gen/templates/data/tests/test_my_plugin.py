@@ -1,5 +1,5 @@
 from lightning_gen import compose
-from lightning_gen.config.instantiation import build_data
+from lightning_gen.config import build_data
 from lightning_gen.testing import check_data
 
 
@@ -7,7 +7,7 @@ def test_my_option():
     check_data("my_option", "data.num_images=64")
 
 
-def test_each_class_is_there_and_is_no_more_than_its_square():
+def test_shapes_of_each_class_differ_in_area():
     data = build_data(compose(["data=my_option", "data.num_images=200"]).data)
     source = data.sources["train"]
     areas = [source.images[source.labels == label].float().mean() for label in range(data.num_classes)]

@@ -9,7 +9,7 @@ LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
 
 
 class MyOption(SampleMetric):
-    """The mean over all samples, so that it does not depend on how they came in batches."""
+    """The mean over all samples, which does not depend on the batch size."""
 
     better = {"my_option": "higher"}
 
@@ -19,7 +19,7 @@ class MyOption(SampleMetric):
             self.add_state(state, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, images: Tensor, labels: Tensor | None = None) -> None:
-        """Take in samples `(B, C, H, W)`, or frames `(B, T, C, H, W)`, in [-1, 1]."""
+        """Add samples `(B, C, H, W)`, or sequences `(B, T, C, H, W)`, in [-1, 1]."""
         gray = images.to(self.total.device).float().flatten(0, -4).mean(-3, keepdim=True)  # (N, 1, H, W)
         kernel = gray.new_tensor(LAPLACIAN)[None, None]
         edges = torch.nn.functional.conv2d(gray, kernel)
@@ -27,5 +27,5 @@ class MyOption(SampleMetric):
         self.count += len(gray)
 
     def compute(self) -> dict[str, Tensor]:
-        """NaN without a sample."""
+        """The score; NaN without samples."""
         return {"my_option": self.total / self.count}

@@ -7,7 +7,7 @@ from lightning_gen.models.vae import VAE
 
 
 class MyOption(VAE):
-    """Each latent may say `free_nats` about an image at no cost, so that none is given up early in training."""
+    """The KL divergence of each latent, up to `free_nats`, is not penalized, which prevents posterior collapse."""
 
     def __init__(self, *args, free_nats: float, **vae):
         super().__init__(*args, **vae)

@@ -2,7 +2,7 @@ import torch
 
 from lightning_gen import compose
 from lightning_gen.batch import Batch
-from lightning_gen.config.instantiation import build_model
+from lightning_gen.config import build_model
 from lightning_gen.testing import check_model
 
 
@@ -21,6 +21,6 @@ def test_without_free_nats_it_is_a_vae():
     torch.testing.assert_close(terms("model=my_option", "model.free_nats=0")["loss"], terms("model=vae")["loss"])
 
 
-def test_what_is_free_does_not_depend_on_the_posterior():
-    found = terms("model=my_option", "model.free_nats=50", "model.latent_dim=3")
-    assert (found["loss"] - found["reconstruction"]).item() == 150
+def test_free_nats_do_not_depend_on_the_posterior():
+    losses = terms("model=my_option", "model.free_nats=50", "model.latent_dim=3")
+    assert (losses["loss"] - losses["reconstruction"]).item() == 150

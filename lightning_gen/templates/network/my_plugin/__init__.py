@@ -5,17 +5,17 @@ from torch import Tensor, nn
 
 from lightning_gen.networks.layers import with_condition
 
-POOLED = 4  # cells a side: a mean over the whole image would forget where things are
+POOLED = 4  # cells a side: a mean over the whole image would lose positions
 
 
 class MyOption(nn.Module):
-    """Images `(B, C, H, W)` of any size to vectors `(B, out_dim)`: patches, mixed over space and over channels."""
+    """Images `(B, C, H, W)` of any size to vectors `(B, out_dim)`: patches, mixed over space, then over channels."""
 
     def __init__(
         self,
         image_shape: tuple[int, int, int],
         out_dim: int,
-        condition_dim: int = 0,  # of what a conditional model gives beside the image
+        condition_dim: int = 0,  # size of the label embedding in a conditional model
         *,
         width: int,
         depth: int,

@@ -13,7 +13,7 @@ def test_a_model_trains_with_it():
     check_model("vae", "network@model.encoder=my_option", data="conditional")
 
 
-def test_places_are_told_apart():
+def test_positions_matter():
     torch.manual_seed(0)
     network = MyOption((1, 16, 16), 5, width=8, depth=1, patch=2, kernel=3)
     image = torch.zeros(1, 1, 16, 16)
