@@ -10,6 +10,7 @@
 Ways are taken in turn and medians compared, so that a busy machine slows all alike.
 """
 
+import hashlib
 import json
 import os
 import resource
@@ -129,12 +130,12 @@ class Given(ImageData):
 def evaluation(n: int = 64, rounds: int = 1) -> dict[str, Any]:
     """Seconds of each library, its ratio to ours, the scores, and their differences from ours."""
     sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-    from inception_weights import write_random_weights
+    from helpers import random_weights
 
     real, fake = smooth_noise(n, "real"), smooth_noise(n, "fake")
     with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder, "inception.pth")
-        sha256 = write_random_weights(weights)
+        weights = random_weights.inception(Path(folder, "inception.pth"))
+        sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
         extractor = Inception(str(weights), sha256, "tf")
         calls = []
         extractor.register_forward_hook(lambda module, args, output: calls.append(len(output)))
