@@ -65,9 +65,10 @@ class TorchFidelity(SampleMetric):
         isc_splits: PositiveInt,
         kid_subsets: PositiveInt,
         kid_subset_size: PositiveInt,
-        neighbors: PositiveInt,
         max_images: int,
         batch_size: PositiveInt,
+        neighbors: PositiveInt = 3,
+        neighbours: PositiveInt | None = None,  # its name in older configs
     ):
         super().__init__()
         if max_images < 2:
@@ -78,7 +79,7 @@ class TorchFidelity(SampleMetric):
         self.isc_splits = isc_splits
         self.kid_subsets = kid_subsets
         self.kid_subset_size = kid_subset_size
-        self.neighbors = neighbors
+        self.neighbors = neighbours or neighbors
         self.max_images = max_images
         self.batch_size = batch_size
         self.names = {key: self._name(name) for m in self.measures for key, name in SCORES[m].items()}
