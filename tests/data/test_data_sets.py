@@ -265,3 +265,11 @@ def test_hub_mistakes(hub: dict[str, Table]) -> None:
     sys.modules["datasets"] = None
     with pytest.raises(UserError, match=r"the package datasets is missing: pip install 'lightning-gen\[huggingface\]'"):
         load(*pets)
+
+
+def test_split_sizes_by_their_old_name() -> None:
+    data = build_data(compose(["data=mnist5k"]).data)
+    with pytest.warns(DeprecationWarning, match="num_images is now split_sizes"):
+        assert data.num_images == data.split_sizes
+    with pytest.raises(AttributeError, match="no attribute 'num_image'"):
+        data.num_image  # noqa: B018
