@@ -183,6 +183,7 @@ def save_within(path: Path, limits: list[int]) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits there")
+@pytest.mark.slow
 def test_a_full_disk_is_an_os_error_and_the_old_checkpoint_stays(tmp_path):
     path = tmp_path / "run" / "last.ckpt"
     path.parent.mkdir()

@@ -59,6 +59,7 @@ def test_metric(option):
     passes(check_metric, option, *METRICS.get(option.name, []))
 
 
+@pytest.mark.slow
 def test_metrics_of_a_plain_vae():
     check_metric(",".join(PLAIN))  # in one run: most of its time goes to the extractor
 

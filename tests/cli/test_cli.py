@@ -222,6 +222,7 @@ def works_for_a_minute() -> int:
     return main(["train"])
 
 
+@pytest.mark.slow
 def test_interrupt_of_a_real_process(tmp_path):
     process = Printing(works_for_a_minute, folder=tmp_path)
     process.signal_when(lambda: process.out == "working\n", signal.SIGINT)

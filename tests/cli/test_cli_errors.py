@@ -112,6 +112,7 @@ def test_environment_is_as_before(monkeypatch):
     assert dict(os.environ) == before
 
 
+@pytest.mark.slow
 def test_as_a_process(tmp_path):
     done = run_command("train", "model.latent_dim=abc", cwd=tmp_path)
     error = "error: model.latent_dim=abc: expected int of at least 1\n"

@@ -153,6 +153,7 @@ def _process(rank, folder, world_size):
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_add_up(tmp_path):
     on_two_ranks(_process, tmp_path)
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))

@@ -42,6 +42,7 @@ def takes_images(name: str) -> bool:
         if LEFT_OUT.get(name) != data
     ],
 )
+@pytest.mark.slow
 def test_model(name: str, data: str):
     one_by_one = name.startswith("pixel_")
     check_model(name, *FEW_PIXELS[data] * one_by_one, data=data if takes_images(name) else SEQUENCES[data])

@@ -158,6 +158,7 @@ class TestRollOut:
             one_by_one.append(parameters)
         torch.testing.assert_close(at_once, torch.cat(one_by_one, 1), rtol=1e-4, atol=1e-5)
 
+    @pytest.mark.slow
     def test_compiled_it_is_the_same(self, name):
         model, frames = build(name), moving_blobs()
         expected, state = model.next_frame(frames, None)
@@ -248,6 +249,7 @@ class TestPredictors:
             predictions.append(model.predict(videos[:, :3], steps)[:, :2])
         torch.testing.assert_close(*predictions)
 
+    @pytest.mark.slow
     def test_learns(self, name):
         model, videos = build(name), moving_blobs()
         model.scheduled_sampling_images = 60

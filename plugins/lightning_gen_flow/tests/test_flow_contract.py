@@ -25,6 +25,7 @@ DIT = ["network@model.network=flow_dit", "model.network.depth=2"]
         ("edm", "non_square_sequence", DIT),
     ],
 )
+@pytest.mark.slow
 def test_model(name, data, overrides):
     check_model(name, *QUICK, *overrides, data=data)
 
