@@ -117,7 +117,7 @@ class ImageGenerator(LightningModule):
         """Images mapped to the support of the model's likelihood (binarized, for instance), possibly at random."""
         return images
 
-    observe = to_support  # its name in 0.1
+    observe = to_support  # deprecated alias, until 0.2
 
     # Implemented for all models.
 

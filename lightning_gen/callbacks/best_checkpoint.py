@@ -50,7 +50,7 @@ class BestCheckpoint(ModelCheckpoint):
         super().on_validation_end(trainer, model)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the best score if its checkpoint is in this run's folder (a hotstart has none yet)."""
+        """Restore the best score if its checkpoint is in this run's folder (a warm start has none yet)."""
         path = Path(str(self.dirpath), "best.ckpt")
         if not path.is_file() or state_dict["best_model_score"] is None:
             return

@@ -9,7 +9,6 @@ from lightning_gen.config.plugins import conf_dir
 FOOTER = """Look around:  lightning-gen list     all options; `lightning-gen list model` describes each
               --cfg job              the composed config, without running
               -m seed=1,2 model=a,b  every combination, one process each
-              metrics=none           switch a group off: metrics, extractor, callbacks, logger, ...
 Shell completion and Hydra's own flags: --hydra-help"""
 
 
@@ -21,7 +20,15 @@ def help_text(command: str) -> str:
         parts.append("\n".join(["Keys (change any with key=value):", *(f"  {line}".rstrip() for line in keys), ""]))
     options = _options(groups)
     if options:
-        parts.append("\n".join(["Options (choose with group=option, then change any of their values):", *options, ""]))
+        parts.append(
+            "\n".join(
+                [
+                    "Options (choose with group=option, or group=none for none; then change any of their values):",
+                    *options,
+                    "",
+                ]
+            )
+        )
     return "\n".join([*parts, FOOTER])
 
 

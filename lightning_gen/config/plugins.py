@@ -222,7 +222,7 @@ def _unmet_requirement(distribution: "Distribution", core: str) -> str | None:
 
 
 class Clash(NamedTuple):
-    """An option of two plugins, such as `model/vae`: the first plugin hides that of the other."""
+    """An option of two plugins, such as `model/vae`. Core's comes first; of two plugins', neither can be chosen."""
 
     option: str
     owner: Plugin
@@ -254,7 +254,7 @@ def check_choices(choices: Mapping[str, str | list[str] | None]) -> None:
             if len(owners) > 1 and not core.has(option):
                 both = " and ".join(plugin.source for plugin in owners)
                 raise UserError(
-                    f"{group}={name}: {both} both bring it; leave one out with LIGHTNING_GEN_DISABLE={owners[-1].name}"
+                    f"{group}={name}: {both} both define it; leave one out with LIGHTNING_GEN_DISABLE={owners[-1].name}"
                 )
 
 

@@ -302,7 +302,7 @@ class EvaluationPasses:
 
         The standard deviation over random halves of the samples. For halves drawn without replacement it equals that of
         the full set around its expectation (delete-half jackknife, https://doi.org/10.1214/aos/1176347263). The
-        bootstrap would draw samples twice, which then were their own nearest neighbors.
+        bootstrap would draw samples twice, which would then be their own nearest neighbors.
         """
         if not self.feature_metrics:
             return {}

@@ -227,7 +227,7 @@ class GAN(ImageGenerator):
         self.terms.add(logs, weight=fraction)
 
     def stepper_of(self, player: Player) -> Stepper:
-        """The optimizer of `player`."""
+        """The stepper of `player`."""
         return self.steppers[PLAYERS.index(player)]
 
     def _step(self, player: Player) -> None:
@@ -278,7 +278,7 @@ class GAN(ImageGenerator):
 
 
 def accuracy(round: Round) -> Tensor:
-    """Fraction of pairs whose real image has the higher logit; 0.5 for equally strong players, whatever the loss."""
+    """Fraction of pairs whose real image has the higher logit; 0.5 is chance, whatever the loss."""
     return (round.logits("real") > round.logits("fake")).float().mean()
 
 

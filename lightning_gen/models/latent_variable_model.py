@@ -43,7 +43,7 @@ class LatentVariableModel(LikelihoodModel):
     """Base of models trained on the evidence lower bound, with any likelihood; `beta` weights the KL term (beta-VAE).
 
     In training it rises linearly from 0 over `beta_warmup_images`, https://arxiv.org/abs/1511.06349, section 3.1:
-    decoders with other inputs, such as earlier frames, may otherwise ignore the latents for long.
+    decoders with other inputs, such as earlier frames, may otherwise ignore the latents (posterior collapse).
 
     A subclass implements `inferences`. A conditional model gives its networks a label embedding of `label_dim` values.
     """

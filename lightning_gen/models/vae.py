@@ -56,7 +56,7 @@ class VAE(LatentVariableModel):
         return DiagonalNormal.of(conditioned(self.encoder, images, self.condition(labels)))
 
     def latent(self, n: int) -> Tensor:
-        """Draw `(n, latent_dim)` from the prior."""
+        """Whitened latents `(n, latent_dim)` from N(0, I); `decode` maps them to the prior."""
         return torch.randn(n, self.latent_dim, device=self.device)
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:

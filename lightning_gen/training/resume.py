@@ -2,7 +2,7 @@
 
 - new: `resume` and `init_from` are null.
 - continue: `run_dir=PATH resume=true` goes on with the run in that folder, under its own config.
-- hotstart: `resume=CHECKPOINT` takes that run's config and whole state into a new folder.
+- warm start: `resume=CHECKPOINT` takes that run's config and whole state into a new folder.
 - finetune: `init_from=CHECKPOINT` takes its model config and weights, nothing else.
 
 Overrides of the command line apply in all of them.

@@ -73,7 +73,7 @@ def test_two_plugins_with_the_same_option_are_reported(site, monkeypatch):
     assert str(clash) == "model/flow_vae of lg_b 1.2 is hidden by that of lg_a 1.2"
     assert [o.source for o in list_options("model") if o.name == "flow_vae"] == ["lg_a 1.2"]
     assert compose(["model=vae", "network@model.encoder=flow_net"])
-    message = "model=flow_vae: lg_a 1.2 and lg_b 1.2 both bring it; leave one out with LIGHTNING_GEN_DISABLE=lg_b"
+    message = "model=flow_vae: lg_a 1.2 and lg_b 1.2 both define it; leave one out with LIGHTNING_GEN_DISABLE=lg_b"
     assert refusal("model=flow_vae") == message
     monkeypatch.setenv("LIGHTNING_GEN_DISABLE", "lg_b")
     assert compose(["model=flow_vae"])

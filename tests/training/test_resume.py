@@ -72,7 +72,7 @@ def test_without_the_last_checkpoint_the_best_is_resumed(tiny_run):
     assert same_weights(straight, resume(folder, "trainer.max_images=96"))
 
 
-def test_hotstart_takes_the_whole_state_to_a_new_folder(tmp_path, tiny_run):
+def test_warm_start_takes_the_whole_state_to_a_new_folder(tmp_path, tiny_run):
     straight = tiny_run("straight", images=64)
     first = tiny_run("first", images=32)
     before = (first / "checkpoints" / "last.ckpt").read_bytes()
