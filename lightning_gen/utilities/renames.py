@@ -63,15 +63,17 @@ def install() -> None:
 def keep_overrides(cls: type, **new_names: str) -> None:
     """Give renamed methods (`old="new"`) of a base class both names in a subclass, whichever of them it overrides."""
     for old, new in new_names.items():
-        if old in vars(cls):
+        # The class that defines the method: `cls`, or a mixin that is no subclass of the base.
+        definer = next((base for base in cls.__mro__ if {old, new} & vars(base).keys()), cls)
+        if old in vars(definer) and new not in vars(definer):
             warnings.warn(
                 f"{cls.__module__}.{cls.__qualname__}.{old} is now {new}; the old name goes away in 0.2",
                 DeprecationWarning,
                 stacklevel=3,
             )
-            setattr(cls, new, vars(cls)[old])
-        elif new in vars(cls):
-            setattr(cls, old, vars(cls)[new])
+            setattr(cls, new, vars(definer)[old])
+        elif new in vars(definer) and old not in vars(definer):
+            setattr(cls, old, vars(definer)[new])
 
 
 def _warn(old: str, new: str) -> None:

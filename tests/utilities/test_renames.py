@@ -12,7 +12,7 @@ from lightning_gen.checkpoint import load_model
 from lightning_gen.config import compose, instantiate
 from lightning_gen.config.validation import locate
 from lightning_gen.errors import UserError
-from lightning_gen.image_generator import KEY
+from lightning_gen.image_generator import KEY, ImageGenerator
 from lightning_gen.utilities.renames import MODULES, OBJECTS
 
 # What the plugins and templates of commit 82de0da import from modules that have moved, or under names that changed.
@@ -120,3 +120,17 @@ def test_checkpoints_with_old_targets_load(tmp_path):
     content[KEY]["config"]["model"]["schedule"] = schedule
     torch.save(content, path)
     assert load_model(path).sample(2).shape[0] == 2
+
+
+def test_a_mixin_may_override_a_method_by_its_old_name():
+    class Inverted:
+        def observe(self, images):
+            return -images
+
+    with pytest.warns(DeprecationWarning, match="observe is now to_support"):
+
+        class InvertedGenerator(Inverted, ImageGenerator):
+            pass
+
+    images = torch.ones(2)
+    assert torch.equal(InvertedGenerator.to_support(None, images), -images)
