@@ -4,9 +4,10 @@ From Python: `compose(["model=vae"])` makes the config of a run, `load_model("my
 `list_options("model")` lists the options of a group, with those of plugins. They are imported on first use.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lightning_gen.utilities import renames
+from lightning_gen.utilities.lazy import lazy
 
 if TYPE_CHECKING:
     from lightning_gen.checkpoint import load_model
@@ -17,15 +18,7 @@ __all__ = ["compose", "list_options", "load_model"]
 
 renames.install()
 
-_HOMES = {"compose": "config", "list_options": "config.options", "load_model": "checkpoint"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazy(__name__, {"compose": "config", "list_options": "config.options", "load_model": "checkpoint"})
 
 
 def __dir__() -> list[str]:

@@ -57,7 +57,7 @@ class NextFrame(nn.Module):
             nn.init.dirac_(self.frame.weight[:patches])  # the channels of the likelihood's location come first
 
     def forward(self, frames: Tensor, state: Any, hints: Tensor | None = None) -> tuple[Tensor, Any]:
-        """Parameters of the next frames, and the last state of the cells; a `state` of None precedes the first frame.
+        """Parameters of the next frames, and the last state of the cells; `state` is None before the first frame.
 
         `hints` are `(B, T, hints, H / patch_size, W / patch_size)`.
         """
