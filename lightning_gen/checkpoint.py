@@ -6,7 +6,7 @@ A checkpoint has the run's whole config under the key `lightning_gen`, so a mode
 import difflib
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning_gen.config.composition import check
 from lightning_gen.config.containers import as_dict, merge
 from lightning_gen.config.instantiation import build_model
+from lightning_gen.config.saved import check_saved, trusting
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY, ImageGenerator
 from lightning_gen.utilities.atomic_files import atomic_save
@@ -42,15 +43,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 def read_checkpoint(path: str | Path, key: str = "checkpoint") -> dict[str, Any]:
     """The content of a checkpoint of lightning-gen, on the CPU; `key` is the config key that errors name.
 
-    Raises UserError if the file is missing, cut short, of another kind, or holds code, which is not run.
+    Raises UserError if the file is missing, cut short, damaged, of another kind, or holds code, which is not run.
+    The config in it is read by `saved_config` alone.
     """
     path = Path(path)
     if not path.is_file():
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
         raise UserError(f"{key}={path}: no such file" + (f"; did you mean {path.parent / near[0]}?" if near else ""))
     try:
-        if not zipfile.is_zipfile(path):  # the format of torch.save; a bare pickle is never read
-            raise zipfile.BadZipFile(path)
+        _check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make the unpickler raise anything
         if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
@@ -64,6 +65,35 @@ def read_checkpoint(path: str | Path, key: str = "checkpoint") -> dict[str, Any]
     if not isinstance(content, dict) or KEY not in content:
         raise UserError(f"{key}={path}: not written by lightning-gen (no config in it)")
     return content
+
+
+def _check_archive(path: Path) -> None:
+    """Raise zipfile.BadZipFile unless `path` is an archive as torch.save writes it: no bytes differ, none are packed.
+
+    PyTorch reads bare pickles too, unpacks what is compressed (a few MB to any size), and checks no checksum.
+    """
+    with path.open("rb") as file:
+        if file.read(4) != b"PK\x03\x04":
+            raise zipfile.BadZipFile("not an archive")
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+        if packed or sum(member.file_size for member in members) > path.stat().st_size:
+            raise zipfile.BadZipFile("compressed")
+        if archive.testzip() is not None:
+            raise zipfile.BadZipFile("damaged")
+
+
+def saved_config(content: Mapping[str, Any], origin: str, part: str | None = None) -> dict[str, Any]:
+    """The config in a checkpoint that `read_checkpoint` read, or its `part` such as `model`.
+
+    Raises UserError, which names `origin`, for a config that names code which is not installed (see `config.saved`).
+    """
+    config = content[KEY]["config"]
+    if part is not None:
+        config = config[part]
+    check_saved(config, origin, part or "")
+    return as_dict(config)
 
 
 def checkpoint_of(path: str | Path, key: str = "checkpoint") -> Path:
@@ -83,15 +113,20 @@ def load_model(
     ema: bool = True,
     device: str | torch.device = "cpu",
     changes: Mapping[str, Any] | None = None,
+    trust: Sequence[str] = (),
 ) -> ImageGenerator:
     """The model of a checkpoint or a run's folder, in evaluation mode, with averaged weights if `ema`.
 
-    `changes` are values of its config for another use of the same weights, such as the steps of a solver.
+    `changes` are values of its config for another use of the same weights, such as the steps of a solver. `trust` names
+    packages of classes that it may use besides those in the configs of lightning-gen and installed plugins.
     """
     path = checkpoint_of(path)
     content = read_checkpoint(path)
     facts = content[KEY]
-    config = with_changes(facts["config"]["model"], changes) if changes else facts["config"]["model"]
+    with trusting(trust):
+        config = saved_config(content, f"checkpoint={path}", "model")
+    if changes:
+        config = with_changes(config, changes)
     model = build_model(config, facts["image_shape"], facts["num_classes"])
     load_weights(model, content["state_dict"], f"checkpoint={path}")
     model.images_seen = facts["images_seen"]

@@ -73,12 +73,14 @@ def _command_help(command: str) -> str:
 def _run_with_config(command: str, arguments: list[str]) -> int:
     from lightning_gen.cli.hydra_app import read_command_line
     from lightning_gen.cli.launch import command_arguments, relaunchable
+    from lightning_gen.config.saved import trusting
 
     job = read_command_line(command, arguments)
     if isinstance(job, int):
         return job
     run = load_run(command)
-    with relaunchable(command_arguments(command, job.config, job.overrides, job.flags)):
+    arguments = command_arguments(command, job.config, job.overrides, job.flags)
+    with relaunchable(arguments), trusting(job.config.get("trust") or ()):
         run(job)
     return 0
 

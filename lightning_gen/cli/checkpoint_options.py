@@ -10,12 +10,11 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor
 
 from lightning_gen.batch import Batch
-from lightning_gen.checkpoint import checkpoint_of, load_model, read_checkpoint
+from lightning_gen.checkpoint import checkpoint_of, load_model, read_checkpoint, saved_config
 from lightning_gen.config.composition import check
 from lightning_gen.config.containers import as_dict, merge
 from lightning_gen.config.instantiation import build_data
 from lightning_gen.errors import UserError
-from lightning_gen.image_generator import KEY
 from lightning_gen.images import MODES
 from lightning_gen.sampling.scatter_plot import are_points
 from lightning_gen.utilities.suggestions import did_you_mean
@@ -128,7 +127,7 @@ def data_config(cfg: DictConfig, checkpoint: Path) -> DictConfig:
     chosen = cfg.get("data") or OmegaConf.create()
     if "_target_" in chosen:
         return chosen
-    config = merge(read_checkpoint(checkpoint)[KEY]["config"]["data"], chosen)
+    config = merge(saved_config(read_checkpoint(checkpoint), f"checkpoint={checkpoint}", "data"), chosen)
     check({"data": as_dict(config)})
     return config
 
