@@ -1,0 +1,59 @@
+"""The keys at the top of the commands' configs, each with the type and the bounds of its values.
+
+A name means the same in all commands, and in `evaluation` of `train`; `_OF_COMMAND` has the few whose bounds differ.
+"""
+
+from typing import Annotated, Any
+
+from annotated_types import Ge
+
+from lightning_gen.bounds import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+KEYS: dict[str, Any] = {
+    "batch_size": PositiveInt,
+    "checkpoint": str,
+    "context": PositiveInt | None,
+    "device": str,
+    "ema": bool,
+    "evaluation": dict,
+    "half_samples": NonNegativeInt,
+    "images": str | None,
+    "init_from": str | None,
+    "interpolation": bool,
+    "k": PositiveInt,
+    "label": int | str | list[int | str] | None,
+    "model": dict,
+    "n": PositiveInt,
+    "noise": NonNegativeFloat,
+    "num_real": PositiveInt | None,
+    "num_samples": PositiveInt | None,
+    "objective": str | None,
+    "out": str | None,
+    "prior_weight": NonNegativeFloat,
+    "reference": str | None,
+    "resize": str,
+    "resume": bool | str | None,
+    "rows": NonNegativeInt | None,
+    "run_dir": str,
+    "samples": str | None,
+    "seed": int,
+    "seeds": PositiveInt,
+    "space": str,
+    "split": str,
+    "starts": PositiveInt,
+    "step_size": PositiveFloat,
+    "steps": PositiveInt,
+    "stops": Annotated[int, Ge(2)],
+    "truncation": PositiveFloat | None,
+}
+_OF_COMMAND: dict[str, Any] = {
+    "evaluate.checkpoint": str | None,
+    "neighbors.num_real": Annotated[int, Ge(2)] | None,
+    "predict.steps": PositiveInt | None,
+}
+SECTIONS = ("evaluation",)  # mappings whose members are such keys, too
+
+
+def annotation_of(key: str, command: str) -> Any:
+    """The annotation of a command's key; Any if it is not declared: a group, or a key of a user's own file."""
+    return _OF_COMMAND.get(f"{command}.{key}", KEYS.get(key, Any))
