@@ -5,7 +5,7 @@ A name means the same in all commands, and in `evaluation` of `train`; `_OF_COMM
 
 from typing import Annotated, Any
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from lightning_gen.bounds import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -23,7 +23,7 @@ KEYS: dict[str, Any] = {
     "k": PositiveInt,
     "label": int | str | list[int | str] | None,
     "model": dict,
-    "n": PositiveInt,
+    "n": Annotated[int, Ge(1), Le(10_000_000)],  # all at once in some commands: more would fill the memory
     "noise": NonNegativeFloat,
     "num_real": PositiveInt | None,
     "num_samples": PositiveInt | None,
@@ -42,12 +42,13 @@ KEYS: dict[str, Any] = {
     "split": str,
     "starts": PositiveInt,
     "step_size": PositiveFloat,
-    "steps": PositiveInt,
-    "stops": Annotated[int, Ge(2)],
+    "steps": Annotated[int, Ge(1), Le(1_000_000)],
+    "stops": Annotated[int, Ge(2), Le(10_000)],
     "truncation": PositiveFloat | None,
 }
 _OF_COMMAND: dict[str, Any] = {
     "evaluate.checkpoint": str | None,
+    "interpolate.steps": Annotated[int, Ge(1), Le(10_000)],  # frames of a GIF
     "neighbors.num_real": Annotated[int, Ge(2)] | None,
     "predict.steps": PositiveInt | None,
 }
