@@ -21,6 +21,7 @@ from lightning_gen.config.composition import check
 from lightning_gen.config.containers import as_dict, merge
 from lightning_gen.config.instantiation import build_model
 from lightning_gen.config.signatures import describe, fits
+from lightning_gen.config.validation import check_saved
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY, ImageGenerator
 from lightning_gen.utilities.atomic_files import atomic_save
@@ -97,6 +98,7 @@ def check_content(content: Mapping[str, Any], origin: str) -> None:
     facts = content[KEY]
     _check_entries(facts, FACTS, origin, f"{KEY}.")
     _check_entries(facts["config"], CONFIG, origin, f"{KEY}.config.")
+    check_saved(facts["config"], origin)
     for name, tensor in content["state_dict"].items():
         if not isinstance(tensor, torch.Tensor):
             raise UserError(f"{origin}: damaged, state_dict.{name} is no tensor; use another checkpoint")
@@ -172,7 +174,7 @@ def load_model(
     path = checkpoint_of(path)
     content = read_checkpoint(path)
     facts = content[KEY]
-    config = with_changes(facts["config"]["model"], changes) if changes else facts["config"]["model"]
+    config = with_changes(facts["config"]["model"], changes or {})
     model = build_model(config, facts["image_shape"], facts["num_classes"])
     load_weights(model, content["state_dict"], f"checkpoint={path}")
     model.images_seen = facts["images_seen"]

@@ -9,6 +9,7 @@ import re
 import types
 import typing
 from collections.abc import Callable
+from enum import Enum
 from typing import Any, Literal, Union
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
@@ -99,8 +100,8 @@ def fits(value: Any, annotation: Any) -> bool:
     if (origin or annotation) in _SEQUENCES:
         return isinstance(value, list | tuple) and _elements_fit(value, origin, arguments)
     if (origin or annotation) in _MAPPINGS:
-        return isinstance(value, dict) and (len(arguments) != 2 or all(fits(v, arguments[1]) for v in value.values()))
-    if origin is collections.abc.Callable or _is_tensor(annotation):  # neither can be written in YAML
+        return isinstance(value, dict) and (len(arguments) != 2 or _members_fit(value, arguments[1]))
+    if origin is collections.abc.Callable or _is_object(annotation):  # which YAML can't write, only describe
         return isinstance(value, dict) and "_target_" in value
     return True
 
@@ -112,8 +113,18 @@ def is_number(annotation: Any) -> bool:
     return annotation in (int, float, bool)
 
 
-def _is_tensor(annotation: Any) -> bool:
-    return (getattr(annotation, "__module__", ""), getattr(annotation, "__name__", "")) == ("torch", "Tensor")
+def _members_fit(members: dict, annotation: Any) -> bool:
+    """Whether all values fit; an object of a group may also be left out with null."""
+    return all(fits(member, annotation) or (member is None and _is_object(annotation)) for member in members.values())
+
+
+def _is_object(annotation: Any) -> bool:
+    """Whether `annotation` is a tensor, a module, or a class of ours."""
+    if not inspect.isclass(annotation) or issubclass(annotation, Enum):
+        return False
+    names = {(base.__module__, base.__name__) for base in annotation.__mro__}
+    modules = ("torch", "Tensor"), ("torch.nn.modules.module", "Module")
+    return not names.isdisjoint(modules) or annotation.__module__.startswith("lightning_gen.")
 
 
 def _is_scalar(value: Any, annotation: type) -> bool:

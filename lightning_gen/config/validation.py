@@ -165,6 +165,39 @@ def check_keys(config: Mapping[str, Any], command: str) -> None:
                 _check_value(_join(key, name), inner, annotation_of(name, command))
 
 
+def check_saved(config: Mapping[str, Any], origin: str) -> None:
+    """Check the top of a run's config that was read from a file; `origin` begins the error. Nothing is imported."""
+    try:
+        check_keys(config, "train")
+    except UserError as error:
+        raise UserError(f"{origin}: its config is damaged: {error}") from None
+
+
+def saved_config(path: Path, origin: str) -> dict[str, Any]:
+    """The config that a run saved at `path`. UserError, which begins with `origin`, for a file that is damaged."""
+    fix = "its checkpoints have the config too: resume=CHECKPOINT with a new run_dir"
+    try:
+        content = yaml_content(path)
+    except Exception as error:  # damaged bytes make the loader raise anything
+        raise UserError(f"{origin}: {path.name} {yaml_mistake(error)}; {fix}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{origin}: {path.name} holds no mapping; {fix}")
+    for key in ("seed", "model", "data", "trainer"):
+        if key not in content:
+            raise UserError(f"{origin}: {path.name} lacks {key}; {fix}")
+    check_saved(content, origin)
+    return content
+
+
+def yaml_mistake(error: Exception) -> str:
+    """What is wrong with a YAML file, by the error that reading it raised."""
+    from yaml import MarkedYAMLError
+
+    if isinstance(error, MarkedYAMLError) and error.problem_mark:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return f"cannot be read: {_first_line(error)}"
+
+
 def check_top_level(config: Mapping[str, Any], primary: Path) -> None:
     """Check the keys at the top of a command's config: none is unknown, none is missing.
 

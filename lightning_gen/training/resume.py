@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lightning_gen.checkpoint import checkpoint_of, read_checkpoint
 from lightning_gen.config.containers import as_dict
+from lightning_gen.config.validation import saved_config
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY
 
@@ -57,8 +58,7 @@ def _continue(config: DictConfig, overrides: Sequence[str]) -> Start:
     folder = Path(config.run_dir)
     if not folder.is_dir() or not (folder / "config.yaml").is_file():
         raise UserError(f"run_dir={folder}: no run to resume there; resume=true needs run_dir=PATH of a run's folder")
-    saved = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)
-    assert isinstance(saved, dict)
+    saved = saved_config(folder / "config.yaml", f"run_dir={folder}")
     checkpoints = [folder / "checkpoints" / name for name in ("last.ckpt", "best.ckpt")]
     state = next((path for path in checkpoints if path.is_file()), None)  # none if it ended before its first one
     return Start(_merged(config, saved, overrides), in_place=True, state=state)
