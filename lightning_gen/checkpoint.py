@@ -5,6 +5,7 @@ A checkpoint has the run's whole config under the key `lightning_gen`, so a mode
 
 import difflib
 import pickle
+import reprlib
 import zipfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -13,14 +14,38 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from torch.optim import Optimizer
 
+from lightning_gen.bounds import ImageShape, NonNegativeInt, PositiveInt
 from lightning_gen.config.composition import check
 from lightning_gen.config.containers import as_dict, merge
 from lightning_gen.config.instantiation import build_model
 from lightning_gen.config.saved import check_saved, trusting
+from lightning_gen.config.signatures import describe, fits
+from lightning_gen.config.validation import check_saved_keys
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY, ImageGenerator
 from lightning_gen.utilities.atomic_files import atomic_save
+
+# What a checkpoint must have, by entry: all that is read of it, and what only a resumed run reads.
+CONTENT = {KEY: dict[str, Any], "state_dict": dict[str, Any]}
+FACTS = {
+    "config": dict[str, Any],
+    "image_shape": ImageShape,
+    "num_classes": PositiveInt | None,
+    "images_seen": NonNegativeInt,
+}
+CONFIG = {"model": dict[str, Any], "data": dict[str, Any]}
+TRAINING = {
+    "epoch": NonNegativeInt,
+    "global_step": NonNegativeInt,
+    "pytorch-lightning_version": str,
+    "loops": dict[str, Any],
+    "callbacks": dict[str, dict],
+    "optimizer_states": list[dict],
+    "lr_schedulers": list,
+}
+MOMENTS = {"exp_avg", "exp_avg_sq", "momentum_buffer", "square_avg"}  # of optimizers, of the shape of their weight
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -64,6 +89,7 @@ def read_checkpoint(path: str | Path, key: str = "checkpoint") -> dict[str, Any]
         ) from error
     if not isinstance(content, dict) or KEY not in content:
         raise UserError(f"{key}={path}: not written by lightning-gen (no config in it)")
+    check_content(content, f"{key}={path}")
     return content
 
 
@@ -96,6 +122,63 @@ def saved_config(content: Mapping[str, Any], origin: str, part: str | None = Non
     return as_dict(config)
 
 
+def check_content(content: Mapping[str, Any], origin: str) -> None:
+    """UserError, which begins with `origin`, for a checkpoint that lacks an entry, or has one of another type."""
+    _check_entries(content, CONTENT, origin, "")
+    facts = content[KEY]
+    _check_entries(facts, FACTS, origin, f"{KEY}.")
+    _check_entries(facts["config"], CONFIG, origin, f"{KEY}.config.")
+    check_saved_keys(facts["config"], origin)
+    for name, tensor in content["state_dict"].items():
+        if not isinstance(tensor, torch.Tensor):
+            raise UserError(f"{origin}: damaged, state_dict.{name} is no tensor; use another checkpoint")
+
+
+def _check_entries(entries: Mapping[str, Any], expected: Mapping[str, Any], origin: str, parent: str) -> None:
+    for name, annotation in expected.items():
+        if name not in entries:
+            raise UserError(f"{origin}: damaged, it lacks {parent}{name}; use another checkpoint")
+        if not fits(entries[name], annotation):
+            problem = f"{parent}{name} is {_shortened(entries[name])}, expected {describe(annotation)}"
+            raise UserError(f"{origin}: damaged, {problem}; use another checkpoint")
+
+
+def _shortened(value: Any) -> str:
+    return reprlib.repr(value)  # bounded, also for values that share parts
+
+
+def check_state(content: Mapping[str, Any], optimizers: Sequence[Optimizer], origin: str) -> None:
+    """UserError unless training can go on from the checkpoint's counters and the states of these optimizers."""
+    _check_entries(content, TRAINING, origin, "")
+    _check_entries(content[KEY], {"batches_seen": NonNegativeInt}, origin, f"{KEY}.")
+    states = content["optimizer_states"]
+    if len(states) != len(optimizers):
+        raise UserError(
+            f"{origin}: has the states of {len(states)} optimizers, this model has {len(optimizers)}; "
+            "use the same model, or init_from to take only the weights"
+        )
+    for number, (state, optimizer) in enumerate(zip(states, optimizers, strict=True)):
+        problem = _refusal(optimizer, state)
+        if problem:
+            raise UserError(
+                f"{origin}: optimizer_states[{number}] doesn't fit {type(optimizer).__name__} here ({problem}); "
+                "use the same model and optimizer, or init_from to take only the weights"
+            )
+
+
+def _refusal(optimizer: Optimizer, state: Any) -> str:
+    """Why an optimizer can't go on from a state; empty if it can."""
+    try:
+        optimizer.load_state_dict(state)
+    except Exception as error:  # torch looks only at the number of parameters
+        return " ".join(str(error).split()) or type(error).__name__
+    for parameter, values in optimizer.state.items():
+        for name in MOMENTS & values.keys():
+            if getattr(values[name], "shape", None) != parameter.shape:
+                return f"{name} has another shape than its weight"
+    return ""
+
+
 def checkpoint_of(path: str | Path, key: str = "checkpoint") -> Path:
     """The checkpoint file at `path`, or in the run's folder `path`: the best one, or to resume the last one."""
     path = Path(path)
@@ -125,8 +208,7 @@ def load_model(
     facts = content[KEY]
     with trusting(trust):
         config = saved_config(content, f"checkpoint={path}", "model")
-    if changes:
-        config = with_changes(config, changes)
+    config = with_changes(config, changes or {})
     model = build_model(config, facts["image_shape"], facts["num_classes"])
     load_weights(model, content["state_dict"], f"checkpoint={path}")
     model.images_seen = facts["images_seen"]
@@ -150,7 +232,7 @@ def load_weights(model: ImageGenerator, state_dict: dict[str, torch.Tensor], ori
     if differing:
         name = differing[0]
         raise UserError(
-            f"{origin}: {len(differing)} of {len(expected)} tensors don't fit this model, the first is {name}: "
+            f"{origin}: {len(differing)} of {len(expected | saved)} tensors don't fit this model, the first is {name}: "
             f"{saved.get(name, 'absent')} in the checkpoint, {expected.get(name, 'absent')} here; "
             "use the same model and image size"
         )

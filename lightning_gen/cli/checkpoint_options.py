@@ -62,13 +62,6 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def check_at_least(cfg: DictConfig, **minimums: int) -> None:
-    """UserError if the value of a key is less than its minimum; null is allowed."""
-    for key, minimum in minimums.items():
-        if cfg[key] is not None and cfg[key] < minimum:
-            raise UserError(f"{key}={cfg[key]}: give at least {minimum}")
-
-
 def check_pictures(model: "ImageGenerator", checkpoint: Path, sequences: bool = False) -> None:
     """UserError unless the model generates images that can be written to files; `sequences` are allowed or not."""
     if not model.generates:

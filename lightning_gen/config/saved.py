@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_gen.config.plugins import usable
+from lightning_gen.config.validation import check_saved_keys, yaml_content, yaml_mistake
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.renames import current_name
 
@@ -20,6 +21,7 @@ from lightning_gen.utilities.renames import current_name
 SEPARATE_GROUPS = {"callbacks", "data", "extractor", "logger", "metrics", "trainer"}
 MAX_NODES = 100_000  # mappings that share their parts can describe more than any memory holds
 MAX_BYTES = 2**20  # of a YAML file
+FIX = "its checkpoints have the config too: resume=CHECKPOINT with a new run_dir"
 
 _TARGET = re.compile(r"""_target_["']?\s*:\s*["']?([A-Za-z_][\w.]*)""")
 _SHA256 = re.compile(r"""sha256["']?\s*:\s*["']?([0-9a-f]{8,64})""")
@@ -126,23 +128,29 @@ def _installed(pattern: re.Pattern[str]) -> Iterator[tuple[str, str]]:
 
 
 def read_saved_yaml(path: Path, origin: str) -> dict[str, Any]:
-    """The mapping in a YAML file that a run saved, checked; UserError for any other content."""
-    import yaml
+    """The content of the config.yaml that a run saved, checked; UserError, which names `origin`, for any other file."""
+    content = _plain_yaml(path, origin)
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise UserError(f"{origin}: {path.name} holds no config of a run; {FIX}")
+    for key in ("seed", "model", "data", "trainer"):
+        if key not in content:
+            raise UserError(f"{origin}: {path.name} lacks {key}; {FIX}")
+    check_saved(content, origin)
+    check_saved_keys(content, origin)
+    return content
 
-    from lightning_gen.utilities.compat import yaml_loader
+
+def _plain_yaml(path: Path, origin: str) -> Any:
+    import yaml
 
     try:
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"{origin}: refused, {path.name} has more than {MAX_BYTES >> 20} MiB")
-        text = path.read_text()
         # Aliases can make a small file a huge config; we write none.
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(path.read_text())):
             raise UserError(f"{origin}: refused, {path.name} has YAML aliases (*name); write the values out")
-        content = yaml.load(text, Loader=yaml_loader())
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        line = (str(error).splitlines() or ["cut short or damaged"])[0]
-        raise UserError(f"{origin}: {path.name} cannot be read as YAML ({line}); restore it from a backup") from error
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise UserError(f"{origin}: {path.name} holds no config of a run, it is empty or damaged")
-    check_saved(content, origin)
-    return content
+        return yaml_content(path)
+    except UserError:
+        raise
+    except Exception as error:  # damaged bytes make the loader raise anything
+        raise UserError(f"{origin}: {path.name} {yaml_mistake(error)}; {FIX}") from error

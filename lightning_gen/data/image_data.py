@@ -11,7 +11,7 @@ import torch
 from lightning import LightningDataModule
 
 from lightning_gen.batch import Batch
-from lightning_gen.bounds import NonNegativeInt, PositiveInt
+from lightning_gen.bounds import NonNegativeInt, PositiveInt, UnitInterval
 from lightning_gen.data.augment import Augmentation, Binarize
 from lightning_gen.data.inspection import Rows, facts
 from lightning_gen.data.loader import EvaluationBatches, TrainBatches
@@ -45,7 +45,7 @@ class ImageData(LightningDataModule):
     batch_size: PositiveInt
     seed: int
     augment: dict
-    augment_share: float
+    augment_share: UnitInterval
     binarize: bool
     in_memory: bool | None
     num_workers: NonNegativeInt | None

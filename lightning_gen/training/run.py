@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
+from torch.optim import Optimizer
 
 from lightning_gen.callbacks.last_checkpoint import LastCheckpoint
 from lightning_gen.callbacks.stopping import Interrupted, Stopping
-from lightning_gen.checkpoint import load_weights, provenance, read_checkpoint
+from lightning_gen.checkpoint import check_state, load_weights, provenance, read_checkpoint
 from lightning_gen.config.composition import check
 from lightning_gen.config.containers import as_dict
 from lightning_gen.config.instantiation import build_data, build_model, instantiate
@@ -48,8 +49,8 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     torch.manual_seed(config.seed)  # initial weights
     data = build_data(config.data)
     model = build_model(config.model, data.image_shape, data.num_classes)
-    model.build_optimizers()  # raises for wrong settings before anything is written
-    seen = _load(model, start)
+    optimizers = model.build_optimizers()  # raises for wrong settings before anything is written
+    seen = _load(model, start, optimizers)
     plain = as_dict(config)
     model.provenance = provenance(plain, data)
     model.seed = data.run_seed = config.seed
@@ -72,7 +73,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
         return _score(model, data, metrics, extractors, trainer, config)
 
 
-def _load(model: ImageGenerator, start: Start) -> int:
+def _load(model: ImageGenerator, start: Start, optimizers: Sequence[Optimizer]) -> int:
     """Load the weights that a run starts from, or raise; return the number of images they were trained on."""
     path, key = (start.weights, "init_from") if start.weights else (start.state, "resume")
     if path is None:
@@ -81,6 +82,7 @@ def _load(model: ImageGenerator, start: Start) -> int:
     load_weights(model, content["state_dict"], f"{key}={path}")
     if start.weights:
         return 0
+    check_state(content, optimizers, f"{key}={path}")
     model.on_load_checkpoint(content)
     return model.images_seen
 

@@ -10,7 +10,6 @@ import torch
 
 from lightning_gen.capabilities import Completes
 from lightning_gen.cli.checkpoint_options import (
-    check_at_least,
     check_pictures,
     first_images,
     load,
@@ -28,7 +27,6 @@ from lightning_gen.utilities.progress import progress, sampling_progress
 def run(job: Job) -> None:
     """Write completions.png: a row for each image of a split, with its given upper rows and several completions."""
     cfg = job.config
-    check_at_least(cfg, n=1, rows=0)
     path, model = load(cfg)
     check_pictures(model, path)
     if not isinstance(model, Completes):

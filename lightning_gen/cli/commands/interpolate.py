@@ -9,7 +9,6 @@ Examples:
 import torch
 
 from lightning_gen.cli.checkpoint_options import (
-    check_at_least,
     check_pictures,
     chosen_classes,
     load,
@@ -28,7 +27,6 @@ STRIP_LENGTH = 16  # frames in a row of the strip, or the number of stops if tha
 def run(job: Job) -> None:
     """Write interpolation.gif, with all paths side by side, and strip.png, with a row for each path."""
     cfg = job.config
-    check_at_least(cfg, n=1, steps=1, stops=2)
     path, model = load(cfg)
     check_pictures(model, path)
     space = space_of(model, cfg.space, path)

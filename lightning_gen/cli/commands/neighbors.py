@@ -13,7 +13,6 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from lightning_gen.cli.checkpoint_options import (
-    check_at_least,
     check_pictures,
     chosen_classes,
     load,
@@ -41,7 +40,6 @@ FeatureFunction = Callable[[Tensor], Tensor]  # uint8 images (B, C, H, W) to (B,
 def run(job: Job) -> None:
     """Write neighbors.png, with a row for each sample and its neighbors; print distances of samples and real images."""
     cfg = job.config
-    check_at_least(cfg, n=1, k=1, batch_size=1, num_real=2)
     path, model = load(cfg)
     check_pictures(model, path)
     labels = spread_labels(chosen_classes(cfg.label, model.num_classes), cfg.n)

@@ -10,7 +10,6 @@ import torch
 
 from lightning_gen.capabilities import Completes, Predicts
 from lightning_gen.cli.checkpoint_options import (
-    check_at_least,
     check_pictures,
     first_images,
     load,
@@ -27,7 +26,6 @@ from lightning_gen.sampling.continuation import moving_predictions, predictions
 def run(job: Job) -> None:
     """Write predictions.png, with a row for each of the first `n` sequences of a split, and predictions.gif."""
     cfg = job.config
-    check_at_least(cfg, n=1, context=1, steps=1)
     path, model = load(cfg)
     check_pictures(model, path, sequences=True)
     if not isinstance(model, Predicts):

@@ -15,7 +15,6 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from lightning_gen.cli.checkpoint_options import (
-    check_at_least,
     check_pictures,
     label_list,
     load,
@@ -42,9 +41,6 @@ Targets = tuple[list[str], Tensor, Tensor | None]  # names, images (n, C, H, W) 
 def run(job: Job) -> None:
     """Write projection.png, with the targets above their projections, and latents.pt; print the errors."""
     cfg = job.config
-    check_at_least(cfg, n=1, steps=1, starts=1, batch_size=1, noise=0, prior_weight=0)
-    if cfg.step_size <= 0:
-        raise UserError(f"step_size={cfg.step_size}: give more than 0")
     path, model = load(cfg)
     check_pictures(model, path)
     space = space_of(model, cfg.space, path)

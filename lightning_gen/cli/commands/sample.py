@@ -18,7 +18,6 @@ from torch import Tensor
 
 from lightning_gen.capabilities import HasLatent, Truncates
 from lightning_gen.cli.checkpoint_options import (
-    check_at_least,
     check_pictures,
     chosen_classes,
     load,
@@ -50,7 +49,6 @@ def run(job: Job) -> None:
     Sequences are written as GIFs, and the first of them frame by frame as well.
     """
     cfg = job.config
-    check_at_least(cfg, n=1, batch_size=1)
     path, model = load(cfg)
     check_pictures(model, path, sequences=True)
     _truncate(model, cfg.truncation)
@@ -69,8 +67,6 @@ def run(job: Job) -> None:
 def _truncate(model: "ImageGenerator", truncation: float | None) -> None:
     if truncation is None:
         return
-    if isinstance(truncation, bool) or not isinstance(truncation, int | float) or not truncation > 0:
-        raise UserError(f"truncation={truncation}: give a number above 0, or null for none")
     if not isinstance(model, Truncates):
         raise UserError(f"truncation={truncation}: {type(model).__name__} does not truncate, leave out truncation")
     model.truncation = float(truncation)
