@@ -17,6 +17,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning_gen.config.composition import check
 from lightning_gen.config.containers import as_dict, merge
 from lightning_gen.config.instantiation import build_model
+from lightning_gen.data.inspection import listed
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY, ImageGenerator
 from lightning_gen.utilities.atomic_files import atomic_save
@@ -95,6 +96,7 @@ def load_model(
     model = build_model(config, facts["image_shape"], facts["num_classes"])
     load_weights(model, content["state_dict"], f"checkpoint={path}")
     model.images_seen = facts["images_seen"]
+    model.class_names = facts.get("class_names")
     if ema:
         model.use_averaged_weights()
     return model.to(device).eval()
@@ -129,8 +131,43 @@ def provenance(config: dict[str, Any], data: Any) -> dict[str, Any]:
         "image_shape": list(data.image_shape),
         "num_classes": data.num_classes,
         "class_names": data.class_names and list(data.class_names),
+        "data": data.contents(),
         "versions": {name: _version(name) for name in ("lightning-gen", "torch", "lightning", "torchmetrics")},
     }
+
+
+def match_data(data: Any, facts: Mapping[str, Any]) -> list[str]:
+    """Number the labels of `data` as in the checkpoint with these facts, by names; lines about what has changed."""
+    known, names = facts.get("class_names") or [], data.class_names or []
+    lines = []
+    if known and names and known != names:
+        new = [name for name in names if name not in known]
+        if len(new) < len(names) and len(set(names)) == len(names):
+            data.use_class_names([*known, *new])
+        else:
+            lines.append(f"data={data.name}: other classes than those of the checkpoint; labels go by their numbers")
+        changes = {"without": [name for name in known if name not in names], "with new": new}
+        told = [f"{how} {listed(which, ', ')}" for how, which in changes.items() if which and len(new) < len(names)]
+        lines += [f"data={data.name}: its classes have changed since the checkpoint, {', '.join(told)}"] if told else []
+    return lines + _changes(data, facts.get("data"))
+
+
+def _changes(data: Any, before: Mapping[str, Any] | None) -> list[str]:
+    """A line if data of this name held other images at the time of the checkpoint; older ones don't tell."""
+    now = data.contents()
+    if before is None or before["name"] != now["name"] or before["splits"] == now["splits"]:
+        return []
+    told = []
+    for split, (count, files) in now["splits"].items():
+        old_count, old_files = before["splits"].get(split, [0, None])
+        if count != old_count:
+            told.append(f"{split} {old_count:,} images to {count:,}")
+        elif files != old_files:
+            told.append(f"{split} other files")
+    effect = "the images that were there keep their split"
+    if getattr(data, "split_by", "path") == "number":
+        effect = "all splits are drawn anew (data.split_by=number), so that test images may have been trained on"
+    return [f"data={data.name}: has changed since the checkpoint, {', '.join(told)}; {effect}"]
 
 
 def _version(package: str) -> str | None:

@@ -19,7 +19,7 @@ from lightning_gen.evaluation.result import HALVES, IMAGES, SEEDS, Evaluation, P
 from lightning_gen.evaluation.sample_sources import FileSampler, ModelSampler, Sampler
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.metrics.image_means import deviation
-from lightning_gen.metrics.image_metric import FeatureMetric, ImageMetric, ModelMetric
+from lightning_gen.metrics.image_metric import FeatureMetric, ImageMetric, ModelMetric, PairedMetric
 from lightning_gen.sampling.evaluation_mode import evaluation_mode, full_precision
 
 if TYPE_CHECKING:
@@ -60,10 +60,12 @@ def evaluate(
     """
     start = time.perf_counter()
     chosen = Settings(**settings)
-    n_real = _num_real(data, chosen.split, chosen.num_real)
-    n_fake = _num_fake(files, n_real, chosen.num_samples)
-    _check_match(files if model is None else model, data)
-    reasons = {name: metric.why_unavailable(model, files, data, extractors) for name, metric in metrics.items()}
+    n_real, n_fake = _numbers(model, data, files, chosen)
+    reasons = {
+        name: metric.why_unavailable(model, files, data, extractors)
+        or _why_no_labels(metric, model, data, chosen.split)
+        for name, metric in metrics.items()
+    }
     available = {name: metric for name, metric in metrics.items() if reasons[name] is None}
     device = torch.device(device or ("cpu" if model is None else model.device))
     options = {"split": chosen.split, "batch_size": chosen.batch_size, "device": device, "show_progress": show_progress}
@@ -81,13 +83,52 @@ def evaluate(
     )
 
 
+def check_evaluation(
+    model: "ImageGenerator", data: "ImageData", metrics: Mapping[str, ImageMetric], **settings: Any
+) -> list[str]:
+    """Raise the UserErrors of `evaluate` that are known before any work; lines about scores that there won't be."""
+    chosen = Settings(**settings)
+    images = min(_numbers(model, data, None, chosen))
+    lines = []
+    for name, metric in metrics.items():
+        least = getattr(metric, "min_images", 2)
+        if images < least:
+            lines.append(
+                f"metrics.{name}: needs {least} images, and there are {images} (split={chosen.split}): no score"
+            )
+        elif reason := _why_no_labels(metric, model, data, chosen.split):
+            lines.append(f"metrics.{name}: {reason}: no score")
+    return lines
+
+
+def _numbers(
+    model: "ImageGenerator | None", data: "ImageData", files: "ImageData | None", settings: Settings
+) -> tuple[int, int]:
+    """The numbers of real images and of samples. UserError if they are too few, or data and samples don't match."""
+    n_real = _num_real(data, settings.split, settings.num_real)
+    n_fake = _num_fake(files, n_real, settings.num_samples)
+    _check_match(files if model is None else model, data)
+    return n_real, n_fake
+
+
+def _why_no_labels(metric: ImageMetric, model: "ImageGenerator | None", data: "ImageData", split: str) -> str | None:
+    """Why a metric can't do without the labels that a split lacks, though the training images have them."""
+    conditional = model is not None and model.num_classes is not None
+    needed = metric.needs_labels or (conditional and isinstance(metric, PairedMetric))
+    missing = needed and data.num_classes is not None and not data.has_labels(split)
+    return f"needs labels, and the images of split={split} have none" if missing else None
+
+
 def _num_real(data: "ImageData", split: str, limit: int | None) -> int:
     data.check_split(split)
     if limit is not None and limit < 2:
         raise UserError(f"num_real={limit}: give at least 2, or null for all")
     count = data.split_sizes[split]
     if count < 2:
-        raise UserError(f"split={split}: data={data.name} has {count} images in it, a comparison needs at least 2")
+        fix = data.fix_for(split, 2)
+        raise UserError(
+            f"split={split}: data={data.name} has {count} images in it, a comparison needs at least 2: {fix}"
+        )
     return count if limit is None else min(limit, count)
 
 

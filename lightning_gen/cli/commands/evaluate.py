@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from lightning_gen.cli.checkpoint_options import check_at_least, choose_device, data_config, load, run_folder
+from lightning_gen.cli.checkpoint_options import check_at_least, choose_device, load, matching_data, run_folder, tell
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.config.instantiation import build_data
 from lightning_gen.data.folder import image_folder
@@ -31,6 +31,8 @@ def run(job: Job) -> None:
     cfg = job.config
     check_at_least(cfg, batch_size=1, seeds=1, half_samples=0)
     inputs = _from_files(cfg) if cfg.samples else _from_checkpoint(cfg)
+    if inputs.files is not None:
+        tell([f"{part.name}: {note}" for part in (inputs.files, inputs.data) for note in part.notes])
     metrics = build_metrics(cfg.metrics)
     evaluation = evaluate(
         inputs.model,
@@ -67,7 +69,7 @@ def _from_checkpoint(cfg: DictConfig) -> Inputs:
     path, model = load(cfg)
     out = run_folder(path) / "evaluation.json" if cfg.out is None else _file(cfg.out)
     check_readable(out)  # before the work, not after it
-    return Inputs(model, None, build_data(data_config(cfg, path)), out, {"checkpoint": path.name})
+    return Inputs(model, None, matching_data(cfg, path), out, {"checkpoint": path.name})
 
 
 def _from_files(cfg: DictConfig) -> Inputs:

@@ -19,6 +19,7 @@ from lightning_gen.cli.checkpoint_options import (
     load,
     load_data,
     output_folder,
+    print_classes,
     print_written,
     spread_labels,
 )
@@ -44,7 +45,7 @@ def run(job: Job) -> None:
     check_at_least(cfg, n=1, k=1, batch_size=1, num_real=2)
     path, model = load(cfg)
     check_pictures(model, path)
-    labels = spread_labels(chosen_classes(cfg.label, model.num_classes), cfg.n)
+    labels = spread_labels(chosen_classes(cfg.label, model.num_classes, model.class_names), cfg.n)
     data = load_data(cfg, path, model)
     _check_data(cfg, data)
     extractor = _extractor(cfg.extractor)
@@ -59,6 +60,7 @@ def run(job: Job) -> None:
     save_png(grid(shown.flatten(0, 1), columns=1 + cfg.k), out / "neighbors.png")
     name = extractor.name if extractor else "pixels"
     print("\n".join(report(nearest.distances.cpu(), of_real.cpu(), cfg.split, name)))
+    print_classes(model, labels)
     print_written(f"{cfg.n} samples of {type(model).__name__} with their neighbors", out)
 
 
