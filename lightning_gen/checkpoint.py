@@ -138,36 +138,40 @@ def provenance(config: dict[str, Any], data: Any) -> dict[str, Any]:
 
 def match_data(data: Any, facts: Mapping[str, Any]) -> list[str]:
     """Number the labels of `data` as in the checkpoint with these facts, by names; lines about what has changed."""
-    known, names = facts.get("class_names") or [], data.class_names or []
-    lines = []
-    if known and names and known != names:
-        new = [name for name in names if name not in known]
-        if len(new) < len(names) and len(set(names)) == len(names):
-            data.use_class_names([*known, *new])
-        else:
-            lines.append(f"data={data.name}: other classes than those of the checkpoint; labels go by their numbers")
-        changes = {"without": [name for name in known if name not in names], "with new": new}
-        told = [f"{how} {listed(which, ', ')}" for how, which in changes.items() if which and len(new) < len(names)]
-        lines += [f"data={data.name}: its classes have changed since the checkpoint, {', '.join(told)}"] if told else []
-    return lines + _changes(data, facts.get("data"))
+    return _match_classes(data, facts.get("class_names") or []) + _changes(data, facts)
 
 
-def _changes(data: Any, before: Mapping[str, Any] | None) -> list[str]:
-    """A line if data of this name held other images at the time of the checkpoint; older ones don't tell."""
-    now = data.contents()
+def _match_classes(data: Any, known: list[str]) -> list[str]:
+    names = data.class_names or []
+    new = [name for name in names if name not in known]
+    gone = [name for name in known if name not in names]
+    if names == known:
+        return []
+    if known and (new == names or len(set(names)) < len(names)):
+        return (
+            ["has other classes than the checkpoint; labels go by their numbers"] if names else ["has no classes now"]
+        )
+    data.use_class_names([*known, *new])
+    told = [f"{how} {listed(which, ', ')}" for how, which in (("without", gone), ("with new", new)) if which]
+    return [f"its classes have changed since the checkpoint, {', '.join(told)}"] if told else []
+
+
+def _changes(data: Any, facts: Mapping[str, Any]) -> list[str]:
+    """A line if data of this name held other images at the time of the checkpoint; older checkpoints don't tell."""
+    before, now = facts.get("data"), data.contents()
     if before is None or before["name"] != now["name"] or before["splits"] == now["splits"]:
         return []
     told = []
     for split, (count, files) in now["splits"].items():
         old_count, old_files = before["splits"].get(split, [0, None])
         if count != old_count:
-            told.append(f"{split} {old_count:,} images to {count:,}")
+            told.append(f"{split} {old_count:,} to {count:,}")
         elif files != old_files:
             told.append(f"{split} other files")
-    effect = "the images that were there keep their split"
-    if getattr(data, "split_by", "path") == "number":
-        effect = "all splits are drawn anew (data.split_by=number), so that test images may have been trained on"
-    return [f"data={data.name}: has changed since the checkpoint, {', '.join(told)}; {effect}"]
+    keys = {key: facts["config"]["data"].get(key) for key in ("seed", "split", "split_by")}
+    same_draw = all(getattr(data, key, None) == value for key, value in keys.items()) and keys["split_by"] == "path"
+    effect = "images keep their split" if same_draw else "splits are drawn anew, test images may have been trained on"
+    return [f"its images have changed since the checkpoint, {', '.join(told)}; {effect}"]
 
 
 def _version(package: str) -> str | None:

@@ -43,7 +43,7 @@ class Scores(Callback):
             self.metrics = build_metrics(config["metrics"])
             self.extractors = build_extractors(config["extractor"], self.metrics)
         if self.metrics and self._scores(model):
-            check_evaluation(model, trainer.datamodule, self.metrics, **self._settings)
+            check_evaluation(model, trainer.datamodule, self.metrics, self.extractors, **self._settings)
 
     def on_validation_epoch_end(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
         """Evaluate on the validation split."""

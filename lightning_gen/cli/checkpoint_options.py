@@ -140,10 +140,11 @@ def print_classes(model: "ImageGenerator", labels: Tensor | None, what: str = "r
     print(f"classes of the {what}: {listed(classes, ', ', MOST_NAMES)}")
 
 
-def tell(lines: list[str]) -> None:
-    """Print notes on the data, on stderr: the output is that of the command."""
-    for line in lines:
-        print(f"note: {line}", file=sys.stderr)
+def tell(*data: "ImageData | None") -> None:
+    """Print the notes on data, on stderr; called after all checks, as a mistake ends in a single line."""
+    for part in filter(None, data):
+        for note in part.notes:
+            print(f"data={part.name}: {note}", file=sys.stderr)
 
 
 def spread_labels(classes: list[int] | None, n: int) -> Tensor | None:
@@ -162,10 +163,9 @@ def load_data(cfg: DictConfig, checkpoint: Path, model: "ImageGenerator") -> "Im
 
 
 def matching_data(cfg: DictConfig, checkpoint: Path) -> "ImageData":
-    """The chosen data, or those of the checkpoint, with its numbers of classes; prints what has changed since."""
+    """The chosen data, or those of the checkpoint, with its numbers of classes; `notes` say what has changed since."""
     data = build_data(data_config(cfg, checkpoint))
-    notes = [f"{data.name}: {note}" for note in data.notes]
-    tell([*notes, *match_data(data, read_checkpoint(checkpoint)[KEY])])
+    data.notes += match_data(data, read_checkpoint(checkpoint)[KEY])
     return data
 
 
@@ -211,5 +211,6 @@ def first_images(cfg: DictConfig, path: Path, model: "ImageGenerator") -> Batch:
     if model.num_classes is not None:
         data.check_labels(cfg.split)
     batches = list(data.batches(cfg.split, model.device, limit=cfg.n))
+    tell(data)
     labels = [batch.labels for batch in batches if batch.labels is not None]
     return Batch(torch.cat([batch.images for batch in batches]), torch.cat(labels) if labels else None)

@@ -68,7 +68,7 @@ class Folder(ImageData):
         )
         files, labeled = self.pool.draw(files), self._labeled(files, depth)
         if not files["train"]:
-            raise UserError(f"data.path={self.path}: no image is for training, {self.fix_for('train', 1)}")
+            raise UserError(f"data.path={self.path}: no image is for training, {self.fix_for('train')}")
         classes = {split: [path.parts[depth] for path in files[split]] for split in labeled}
         self.class_names = self._names(classes)
         self.notes = [*contents.notes(sum(map(len, files.values()))), *self._doubts(files, labeled, depth)]
@@ -149,8 +149,8 @@ class Folder(ImageData):
             labels = torch.tensor([number[name] for name in classes], dtype=torch.int64)
         return StreamSource(images, labels, self.workers())
 
-    def fix_for(self, split: str, least: int) -> str:
-        return self.pool.fix_for(split, least)
+    def fix_for(self, split: str) -> str:
+        return self.pool.fix_for(split)
 
     def inspect(self) -> Rows:
         """Facts of the files; then, if they can be loaded as configured, of the data as models see them."""

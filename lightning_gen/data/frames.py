@@ -72,7 +72,7 @@ class Frames(ImageData):
         every = {name: clip for part in clips.values() for name, clip in part.items()}
         sources = {split: self._source([every[name] for name in names[split]], channels, size) for split in SPLITS}
         if not len(sources["train"]):
-            raise UserError(f"data.path={self.path}: no clip is for training, {self.fix_for('train', 1)}")
+            raise UserError(f"data.path={self.path}: no clip is for training, {self.fix_for('train')}")
         self.notes = self._notes(every, problems)
         self.digests = {split: digest([name.as_posix() for name in part]) for split, part in names.items()}
         return sources
@@ -110,8 +110,8 @@ class Frames(ImageData):
         tops = [] if parts.depth else sorted(named_as_splits(contents.top_folders))
         return [*notes, f"not read as splits: {', '.join(tops)}"] if tops else notes
 
-    def fix_for(self, split: str, least: int) -> str:
-        return self.pool.fix_for(split, least)
+    def fix_for(self, split: str) -> str:
+        return self.pool.fix_for(split)
 
     def _open(self, name: Path, files: list[Path]) -> Clip | str:
         """The clip, or the reason why it cannot be used."""

@@ -108,8 +108,8 @@ class ImageData(LightningDataModule):
         rows = facts(self.name, self.image_shape, self.sources, self.class_names)
         return rows + ([("notes", listed(self.notes))] if self.notes else [])
 
-    def fix_for(self, split: str, least: int) -> str:
-        """What gives a split at least `least` images, as the end of an error message."""
+    def fix_for(self, split: str) -> str:
+        """What gives a split more images, as the end of an error message."""
         return "give it a fraction in data.split"
 
     def has_labels(self, split: str) -> bool:
@@ -141,7 +141,7 @@ class ImageData(LightningDataModule):
     def check_images(self, split: str) -> None:
         """Raise UserError if a split has no images."""
         if not len(self.sources[split]):
-            raise UserError(f"split={split}: data={self.name} has no images in it, {self.fix_for(split, 1)}")
+            raise UserError(f"split={split}: data={self.name} has no images in it, {self.fix_for(split)}")
 
     def check_labels(self, split: str) -> None:
         """Raise UserError if the images of a split have no labels, though the training images may have."""

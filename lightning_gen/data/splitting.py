@@ -61,11 +61,11 @@ class Pool:
             indices = {split: part.tolist() for split, part in drawn.items()}
         return dict(parts) | {split: [parts["train"][index] for index in part] for split, part in indices.items()}
 
-    def fix_for(self, split: str, least: int) -> str:
-        """What gives a split `least` images, as the end of an error message."""
+    def fix_for(self, split: str) -> str:
+        """What gives a split more images, as the end of an error message."""
         if split != "train" and split in self.present:
             return f"add images to the folder of {split}, or remove it to take them from train"
-        seed = self._seed_for(least)
+        seed = self._seed()
         return "set data.split" + ("" if seed is None else f", or data.seed={seed} to draw others")
 
     def _by_path(self, seed: int) -> dict[str, list[int]]:
@@ -78,13 +78,13 @@ class Pool:
             indices[split if split in indices else "train"].append(index)
         return indices
 
-    def _seed_for(self, least: int) -> int | None:
-        """The first seed with which each split that is drawn by path gets `least` items; None without one."""
+    def _seed(self) -> int | None:
+        """The first seed by which each split that is drawn by path gets the two items of a comparison, if any."""
         few = self.split_by == "path" and len(self.paths) <= MANY
         wanted = [split for split, share in missing_fractions(self.present, self.fractions).items() if share]
         for seed in range(1000 if few else 0):
             parts = self._by_path(seed)
-            if all(len(parts[split]) >= least for split in ["train", *wanted]):
+            if all(len(parts[split]) > 1 for split in ["train", *wanted]):
                 return seed
         return None
 

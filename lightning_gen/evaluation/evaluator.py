@@ -84,13 +84,19 @@ def evaluate(
 
 
 def check_evaluation(
-    model: "ImageGenerator", data: "ImageData", metrics: Mapping[str, ImageMetric], **settings: Any
+    model: "ImageGenerator",
+    data: "ImageData",
+    metrics: Mapping[str, ImageMetric],
+    extractors: Mapping[str, Extractor],
+    **settings: Any,
 ) -> list[str]:
     """Raise the UserErrors of `evaluate` that are known before any work; lines about scores that there won't be."""
     chosen = Settings(**settings)
     images = min(_numbers(model, data, None, chosen))
     lines = []
     for name, metric in metrics.items():
+        if metric.why_unavailable(model, None, data, extractors):
+            continue
         least = getattr(metric, "min_images", 2)
         if images < least:
             lines.append(
@@ -125,7 +131,7 @@ def _num_real(data: "ImageData", split: str, limit: int | None) -> int:
         raise UserError(f"num_real={limit}: give at least 2, or null for all")
     count = data.split_sizes[split]
     if count < 2:
-        fix = data.fix_for(split, 2)
+        fix = data.fix_for(split)
         raise UserError(
             f"split={split}: data={data.name} has {count} images in it, a comparison needs at least 2: {fix}"
         )

@@ -48,16 +48,18 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     torch.manual_seed(config.seed)  # initial weights
     data = build_data(config.data)
     saved = _saved(start)
-    notes = [*(f"{data.name}: {note}" for note in data.notes), *(match_data(data, saved[KEY]) if saved else [])]
+    if saved:
+        data.notes += match_data(data, saved[KEY])
     model = build_model(config.model, data.image_shape, data.num_classes)
     model.build_optimizers()  # raises for wrong settings before anything is written
     seen = _load(model, start, saved)
+    del saved  # a second copy of the weights
     plain = as_dict(config)
     model.provenance = provenance(plain, data)
     model.seed = data.run_seed = config.seed
     metrics = build_metrics(config.metrics)
     extractors = build_extractors(config.extractor, metrics)
-    notes += _check_splits(model, data, metrics, config)
+    notes = _check_splits(model, data, metrics, extractors, config)
     with _claimed(folder), _open_trainer(config, data) as trainer:
         if folder:
             folder.save_config(config)
@@ -67,7 +69,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
         for logger in trainer.loggers:
             logger.log_hyperparams(plain)
         _describe(model, data, trainer, config)
-        for note in notes:
+        for note in [*(f"data={data.name}: {note}" for note in data.notes), *notes]:
             log.info("%s", note)
         if start.state and trainer.max_images is not None and seen >= trainer.max_images:
             progress = f"{seen:,} of {trainer.max_images:,}"
@@ -83,13 +85,19 @@ def _saved(start: Start) -> dict[str, Any] | None:
     return None if path is None else read_checkpoint(path, key)
 
 
-def _check_splits(model: ImageGenerator, data: ImageData, metrics: Mapping[str, Any], config: DictConfig) -> list[str]:
+def _check_splits(
+    model: ImageGenerator,
+    data: ImageData,
+    metrics: Mapping[str, Any],
+    extractors: Mapping[str, Any],
+    config: DictConfig,
+) -> list[str]:
     """UserError for images or labels that will be missing after the training; lines about scores that will be."""
     if config.trainer.get("limit_val_batches") != 0:
         data.check_images("val")
         if model.num_classes is not None:
             data.check_labels("val")
-    return check_evaluation(model, data, metrics, **config.evaluation) if metrics else []
+    return check_evaluation(model, data, metrics, extractors, **config.evaluation) if metrics else []
 
 
 def _load(model: ImageGenerator, start: Start, content: dict[str, Any] | None) -> int:

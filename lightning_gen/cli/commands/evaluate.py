@@ -31,8 +31,6 @@ def run(job: Job) -> None:
     cfg = job.config
     check_at_least(cfg, batch_size=1, seeds=1, half_samples=0)
     inputs = _from_files(cfg) if cfg.samples else _from_checkpoint(cfg)
-    if inputs.files is not None:
-        tell([f"{part.name}: {note}" for part in (inputs.files, inputs.data) for note in part.notes])
     metrics = build_metrics(cfg.metrics)
     evaluation = evaluate(
         inputs.model,
@@ -43,6 +41,7 @@ def run(job: Job) -> None:
         device=choose_device(cfg.device),
         **{option.name: cfg[option.name] for option in fields(Settings)},
     )
+    tell(inputs.files, inputs.data)
     changes: Any = OmegaConf.to_container(cfg.model)
     evaluation = replace(evaluation, source=inputs.source, protocol=replace(evaluation.protocol, model=changes or None))
     print_table(evaluation)

@@ -22,6 +22,7 @@ from lightning_gen.cli.checkpoint_options import (
     print_classes,
     print_written,
     spread_labels,
+    tell,
 )
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.data.image_data import ImageData
@@ -51,6 +52,7 @@ def run(job: Job) -> None:
     extractor = _extractor(cfg.extractor)
     features = pixels if extractor is None else extractor.to(model.device)
     out = output_folder(cfg.out, path)
+    tell(data)
     with torch.no_grad(), preserved_rng():
         with progress("samples", cfg.n) as advance:
             images = [image for _, image in samples(model, cfg.n, labels, cfg.seed, cfg.batch_size, advance)]

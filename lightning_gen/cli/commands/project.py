@@ -23,6 +23,7 @@ from lightning_gen.cli.checkpoint_options import (
     output_folder,
     print_classes,
     print_written,
+    tell,
 )
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.errors import UserError
@@ -97,6 +98,7 @@ def _from_data(cfg: DictConfig, checkpoint: Path, model: "ImageGenerator") -> Ta
             )
         data.check_labels(cfg.split)
         labels = torch.cat([batch.labels for batch in batches if batch.labels is not None])
+    tell(data)
     return [f"{cfg.split} {number}" for number in range(len(images))], images, labels
 
 
