@@ -194,6 +194,11 @@ def test_too_few_images_are_refused_before_the_training(tmp_path: Path) -> None:
         train(tmp_path / "other", data, "data.split_by=number", "metrics=[likelihood]")
     assert not (tmp_path / "other").exists()
     text = train(
-        tmp_path / "few", data, "data.split=[0.6,0.2,0.2]", "data.split_by=number", "metrics=[precision_recall]"
+        tmp_path / "few",
+        data,
+        "data.split=[0.6,0.2,0.2]",
+        "data.split_by=number",
+        "metrics=[precision_recall]",
+        "extractor=[efficientnet_lite0]",
     )
     assert "metrics.precision_recall: needs 4 images, and there are 2 (split=test): no score" in text
