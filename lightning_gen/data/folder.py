@@ -71,7 +71,8 @@ class Folder(ImageData):
             raise UserError(f"data.path={self.path}: no image is for training, {self.fix_for('train')}")
         classes = {split: [path.parts[depth] for path in files[split]] for split in labeled}
         self.class_names = self._names(classes)
-        self.notes = [*contents.notes(sum(map(len, files.values()))), *self._doubts(files, labeled, depth)]
+        notes = [*contents.notes(sum(map(len, files.values()))), *self.pool.notes()]
+        self.notes = notes + self._doubts(files, labeled, depth)
         self.digests = {split: digest([path.as_posix() for path in paths]) for split, paths in files.items()}
         return {split: self._source(files[split], classes.get(split), channels, size) for split in SPLITS}
 

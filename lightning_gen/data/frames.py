@@ -104,7 +104,7 @@ class Frames(ImageData):
     def _notes(self, clips: Clips, problems: dict[Path, str]) -> list[str]:
         contents, parts = self._contents
         used = sum(len(clip.paths) if isinstance(clip, FrameFiles) else 1 for clip in clips.values())
-        notes = contents.notes(used)
+        notes = contents.notes(used) + self.pool.notes()
         if problems:
             notes.append(f"left out, unusable clips: {listed([shown(name) for name in problems], ', ', FEW)}")
         tops = [] if parts.depth else sorted(named_as_splits(contents.top_folders))

@@ -61,6 +61,12 @@ class Pool:
             indices = {split: part.tolist() for split, part in drawn.items()}
         return dict(parts) | {split: [parts["train"][index] for index in part] for split, part in indices.items()}
 
+    def notes(self) -> list[str]:
+        """A line if another number of items gives other splits."""
+        drawn = any(missing_fractions(self.present, self.fractions).values())
+        by_number = self.split_by == "number" and drawn
+        return ["split_by=number: one file more or less, and the splits are drawn anew"] if by_number else []
+
     def fix_for(self, split: str) -> str:
         """What gives a split more images, as the end of an error message."""
         if split != "train" and split in self.present:
