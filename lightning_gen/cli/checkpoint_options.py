@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -94,7 +95,7 @@ def check_pictures(model: "ImageGenerator", checkpoint: Path, sequences: bool = 
 
 
 def chosen_classes(
-    label: Label | list[Label] | None, num_classes: int | None, names: list[str] | None = None
+    label: Label | list[Label] | None, num_classes: int | None, names: Sequence[str] = ()
 ) -> list[int] | None:
     """The classes to sample: those given, else all; None for an unconditional model. UserError for an unknown class."""
     if num_classes is None:
@@ -106,7 +107,7 @@ def chosen_classes(
     return list(dict.fromkeys(label_list(label, num_classes, names)))
 
 
-def label_list(label: Label | list[Label], num_classes: int, names: list[str] | None = None) -> list[int]:
+def label_list(label: Label | list[Label], num_classes: int, names: Sequence[str] = ()) -> list[int]:
     """One label or several, numbers or `names` of classes, as a list of numbers.
 
     UserError for an empty list or an unknown class.
@@ -114,17 +115,17 @@ def label_list(label: Label | list[Label], num_classes: int, names: list[str] | 
     labels = list(label) if isinstance(label, list | ListConfig) else [label]
     if not labels:
         raise UserError("label=[]: name at least one class")
-    return [_class_number(label, num_classes, names or []) for label in labels]
+    return [_class_number(label, num_classes, names) for label in labels]
 
 
-def _class_number(label: Label, num_classes: int, names: list[str]) -> int:
+def _class_number(label: Label, num_classes: int, names: Sequence[str]) -> int:
     if isinstance(label, int) and not isinstance(label, bool):
         if 0 <= label < num_classes:
             return label
     elif str(label) in names:
-        return names.index(str(label))
+        return list(names).index(str(label))
     fix = did_you_mean(str(label), names)
-    named = f" ({listed(names, ', ', SOME)})" if names else ""
+    named = f" ({listed(list(map(shown, names)), ', ', SOME)})" if names else ""
     raise UserError(f"label={label}: this model has the classes 0 to {num_classes - 1}{named}{fix}")
 
 
@@ -132,7 +133,7 @@ def print_classes(model: "ImageGenerator", labels: Tensor | None, what: str = "r
     """Print the classes of `what` by `labels`, as numbers with their names, and how many have each."""
     if labels is None:
         return
-    names = model.class_names or []
+    names = model.class_names
     classes = [
         " ".join([str(number), *map(shown, names[number : number + 1]), *([f"({times})"] if times > 1 else [])])
         for number, times in Counter(labels.tolist()).items()

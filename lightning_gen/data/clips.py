@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from lightning_gen.data.decode import header
-from lightning_gen.data.folder_scan import SUFFIXES, Header, natural, scan
+from lightning_gen.data.folder_scan import SUFFIXES, Header, natural
 from lightning_gen.errors import UserError
 
 VIDEOS = {".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v"}
@@ -117,11 +117,6 @@ class Video:
         raise OSError(f"it ends before frame {numbers[-1] + 1} of {len(self)}")
 
 
-def find_clips(root: Path, folder: Path) -> dict[Path, list[Path]]:
-    """The clips at any depth and their files, in natural order, relative to `root`; hidden ones are left out."""
-    return clips_of(root, [(folder / path).relative_to(root) for path in scan(folder).files])
-
-
 def clips_of(root: Path, files: list[Path]) -> dict[Path, list[Path]]:
     """The clips that `files`, relative to `root`, make up, in natural order.
 
@@ -130,14 +125,15 @@ def clips_of(root: Path, files: list[Path]) -> dict[Path, list[Path]]:
     folders: dict[Path, list[Path]] = {}
     for file in sorted(filter(is_clip_file, files), key=natural):
         folders.setdefault(file.parent, []).append(file)
-    found = {}
+    found: dict[Path, list[Path]] = {}
     for folder, members in folders.items():
         single = VIDEOS | ANIMATIONS | {suffix for suffix in MAYBE_ANIMATIONS if _animated(root, members, suffix)}
         found |= {file: [file] for file in members if file.suffix.lower() in single}
         frames = [file for file in members if file.suffix.lower() not in single]
         if frames:
             found[folder] = frames
-    return {name: found[name] for name in sorted(found, key=natural)}
+    names: list[Path] = sorted(found, key=natural)
+    return {name: found[name] for name in names}
 
 
 def is_clip_file(path: Path) -> bool:
@@ -146,7 +142,7 @@ def is_clip_file(path: Path) -> bool:
 
 
 def open_clip(root: Path, name: Path, files: list[Path]) -> Clip:
-    """The clip that `find_clips` found; raises one of `UNREADABLE`."""
+    """A clip of `clips_of`; raises one of `UNREADABLE`."""
     if files != [name]:
         return FrameFiles([root / file for file in files])
     return (Video if name.suffix.lower() in VIDEOS else Animation)(root / name)

@@ -131,7 +131,7 @@ class Folder(ImageData):
 
     def _doubts(self, files: dict[str, list[Path]], labeled: list[str], depth: int) -> list[str]:
         """Lines about what may be meant otherwise than it is read."""
-        doubts = []
+        doubts = self._contents[0].read_twice(self.root)
         tops = {path.parts[0] for paths in files.values() for path in paths if len(path.parts) > 1}
         if not depth and (names := sorted(named_as_splits(tops))):
             alone = f"for one alone: data.path={shown(self.root / names[0])}"

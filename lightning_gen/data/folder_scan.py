@@ -66,11 +66,12 @@ class Contents:
 
     Hidden files, folders of operating systems, and what is neither file nor folder are left out. Each folder is read
     once, however many links lead to it, under its own path if that is in the root; a folder that holds the root is not
-    read again. `errors` are those of folders that cannot be read. `seen` counts files.
+    read again. `links` are the files that are links, `errors` those of folders that can't be read; `seen` counts files.
     """
 
     files: list[Path] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
+    links: list[Path] = field(default_factory=list)
     left_out: dict[str, list[str]] = field(default_factory=dict)
     errors: dict[Path, OSError] = field(default_factory=dict)
     seen: int = 0
@@ -106,6 +107,13 @@ class Contents:
 
     def notes_left_out(self) -> list[str]:
         return [*(f"left out, {reason}: {listed(names, ', ', FEW)}" for reason, names in self.left_out.items())]
+
+    def read_twice(self, root: Path) -> list[str]:
+        """A line about links to files of the root that are read under their own names too."""
+        files, real = set(self.files), root.resolve()
+        targets = {link: (root / link).resolve() for link in self.links}
+        twice = [link for link, file in targets.items() if real in file.parents and file.relative_to(real) in files]
+        return [f"read twice, by links too: {listed(list(map(shown, twice)), ', ', FEW)}"] if twice else []
 
     def check(self, root: Path, skip_unreadable: bool) -> None:
         """Leave out folders that cannot be read, or raise UserError unless `skip_unreadable`."""
@@ -175,6 +183,8 @@ def scan(root: Path) -> Contents:
                 (links if entry.is_symlink() else folders).append(path)
             elif kind == "file" or (kind == "nothing" and path.suffix):  # reading it fails, which names it
                 contents.files.append(path)
+                if entry.is_symlink():
+                    contents.links.append(path)
             else:
                 reason = "links that lead nowhere" if kind == "nothing" else "neither files nor folders"
                 contents.leave_out(reason, [shown(path)])

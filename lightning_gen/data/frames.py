@@ -105,6 +105,10 @@ class Frames(ImageData):
         contents, parts = self._contents
         used = sum(len(clip.paths) if isinstance(clip, FrameFiles) else 1 for clip in clips.values())
         notes = contents.notes(used) + self.pool.notes()
+        frames, read = sum(map(len, clips.values())), sum(len(clip) // self._span for clip in clips.values())
+        if frames > read * self._span:
+            rest = f"{frames - read * self._span:,} of {frames:,} frames"
+            notes.append(f"left out, {rest} at the ends of clips, after sequences that span {self._span}")
         if problems:
             notes.append(f"left out, unusable clips: {listed([shown(name) for name in problems], ', ', FEW)}")
         tops = [] if parts.depth else sorted(named_as_splits(contents.top_folders))

@@ -77,7 +77,7 @@ def evaluate(
         curves=passes.curves,
         protocol=_protocol(passes, files, chosen, scores),
         skipped={name: reason for name, reason in reasons.items() if reason} | passes.skipped,
-        warnings=_warnings(scores),
+        warnings=_warnings(scores) + _label_warnings(passes),
         seconds=round(time.perf_counter() - start, 3),
         time=datetime.now().isoformat(timespec="seconds"),
     )
@@ -97,11 +97,9 @@ def check_evaluation(
     for name, metric in metrics.items():
         if metric.why_unavailable(model, None, data, extractors):
             continue
-        least = getattr(metric, "min_images", 2)
-        if images < least:
-            lines.append(
-                f"metrics.{name}: needs {least} images, and there are {images} (split={chosen.split}): no score"
-            )
+        if images < metric.min_images:
+            few = f"needs {metric.min_images} images, and there are {images}"
+            lines.append(f"metrics.{name}: {few} (split={chosen.split}): no score")
         elif reason := _why_no_labels(metric, model, data, chosen.split):
             lines.append(f"metrics.{name}: {reason}: no score")
     return lines
@@ -227,6 +225,14 @@ def _warnings(scores: Mapping[str, Score]) -> list[str]:
     broken = {name: score.value for name, score in scores.items() if not math.isfinite(score.value)}
     texts = {name: exact if value > 0 and "psnr" in name else reason for name, value in broken.items()}
     return [f"{name} is {value}: {texts[name]}" for name, value in broken.items()]
+
+
+def _label_warnings(passes: EvaluationPasses) -> list[str]:
+    model, data = passes.model, passes.data
+    if model is None or model.num_classes is None or not passes.draws_samples or data.num_classes is None:
+        return []
+    borrowed = f"split={passes.split} has no labels: samples have the classes of the training images, in proportion"
+    return [] if data.has_labels(passes.split) else [borrowed]
 
 
 def _versions() -> dict[str, str]:

@@ -203,6 +203,17 @@ def test_a_linked_folder_outside_is_read(tmp_path: Path) -> None:
     assert (data.class_names, data.split_sizes["train"]) == (["cat", "dog"], 24)
 
 
+def test_files_that_are_read_twice_are_named(tmp_path: Path) -> None:
+    twelve(tmp_path / "root" / "cat")
+    save(tmp_path / "elsewhere", "1.png")
+    (tmp_path / "root" / "dog").mkdir()
+    (tmp_path / "root" / "dog" / "inner.png").symlink_to("../cat/1.png")
+    (tmp_path / "root" / "dog" / "outer.png").symlink_to("../../elsewhere/1.png")
+    data = whole(tmp_path / "root")
+    assert data.split_sizes["train"] == 14
+    assert data.notes == ["14 files seen, 14 used, 0 left out", "read twice, by links too: dog/inner.png"]
+
+
 def test_what_is_neither_file_nor_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     twelve(tmp_path)
     os.mkfifo(tmp_path / "pipe.png")
@@ -321,6 +332,10 @@ def test_a_clip_keeps_its_split(tmp_path: Path) -> None:
         assert data.split_sizes == {split: len(source) for split, source in data.sources.items()}
         return {int(image[0, 0, 0, 0]) for image in data.sources[split].images}
 
+    assert frames(tmp_path, "data.frames=3").notes == [
+        "160 files seen, 160 used, 0 left out",
+        "left out, 40 of 160 frames at the ends of clips, after sequences that span 3",
+    ]
     before = {split: clips(split) for split in ("train", "val", "test")}
     assert sum(map(len, before.values())) == 40
     assert min(map(len, before.values())) > 0

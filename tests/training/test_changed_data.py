@@ -9,12 +9,13 @@ from helpers.runs import resume, saved, train_with
 from omegaconf import OmegaConf
 from PIL import Image
 
-from lightning_gen.checkpoint import match_data
+from lightning_gen.checkpoint import load_model, match_data
 from lightning_gen.cli.commands import evaluate, interpolate, neighbors, project, sample
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.config.composition import compose
 from lightning_gen.config.instantiation import build_data
 from lightning_gen.errors import UserError
+from lightning_gen.evaluation.sample_sources import ModelSampler
 from lightning_gen.image_generator import KEY
 
 TINY = [
@@ -131,6 +132,14 @@ def test_a_class_that_is_gone_or_new_moves_no_label(classes: Path, tmp_path: Pat
     assert match_data(data, other) == ["has other classes than the checkpoint; labels go by their numbers"]
 
 
+@pytest.mark.parametrize("data", [None, 3, {}, {"name": "images"}, {"name": "images", "splits": {"train": "x"}}])
+@pytest.mark.parametrize("names", [None, 5, "abc", [1, None]])
+def test_damaged_facts_are_no_error(classes: Path, data: object, names: object) -> None:
+    loaded = build_data(compose(["data=folder", f"data.path={classes}", "data.num_workers=0"], "inspect").data)
+    lines = match_data(loaded, {"class_names": names, "data": data, "config": {"data": {}}})
+    assert all(isinstance(line, str) for line in lines)
+
+
 def test_labels_by_name(classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     train(tmp_path / "run", classes, CONDITIONAL)
     capsys.readouterr()
@@ -174,8 +183,19 @@ def test_unlabeled_test_images(classes: Path, tmp_path: Path, capsys: pytest.Cap
     text = train(tmp_path / "bound", root, CONDITIONAL, metrics)
     assert "metrics.likelihood: needs labels, and the images of split=test have none: no score" in text
     assert "skipped likelihood: needs labels" in capsys.readouterr().out
+    evaluations = json.loads((tmp_path / "bound" / "evaluation.json").read_text())
+    assert [list(entry["skipped"]) for entry in evaluations] == [["likelihood", "reconstruction"]]
+    command(evaluate, tmp_path / "bound", "metrics=[diversity]", "extractor=[efficientnet_lite0]")
+    assert (
+        "warning: split=test has no labels: samples have the classes of the training images" in capsys.readouterr().out
+    )
     with pytest.raises(UserError, match=r"split=test: data=kaggle has no labels in it"):
         command(project, tmp_path / "bound", "split=test", "n=2", f"out={tmp_path / 'p'}")
+    for number in range(15):
+        (root / "train" / "2" / f"{number}.png").unlink()
+    data = build_data(compose(["data=folder", f"data.path={root}", "data.split=[1,0,0]"], "inspect").data)
+    labels = ModelSampler(load_model(tmp_path / "bound"), data, "test", 30, 0).labels
+    assert labels.bincount().tolist() == [10, 20]
     (root / "test").rename(root / "val")
     with pytest.raises(UserError, match=r"split=val: data=kaggle has no labels in it, which the model needs"):
         train(tmp_path / "val", root, CONDITIONAL)
