@@ -23,6 +23,7 @@ from lightning_gen.config.instantiation import build_model
 from lightning_gen.config.saved import check_saved, trusting
 from lightning_gen.config.signatures import describe, fits
 from lightning_gen.config.validation import check_saved_keys
+from lightning_gen.data.inspection import listed
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY, ImageGenerator
 from lightning_gen.utilities.atomic_files import atomic_save
@@ -212,6 +213,7 @@ def load_model(
     model = build_model(config, facts["image_shape"], facts["num_classes"])
     load_weights(model, content["state_dict"], f"checkpoint={path}")
     model.images_seen = facts["images_seen"]
+    model.class_names = class_names(facts)
     if ema:
         model.use_averaged_weights()
     return model.to(device).eval()
@@ -246,8 +248,57 @@ def provenance(config: dict[str, Any], data: Any) -> dict[str, Any]:
         "image_shape": list(data.image_shape),
         "num_classes": data.num_classes,
         "class_names": data.class_names and list(data.class_names),
+        "data": data.contents(),
         "versions": {name: _version(name) for name in ("lightning-gen", "torch", "lightning", "torchmetrics")},
     }
+
+
+def class_names(facts: Mapping[str, Any]) -> list[str]:
+    """The names of the classes in a checkpoint's facts; empty without labels."""
+    names = facts.get("class_names")
+    return list(map(str, names)) if isinstance(names, list) else []
+
+
+def match_data(data: Any, facts: Mapping[str, Any]) -> list[str]:
+    """Number the labels of `data` as in the checkpoint with these facts, by names; lines about what has changed."""
+    return _match_classes(data, class_names(facts)) + _changes(data, facts)
+
+
+def _match_classes(data: Any, known: list[str]) -> list[str]:
+    names = data.class_names or []
+    new = [name for name in names if name not in known]
+    gone = [name for name in known if name not in names]
+    if names == known:
+        return []
+    if known and (new == names or len(set(names)) < len(names)):
+        other = "has other classes than the checkpoint; labels go by their numbers"
+        return [other if names else "had classes at the time of the checkpoint, and has none now"]
+    data.use_class_names([*known, *new])
+    told = [f"{how} {listed(which, ', ')}" for how, which in (("without", gone), ("with new", new)) if which]
+    return [f"its classes have changed since the checkpoint, {', '.join(told)}"] if told else []
+
+
+def _changes(data: Any, facts: Mapping[str, Any]) -> list[str]:
+    """A line if data of this name held other images at the time of the checkpoint; older checkpoints don't tell."""
+    now = data.contents()
+    match facts.get("data"):
+        case {"name": data.name, "splits": {**before}} if before != now["splits"]:
+            told = [_change(split, before.get(split), entry) for split, entry in now["splits"].items()]
+        case _:
+            return []
+    keys = {key: facts["config"]["data"].get(key) for key in ("seed", "split", "split_by")}
+    same_draw = all(getattr(data, key, None) == value for key, value in keys.items()) and keys["split_by"] == "path"
+    effect = "images keep their split" if same_draw else "splits are drawn anew, test images may have been trained on"
+    return [f"its images have changed since the checkpoint, {', '.join(filter(None, told))}; {effect}"]
+
+
+def _change(split: str, before: Any, now: list[Any]) -> str:
+    """What has changed in the number of images and the hash of the files of a split, if anything."""
+    match before:
+        case [int(count), _] if count != now[0]:
+            return f"{split} {count:,} to {now[0]:,}"
+        case _:
+            return "" if before == now else f"{split} other files"
 
 
 def _version(package: str) -> str | None:
