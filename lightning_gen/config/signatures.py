@@ -166,4 +166,6 @@ def describe(annotation: Any) -> str:
         inner = [describe(argument) for argument in arguments if argument is not Ellipsis]
         fixed = origin is tuple and Ellipsis not in arguments
         return f"[{', '.join(inner)}]" if fixed else f"list of {inner[0]}"
+    if (origin or annotation) in _MAPPINGS:
+        return "mapping of keys to values"
     return getattr(origin or annotation, "__name__", str(annotation))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from lightning_gen.config.keys import annotation_of
+from lightning_gen.config.keys import SECTIONS, annotation_of
 from lightning_gen.config.signatures import fits, signature_of
 from lightning_gen.config.validation import locate
 
@@ -30,7 +30,9 @@ def _annotation(config: "DictConfig", key: str, command: str) -> Any:
     from omegaconf import OmegaConf
 
     parent, _, name = key.rpartition(".")
-    if not parent:
+    if not parent or parent in SECTIONS:
         return annotation_of(name, command)
     target = OmegaConf.select(config, f"{parent}._target_")
-    return signature_of(locate(target, f"{parent}._target_")).parameters.get(name, Any) if target else Any
+    return (
+        signature_of(locate(target, f"{parent}._target_")).parameters.get(name, Any) if isinstance(target, str) else Any
+    )
