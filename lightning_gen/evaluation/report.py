@@ -41,11 +41,18 @@ def _entries(path: Path) -> list[dict[str, Any]]:
         return []
     try:
         entries = json.loads(path.read_text())
-    except ValueError:
+    except (ValueError, RecursionError):
         entries = None
-    if not isinstance(entries, list):
+    if not are_evaluations(entries):
         raise UserError(f"out={path}: holds something other than evaluations; move it away or name another file")
     return entries
+
+
+def are_evaluations(entries: Any) -> bool:
+    """Whether the content of a JSON file is a list of evaluations, and not that of another program."""
+    return isinstance(entries, list) and all(
+        isinstance(entry, dict) and {"scores", "protocol"} <= entry.keys() for entry in entries
+    )
 
 
 def print_table(evaluation: Evaluation) -> None:
