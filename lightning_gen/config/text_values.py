@@ -15,8 +15,8 @@ def restore_text(config: "DictConfig", command: str, overrides: Iterable[str]) -
     """Put the text of an override where it was read as a number and only text fits; call it before resolving."""
     from omegaconf import OmegaConf
 
-    for override in overrides:
-        key, _, typed = override.lstrip("+").partition("=")
+    last = dict(override.lstrip("+").split("=", 1) for override in overrides if "=" in override)
+    for key, typed in last.items():
         if not all(part.isidentifier() for part in key.split(".")):
             continue  # a group, or a removal
         value = OmegaConf.select(config, key)
