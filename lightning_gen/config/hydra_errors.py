@@ -128,15 +128,19 @@ def _unknown_key(key: str, override_key: str, command: str, overrides: list[str]
     option = rest.partition(".")[0]
     if rest and option in _options(group) and typed.startswith(key):
         return f"{typed}: {option} is not chosen; choose it too, as {group}=[...,{option}]"
-    if group in ("model", "data") and command not in ("train", "inspect"):
-        return (
-            f"{typed}: is the checkpoint's; {f'write +{typed}' if rest else f'change a value with +{group}.KEY=VALUE'}"
-        )
+    if group in ("model", "data") and command not in ("train", "inspect") and not _chosen(group, typed, overrides):
+        fix = f"write +{typed}" if "." in override_key else f"change a value with +{group}.KEY=VALUE"
+        return f"{typed}: is the checkpoint's; {fix}"
     known = _known_keys(command, [other for other in overrides if other != typed])
     chosen = _as_choice(key, typed.partition("=")[2], known)
     keys = sorted(name for name in known if re.fullmatch(r"\w+", name) and name != "hydra")
     suggestion = chosen or suggest_key(key, known - {key}) or f"; {command} has {', '.join(keys)}"
     return f"{typed}: no such key{suggestion}"
+
+
+def _chosen(group: str, typed: str, overrides: list[str]) -> bool:
+    """Whether another override than `typed` chooses an option of the group."""
+    return any(other.startswith(f"{group}=") for other in overrides if other != typed)
 
 
 def _as_choice(key: str, value: str, known: Iterable[str]) -> str:
