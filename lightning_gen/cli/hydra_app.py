@@ -4,6 +4,7 @@ So the command runs in the user's folder, with a resolved config, and Lightning'
 """
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -86,7 +87,9 @@ def _parse(command: str, arguments: list[str]) -> tuple[list[str], list[str]]:
     parser = hydra_argument_parser()
 
     def error(message: str) -> NoReturn:
-        raise UserError(f"{message}; see lightning-gen {command} --help")
+        keys = [argument for argument in arguments if re.match(r"--?[\w./@]+=", argument) and argument in message]
+        fix = f"write {' '.join(key.lstrip('-') for key in keys)}, or " if keys else ""
+        raise UserError(f"{message}; {fix}see lightning-gen {command} --help")
 
     parser.error = error
     parsed = parser.parse_args(arguments)

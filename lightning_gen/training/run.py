@@ -45,7 +45,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     start = start_of(config, overrides)
     config = start.config
     check(config)
-    check_accelerator(config.trainer.accelerator)
+    check_accelerator(config.trainer.get("accelerator", "auto"))
     folder = RunFolder(config.run_dir, start.in_place) if _is_main() else None
     torch.manual_seed(config.seed)  # initial weights
     data = build_data(config.data)
@@ -218,7 +218,7 @@ def _describe(model: ImageGenerator, data: ImageData, trainer: ImageTrainer, con
     splits = " / ".join(f"{count:,}" for count in data.split_sizes.values())
     shape = "x".join(map(str, data.image_shape))
     log.info("%s: %s parameters; %s: %s images of %s", type(model).__name__, f"{trained:,}", data.name, splits, shape)
-    where = f"{config.trainer.accelerator} x {trainer.world_size}, {trainer.precision}"
+    where = f"{config.trainer.get('accelerator', 'auto')} x {trainer.world_size}, {trainer.precision}"
     log.info("%s; run folder: %s", where, config.run_dir)
 
 
