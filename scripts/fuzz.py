@@ -22,6 +22,7 @@ import json
 import math
 import os
 import pickle
+import random
 import re
 import resource
 import select
@@ -34,7 +35,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -93,7 +94,7 @@ TRAINED = [
 SCORED = """metrics=[kid,reconstruction] metrics.kid.subset_size=4 metrics.kid.subsets=2 extractor=module
     extractor.module.network._target_=torch.nn.Flatten extractor.module.size=8""".split()
 # What each command needs to end well.
-BASES = {
+BASES: dict[str, Sequence[Sequence[str]]] = {
     "train": [
         *([*QUICK, *settings, "run_dir=run"] for settings in TRAINED),
         "run_dir=runs/vae resume=true trainer.max_images=24".split(),
@@ -203,7 +204,7 @@ def value_texts() -> Any:
 # Random arguments
 
 
-def keys_of(command: str, arguments: list[str]) -> list[str]:
+def keys_of(command: str, arguments: Sequence[str]) -> list[str]:
     """All keys of a command's config, with dots."""
     from lightning_gen.config.composition import compose
     from lightning_gen.config.containers import as_dict
@@ -259,7 +260,7 @@ def with_config(command: str) -> Any:
     """A command that would end well, with one to three overrides."""
     from hypothesis import strategies as st
 
-    def of(arguments: list[str]) -> Any:
+    def of(arguments: Sequence[str]) -> Any:
         one = overrides(keys_of(command, arguments))
         more = weighted((2, st.tuples(one)), (1, st.lists(one, min_size=2, max_size=3, unique=True)))
         return more.map(lambda added: with_runs(command, *arguments, *added))
@@ -273,7 +274,7 @@ def with_runs(*arguments: str) -> Case:
     return Case(tuple(("run", run) for run in RUNS if run in named), arguments)
 
 
-def words(candidates: list[str], max_size: int = 4) -> Any:
+def words(candidates: Sequence[str], max_size: int = 4) -> Any:
     """Lists of words, likely and odd ones."""
     from hypothesis import strategies as st
 
@@ -495,8 +496,8 @@ def run_folder_cases() -> Any:
 # Random folders of images
 
 MODES = "1 L P RGB RGBA CMYK YCbCr LAB HSV I F LA PA RGBX RGBa La I;16 I;16B".split()
-FORMATS = dict(pair.split(":") for pair in """png:PNG jpg:JPEG gif:GIF bmp:BMP tif:TIFF webp:WEBP ppm:PPM tga:TGA
-    jp2:JPEG2000""".split())  # fmt: skip
+FORMATS = {"png": "PNG", "jpg": "JPEG", "gif": "GIF", "bmp": "BMP", "tif": "TIFF", "webp": "WEBP", "ppm": "PPM",
+           "tga": "TGA", "jp2": "JPEG2000"}  # fmt: skip
 FOLDERS = """cat dog 0 1 10 train test val train/cat train/dog test/cat valid bus Train training train/train a/b/c/d
     .hidden ü 日本 [a] ${x} =a -rf ~ 'q' a,b a=b __MACOSX None null 1.0""".split()
 FOLDERS += ["", "", "", "a b", "x\ny", "\x1b[31m", "z" * 200, "\udcff"]
@@ -641,11 +642,11 @@ def break_checkpoint(work: Path, path: str, damage: Any) -> None:
     torch.save(content, work / path)
 
 
-def break_run_file(work: Path, path: str, damage: Any) -> None:
+def break_run_file(work: Path, name: str, damage: Any) -> None:
     """Do `byte_damages`, or a list of `damages` to what is in a YAML or JSON file."""
     import yaml
 
-    path = work / path
+    path = work / name
     if not isinstance(damage, list):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -786,7 +787,7 @@ def run_in(folder: Path, arguments: list[str], events: Path) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    os.fsync = lambda descriptor: None
+    os.fsync = lambda fd: None
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
     watch(folder, os.open(events, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
@@ -805,10 +806,10 @@ def attempt(case: Case, root: Path) -> Outcome:
     status = in_child(lambda: command_line(case, root), out, err, SECONDS_PER_TRY)
     texts = [path.read_bytes().decode(errors="replace") for path in (out, err)]
     if status == 99:
-        return Outcome(status, *texts)
+        return Outcome(status, texts[0], texts[1])
     events = (root / "events").read_text().splitlines() if (root / "events").exists() else []
     before = pickle.loads((root / "before").read_bytes())
-    return Outcome(status, *texts, events, before, snapshot(root / "try" / "work"))
+    return Outcome(status, texts[0], texts[1], events, before, snapshot(root / "try" / "work"))
 
 
 # What has failed
@@ -816,11 +817,10 @@ def attempt(case: Case, root: Path) -> Outcome:
 
 def failure_of(case: Case, outcome: Outcome, work: Path) -> str | None:
     """A line that names the failure, the same for the same one; None for a try that ended well."""
-    checks = (crash_of, refusal_of, lambda *_: leak_of(outcome, work), lambda *_: change_of(case, outcome, work))
-    return next(filter(None, (check(case, outcome) for check in checks)), None)
+    return leak_of(outcome, work) or crash_of(outcome) or refusal_of(case, outcome) or change_of(case, outcome)
 
 
-def crash_of(case: Case, outcome: Outcome) -> str | None:
+def crash_of(outcome: Outcome) -> str | None:
     """Tracebacks, hangs, signals and exit statuses."""
     if outcome.status is None:
         return f"hang in {place_of(outcome.err.rpartition('most recent call first')[2], first=True)}"
@@ -884,7 +884,7 @@ def leak_of(outcome: Outcome, work: Path) -> str | None:
     return f"left over: {re.sub(r'[0-9]+', 'N', odd[0])}" if odd else None
 
 
-def change_of(case: Case, outcome: Outcome, work: Path) -> str | None:
+def change_of(case: Case, outcome: Outcome) -> str | None:
     """Files of the user that were changed or removed, other than those of a run that goes on."""
     resumed = next((a.partition("=")[2] for a in case.arguments if a.startswith("run_dir=")), "?") + "/"
     in_run = "train" in case.arguments[:1] and any(a.startswith("resume=") for a in case.arguments)
@@ -1009,11 +1009,12 @@ def draw(strategy: Any, seed: str) -> list[Case]:
     )
     @hypothesis.given(strategy)
     def collect(case: Case) -> None:
-        if len(cases) < BATCH and case not in cases:
+        if case not in cases:
             cases.append(case)
 
     collect()
-    return cases
+    random.Random(seed).shuffle(cases)  # the first are the simplest
+    return cases[:BATCH]
 
 
 def report(failure: str, case: Case, outcome: Outcome, options: str) -> None:
@@ -1049,7 +1050,7 @@ def warm(chosen: list[str]) -> None:
     gc.freeze()
 
 
-def main(seconds: float = 60, seed: int = 0, only: str = "", tries: int = 0, case: int = -1, keep: str = "") -> None:
+def main(seconds: float, seed: int = 0, only: str = "", tries: int = 0, case: int = -1, keep: str = "") -> None:
     """Try cases of all kinds in turn for some seconds, or a number of each kind, or one case."""
     chosen = only.split(",") if only else list(kinds())
     if unknown := [kind for kind in chosen if kind not in kinds()]:
@@ -1100,5 +1101,7 @@ def repeat(fuzzer: Fuzzer, kind: str, number: int) -> None:
 
 if __name__ == "__main__":
     options = dict(argument.split("=", 1) for argument in sys.argv[1:])
-    numbers = {"seconds": float, "seed": int, "tries": int, "case": int}
-    main(**{key: numbers.get(key, str)(value) for key, value in options.items()})
+    if unknown := options.keys() - {"seconds", "seed", "only", "tries", "case", "keep"}:
+        sys.exit(f"{unknown.pop()}: no such key\n\n{__doc__}")
+    numbers = {key: int(options[key]) for key in ("seed", "tries", "case") if key in options}
+    main(float(options.get("seconds", 60)), only=options.get("only", ""), keep=options.get("keep", ""), **numbers)
