@@ -653,10 +653,12 @@ def break_run_file(work: Path, name: str, damage: Any) -> None:
         with contextlib.suppress(OSError):
             break_file(path, damage)
         return
+    if not path.is_file():
+        return  # a folder, a pipe or nothing by now
     try:
         content = json.loads(path.read_text()) if path.suffix == ".json" else yaml.safe_load(path.read_text())
-    except (OSError, ValueError, yaml.YAMLError):
-        return  # damaged before
+    except (ValueError, yaml.YAMLError):
+        return
     for way, change in damage:
         damaged(content, way, change)
     path.write_text(json.dumps(content) if path.suffix == ".json" else yaml.safe_dump(content))
@@ -801,14 +803,15 @@ def attempt(case: Case, root: Path) -> Outcome:
     shutil.rmtree(root / "try", ignore_errors=True)
     for name in ("work", "home", "tmp"):
         (root / "try" / name).mkdir(parents=True)
-    (root / "events").unlink(missing_ok=True)
+    for name in ("events", "before"):
+        (root / name).unlink(missing_ok=True)
     out, err = root / "out", root / "err"
     status = in_child(lambda: command_line(case, root), out, err, SECONDS_PER_TRY)
     texts = [path.read_bytes().decode(errors="replace") for path in (out, err)]
     if status == 99:
         return Outcome(status, texts[0], texts[1])
     events = (root / "events").read_text().splitlines() if (root / "events").exists() else []
-    before = pickle.loads((root / "before").read_bytes())
+    before = pickle.loads((root / "before").read_bytes()) if (root / "before").exists() else {}
     return Outcome(status, texts[0], texts[1], events, before, snapshot(root / "try" / "work"))
 
 
@@ -823,6 +826,8 @@ def failure_of(case: Case, outcome: Outcome, work: Path) -> str | None:
 def crash_of(outcome: Outcome) -> str | None:
     """Tracebacks, hangs, signals and exit statuses."""
     if outcome.status is None:
+        if not outcome.before:
+            return "fuzz.py itself hangs"
         return f"hang in {place_of(outcome.err.rpartition('most recent call first')[2], first=True)}"
     if "Traceback (most recent call last)" in (text := outcome.out + outcome.err):
         return f"{exception_of(text)} in {place_of(text.rpartition('Traceback (most recent call last)')[2])}"
