@@ -945,9 +945,9 @@ class Fuzzer:
         return cases[number % BATCH % len(cases)]
 
     def _draw(self, kind: str, batch: int) -> list[Case]:
-        # In a child: drawing depends on the modules imported so far, which are the same in all children.
         path = self.root / "cases"
-        self._in_child(lambda: path.write_bytes(pickle.dumps(draw(kinds()[kind](), f"{self.seed} {kind} {batch}"))))
+        strategy_of, seed = kinds()[kind], f"{self.seed} {kind} {batch}"
+        self._in_child(lambda: path.write_bytes(pickle.dumps(draw(strategy_of(), seed))))
         return pickle.loads(path.read_bytes())
 
     def _in_child(self, function: Callable[[], Any]) -> None:
@@ -994,8 +994,12 @@ class Fuzzer:
 
 
 def draw(strategy: Any, seed: str) -> list[Case]:
-    """A batch of cases, the same for the same seed."""
+    """A batch of cases, the same for the same seed; for a process that does nothing else."""
     import hypothesis
+
+    # Hypothesis draws some numbers and texts from the source of imported modules, other than installed ones.
+    for name in [name for name in sys.modules if name.startswith("lightning_gen")]:
+        del sys.modules[name]
 
     cases: list[Case] = []
 
