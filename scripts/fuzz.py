@@ -690,6 +690,11 @@ def snapshot(work: Path) -> dict[str, str]:
 # One try in a process of its own
 
 
+# Audit events with the places of their paths.
+CHANGING = {"os.mkdir": [0], "os.remove": [0], "os.rmdir": [0], "os.chmod": [0], "os.rename": [0, 1],
+            "os.symlink": [1], "os.link": [1]}  # fmt: skip
+
+
 def watch(folder: Path, log: int) -> None:
     """Log and refuse writes outside `folder`, end with status 0 before other processes are started, and no network."""
     inside = (f"{folder}/", "/dev/", "/proc/")
@@ -706,11 +711,9 @@ def watch(folder: Path, log: int) -> None:
     def hook(event: str, arguments: tuple) -> None:
         if event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
             check(arguments[0], True)
-        elif event in ("os.mkdir", "os.remove", "os.rmdir", "os.rename", "os.symlink", "os.link") and arguments[-1] in (
-            -1,
-            None,
-        ):
-            check(arguments[1] if event in ("os.symlink", "os.link") else arguments[0], False)
+        elif event in CHANGING and arguments[-1] == -1:  # no path relative to an open folder
+            for index in CHANGING[event]:
+                check(arguments[index], False)
         elif event == "subprocess.Popen" and "lightning_gen" in map(str, arguments[1]):
             os.write(log, b"launched\n")
             os._exit(0)
@@ -734,6 +737,7 @@ def in_child(function: Callable[[], Any], out: Path, err: Path, seconds: float) 
             os.kill(pid, signal.SIGUSR2)  # print the stack
             select.select([handle], [], [], 1)
     finally:
+        os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)  # with what it has started; it is not reaped, so the number is still its own
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -899,11 +903,12 @@ def change_of(case: Case, outcome: Outcome) -> str | None:
 
 
 def is_large(case: Case) -> bool:
-    """Whether a number is large enough, or a limit removed, for a job that takes long."""
-    texts = [argument.partition("=")[2] for argument in case.arguments]
-    numbers = [number for text in texts for number in re.findall(r"\d[\d_]*(?:\.\d+)?(?:e\+?\d+)?", text)]
-    endless = [argument for argument in case.arguments if re.match(r".*max_images=(null|-1|inf)|.*debug=|~", argument)]
-    return bool(endless[1:]) or any(float(number.replace("_", "")) >= 1000 for number in numbers) or "inf" in texts
+    """Whether a number is large enough, or a limit lifted, for a job that takes long."""
+    added = [argument for argument in case.arguments if argument not in QUICK]
+    lifted = any(re.match(r"~|debug=|trainer=|.*max_images=", argument) for argument in added)
+    texts = [argument.partition("=")[2] for argument in added]
+    numbers = [float(number) for text in texts for number in re.findall(r"\d+(?:\.\d+)?(?:e\+?\d+)?", text)]
+    return lifted or "inf" in texts or any(number >= 1000 for number in numbers)
 
 
 # The kinds, and the loop over them
