@@ -348,13 +348,11 @@ def damaged(content: Any, way: tuple[int, ...], change: tuple) -> None:
     """Change `content` in place at the end of the way, where each number chooses among keys or items."""
     place: tuple[Any, Any] = ({None: None}, None)
     for number in way:
-        keys: list[Any] = list(content) if isinstance(content, dict) else list(range(len(content)))
-        if not keys:
+        if not isinstance(content, dict | list) or not content:
             break
+        keys = list(content) if isinstance(content, dict) else range(len(content))
         place = content, keys[number % len(keys)]
         content = content[place[1]]
-        if not isinstance(content, dict | list):
-            break
     container, key = place
     if change[0] == "drop":
         del container[key]
@@ -829,9 +827,9 @@ def failure_of(case: Case, outcome: Outcome, work: Path) -> str | None:
 
 def crash_of(outcome: Outcome) -> str | None:
     """Tracebacks, hangs, signals and exit statuses."""
+    if not outcome.before:
+        return "fuzz.py itself failed to make the files"
     if outcome.status is None:
-        if not outcome.before:
-            return "fuzz.py itself hangs"
         return f"hang in {place_of(outcome.err.rpartition('most recent call first')[2], first=True)}"
     if "Traceback (most recent call last)" in (text := outcome.out + outcome.err):
         return f"{exception_of(text)} in {place_of(text.rpartition('Traceback (most recent call last)')[2])}"
