@@ -1030,7 +1030,8 @@ def report(failure: str, case: Case, outcome: Outcome, options: str) -> None:
     for name, *arguments in case.makes:
         print(f"  {name} {' '.join(map(repr, arguments))[:400]}", file=sys.stderr)
     print(f"  lightning-gen {shlex.join(case.arguments)[:1500]}", file=sys.stderr)
-    tail = "\n".join(outcome.err.splitlines()[-6:])
+    stack = outcome.err.rpartition("most recent call first):")[2] if outcome.status is None else ""
+    tail = "\n".join(stack.splitlines()[:8] or outcome.err.splitlines()[-6:])
     print("\n".join(f"  | {line[:300]}" for line in ascii_only(tail).splitlines()), file=sys.stderr, flush=True)
 
 
