@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 
 from lightning_gen.utilities.renames import renamed
 
@@ -11,5 +11,6 @@ NonNegativeInt = Annotated[int, Ge(0)]
 PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
 UnitInterval = Annotated[float, Ge(0), Le(1)]
+ImageShape = Annotated[tuple[PositiveInt, ...], MinLen(3), MaxLen(4)]  # (C, H, W) or (T, C, H, W)
 
 __getattr__ = renamed(__name__)

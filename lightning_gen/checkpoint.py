@@ -5,21 +5,48 @@ A checkpoint has the run's whole config under the key `lightning_gen`, so a mode
 
 import difflib
 import pickle
+import reprlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from torch.optim import Optimizer
 
+from lightning_gen.bounds import ImageShape, NonNegativeInt, PositiveInt
 from lightning_gen.config.composition import check
 from lightning_gen.config.containers import as_dict, merge
 from lightning_gen.config.instantiation import build_model
+from lightning_gen.config.saved import check_saved, trusting
+from lightning_gen.config.signatures import describe, fits
+from lightning_gen.config.validation import check_saved_keys
+from lightning_gen.data.inspection import listed
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY, ImageGenerator
 from lightning_gen.utilities.atomic_files import atomic_save
+
+# What a checkpoint must have, by entry: all that is read of it, and what only a resumed run reads.
+CONTENT = {KEY: dict[str, Any], "state_dict": dict[str, Any]}
+FACTS = {
+    "config": dict[str, Any],
+    "image_shape": ImageShape,
+    "num_classes": PositiveInt | None,
+    "images_seen": NonNegativeInt,
+}
+CONFIG = {"model": dict[str, Any], "data": dict[str, Any]}
+TRAINING = {
+    "epoch": NonNegativeInt,
+    "global_step": NonNegativeInt,
+    "pytorch-lightning_version": str,
+    "loops": dict[str, Any],
+    "callbacks": dict[str, dict],
+    "optimizer_states": list[dict],
+    "lr_schedulers": list,
+}
+MOMENTS = {"exp_avg", "exp_avg_sq", "momentum_buffer", "square_avg"}  # of optimizers, of the shape of their weight
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -42,15 +69,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 def read_checkpoint(path: str | Path, key: str = "checkpoint") -> dict[str, Any]:
     """The content of a checkpoint of lightning-gen, on the CPU; `key` is the config key that errors name.
 
-    Raises UserError if the file is missing, cut short, of another kind, or holds code, which is not run.
+    Raises UserError if the file is missing, cut short, damaged, of another kind, or holds code, which is not run.
+    The config in it is read by `saved_config` alone.
     """
     path = Path(path)
     if not path.is_file():
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
         raise UserError(f"{key}={path}: no such file" + (f"; did you mean {path.parent / near[0]}?" if near else ""))
     try:
-        if not zipfile.is_zipfile(path):  # the format of torch.save; a bare pickle is never read
-            raise zipfile.BadZipFile(path)
+        _check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make the unpickler raise anything
         if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
@@ -63,7 +90,94 @@ def read_checkpoint(path: str | Path, key: str = "checkpoint") -> dict[str, Any]
         ) from error
     if not isinstance(content, dict) or KEY not in content:
         raise UserError(f"{key}={path}: not written by lightning-gen (no config in it)")
+    check_content(content, f"{key}={path}")
     return content
+
+
+def _check_archive(path: Path) -> None:
+    """Raise zipfile.BadZipFile unless `path` is an archive as torch.save writes it: no bytes differ, none are packed.
+
+    PyTorch reads bare pickles too, unpacks what is compressed (a few MB to any size), and checks no checksum.
+    """
+    with path.open("rb") as file:
+        if file.read(4) != b"PK\x03\x04":
+            raise zipfile.BadZipFile("not an archive")
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+        if packed or sum(member.file_size for member in members) > path.stat().st_size:
+            raise zipfile.BadZipFile("compressed")
+        if archive.testzip() is not None:
+            raise zipfile.BadZipFile("damaged")
+
+
+def saved_config(content: Mapping[str, Any], origin: str, part: str | None = None) -> dict[str, Any]:
+    """The config in a checkpoint that `read_checkpoint` read, or its `part` such as `model`.
+
+    Raises UserError, which names `origin`, for a config that names code which is not installed (see `config.saved`).
+    """
+    config = content[KEY]["config"]
+    if part is not None:
+        config = config[part]
+    check_saved(config, origin, part or "")
+    return as_dict(config)
+
+
+def check_content(content: Mapping[str, Any], origin: str) -> None:
+    """UserError, which begins with `origin`, for a checkpoint that lacks an entry, or has one of another type."""
+    _check_entries(content, CONTENT, origin, "")
+    facts = content[KEY]
+    _check_entries(facts, FACTS, origin, f"{KEY}.")
+    _check_entries(facts["config"], CONFIG, origin, f"{KEY}.config.")
+    check_saved_keys(facts["config"], origin)
+    for name, tensor in content["state_dict"].items():
+        if not isinstance(tensor, torch.Tensor):
+            raise UserError(f"{origin}: damaged, state_dict.{name} is no tensor; use another checkpoint")
+
+
+def _check_entries(entries: Mapping[str, Any], expected: Mapping[str, Any], origin: str, parent: str) -> None:
+    for name, annotation in expected.items():
+        if name not in entries:
+            raise UserError(f"{origin}: damaged, it lacks {parent}{name}; use another checkpoint")
+        if not fits(entries[name], annotation):
+            problem = f"{parent}{name} is {_shortened(entries[name])}, expected {describe(annotation)}"
+            raise UserError(f"{origin}: damaged, {problem}; use another checkpoint")
+
+
+def _shortened(value: Any) -> str:
+    return reprlib.repr(value)  # bounded, also for values that share parts
+
+
+def check_state(content: Mapping[str, Any], optimizers: Sequence[Optimizer], origin: str) -> None:
+    """UserError unless training can go on from the checkpoint's counters and the states of these optimizers."""
+    _check_entries(content, TRAINING, origin, "")
+    _check_entries(content[KEY], {"batches_seen": NonNegativeInt}, origin, f"{KEY}.")
+    states = content["optimizer_states"]
+    if len(states) != len(optimizers):
+        raise UserError(
+            f"{origin}: has the states of {len(states)} optimizers, this model has {len(optimizers)}; "
+            "use the same model, or init_from to take only the weights"
+        )
+    for number, (state, optimizer) in enumerate(zip(states, optimizers, strict=True)):
+        problem = _refusal(optimizer, state)
+        if problem:
+            raise UserError(
+                f"{origin}: optimizer_states[{number}] doesn't fit {type(optimizer).__name__} here ({problem}); "
+                "use the same model and optimizer, or init_from to take only the weights"
+            )
+
+
+def _refusal(optimizer: Optimizer, state: Any) -> str:
+    """Why an optimizer can't go on from a state; empty if it can."""
+    try:
+        optimizer.load_state_dict(state)
+    except Exception as error:  # torch looks only at the number of parameters
+        return " ".join(str(error).split()) or type(error).__name__
+    for parameter, values in optimizer.state.items():
+        for name in MOMENTS & values.keys():
+            if getattr(values[name], "shape", None) != parameter.shape:
+                return f"{name} has another shape than its weight"
+    return ""
 
 
 def checkpoint_of(path: str | Path, key: str = "checkpoint") -> Path:
@@ -83,18 +197,23 @@ def load_model(
     ema: bool = True,
     device: str | torch.device = "cpu",
     changes: Mapping[str, Any] | None = None,
+    trust: Sequence[str] = (),
 ) -> ImageGenerator:
     """The model of a checkpoint or a run's folder, in evaluation mode, with averaged weights if `ema`.
 
-    `changes` are values of its config for another use of the same weights, such as the steps of a solver.
+    `changes` are values of its config for another use of the same weights, such as the steps of a solver. `trust` names
+    packages of classes that it may use besides those in the configs of lightning-gen and installed plugins.
     """
     path = checkpoint_of(path)
     content = read_checkpoint(path)
     facts = content[KEY]
-    config = with_changes(facts["config"]["model"], changes) if changes else facts["config"]["model"]
+    with trusting(trust):
+        config = saved_config(content, f"checkpoint={path}", "model")
+    config = with_changes(config, changes or {})
     model = build_model(config, facts["image_shape"], facts["num_classes"])
     load_weights(model, content["state_dict"], f"checkpoint={path}")
     model.images_seen = facts["images_seen"]
+    model.class_names = class_names(facts)
     if ema:
         model.use_averaged_weights()
     return model.to(device).eval()
@@ -115,7 +234,7 @@ def load_weights(model: ImageGenerator, state_dict: dict[str, torch.Tensor], ori
     if differing:
         name = differing[0]
         raise UserError(
-            f"{origin}: {len(differing)} of {len(expected)} tensors don't fit this model, the first is {name}: "
+            f"{origin}: {len(differing)} of {len(expected | saved)} tensors don't fit this model, the first is {name}: "
             f"{saved.get(name, 'absent')} in the checkpoint, {expected.get(name, 'absent')} here; "
             "use the same model and image size"
         )
@@ -129,8 +248,57 @@ def provenance(config: dict[str, Any], data: Any) -> dict[str, Any]:
         "image_shape": list(data.image_shape),
         "num_classes": data.num_classes,
         "class_names": data.class_names and list(data.class_names),
+        "data": data.contents(),
         "versions": {name: _version(name) for name in ("lightning-gen", "torch", "lightning", "torchmetrics")},
     }
+
+
+def class_names(facts: Mapping[str, Any]) -> list[str]:
+    """The names of the classes in a checkpoint's facts; empty without labels."""
+    names = facts.get("class_names")
+    return list(map(str, names)) if isinstance(names, list) else []
+
+
+def match_data(data: Any, facts: Mapping[str, Any]) -> list[str]:
+    """Number the labels of `data` as in the checkpoint with these facts, by names; lines about what has changed."""
+    return _match_classes(data, class_names(facts)) + _changes(data, facts)
+
+
+def _match_classes(data: Any, known: list[str]) -> list[str]:
+    names = data.class_names or []
+    new = [name for name in names if name not in known]
+    gone = [name for name in known if name not in names]
+    if names == known:
+        return []
+    if known and (new == names or len(set(names)) < len(names)):
+        other = "has other classes than the checkpoint; labels go by their numbers"
+        return [other if names else "had classes at the time of the checkpoint, and has none now"]
+    data.use_class_names([*known, *new])
+    told = [f"{how} {listed(which, ', ')}" for how, which in (("without", gone), ("with new", new)) if which]
+    return [f"its classes have changed since the checkpoint, {', '.join(told)}"] if told else []
+
+
+def _changes(data: Any, facts: Mapping[str, Any]) -> list[str]:
+    """A line if data of this name held other images at the time of the checkpoint; older checkpoints don't tell."""
+    now = data.contents()
+    match facts.get("data"):
+        case {"name": data.name, "splits": {**before}} if before != now["splits"]:
+            told = [_change(split, before.get(split), entry) for split, entry in now["splits"].items()]
+        case _:
+            return []
+    keys = {key: facts["config"]["data"].get(key) for key in ("seed", "split", "split_by")}
+    same_draw = all(getattr(data, key, None) == value for key, value in keys.items()) and keys["split_by"] == "path"
+    effect = "images keep their split" if same_draw else "splits are drawn anew, test images may have been trained on"
+    return [f"its images have changed since the checkpoint, {', '.join(filter(None, told))}; {effect}"]
+
+
+def _change(split: str, before: Any, now: list[Any]) -> str:
+    """What has changed in the number of images and the hash of the files of a split, if anything."""
+    match before:
+        case [int(count), _] if count != now[0]:
+            return f"{split} {count:,} to {now[0]:,}"
+        case _:
+            return "" if before == now else f"{split} other files"
 
 
 def _version(package: str) -> str | None:

@@ -1,7 +1,7 @@
 """Keeps `best.ckpt`: the training state with the best monitored score."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch.callbacks import ModelCheckpoint
 
@@ -20,7 +20,7 @@ class BestCheckpoint(ModelCheckpoint):
     Unlike Lightning's, a resumed run in a moved folder keeps the best score, so a worse state does not overwrite it.
     """
 
-    def __init__(self, folder: str, monitor: str | None, mode: str):
+    def __init__(self, folder: str, monitor: str | None, mode: Literal["min", "max"]):
         self._state_key = f"BestCheckpoint(monitor={monitor}, mode={mode})"
         super().__init__(
             dirpath=folder,

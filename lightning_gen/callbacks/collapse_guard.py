@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor
 
-from lightning_gen.bounds import PositiveInt
+from lightning_gen.bounds import NonNegativeFloat, PositiveInt, UnitInterval
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.randomness import seed_all
@@ -26,7 +26,14 @@ class CollapseGuard(Callback):
       discriminator has failed.
     """
 
-    def __init__(self, n: PositiveInt, least_diversity: float, most_accuracy: float, patience: PositiveInt, stop: bool):
+    def __init__(
+        self,
+        n: PositiveInt,
+        least_diversity: NonNegativeFloat,
+        most_accuracy: UnitInterval,
+        patience: PositiveInt,
+        stop: bool,
+    ):
         self.n = n
         self.least_diversity = least_diversity
         self.most_accuracy = most_accuracy

@@ -1,12 +1,16 @@
 """The console command: `lightning-gen <command> key=value ...`."""
 
+import logging
 import os
 import sys
 from typing import NoReturn
 
 from lightning_gen.cli.commands import COMMANDS, description, has_config, load_run, summary
 from lightning_gen.errors import UserError
+from lightning_gen.utilities.printable import PrintableFilter, printable
 from lightning_gen.utilities.suggestions import did_you_mean
+
+PRINTABLE = PrintableFilter()  # once: a logger has a filter once
 
 
 def train() -> NoReturn:
@@ -15,17 +19,29 @@ def train() -> NoReturn:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return the exit status: 0, 1 for a bug, 2 for a user's mistake, 130 for Ctrl-C."""
+    """Run the command line and return the exit status.
+
+    0, 1 for a bug, 2 for a user's mistake or a failure of the machine, 130 for Ctrl-C.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    logging.getLogger("lightning_gen").addFilter(PRINTABLE)
     try:
-        return _dispatch(sys.argv[1:] if arguments is None else list(arguments))
+        return _dispatch(arguments)
     except UserError as error:
-        return _report(error)
+        return _report(str(error))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `lightning-gen list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except Exception as error:
+        from lightning_gen.cli.failures import explain_failure
+
+        line = explain_failure(error, arguments[0] if arguments else "")
+        if line is None:
+            raise
+        return _report(line)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -73,17 +89,19 @@ def _command_help(command: str) -> str:
 def _run_with_config(command: str, arguments: list[str]) -> int:
     from lightning_gen.cli.hydra_app import read_command_line
     from lightning_gen.cli.launch import command_arguments, relaunchable
+    from lightning_gen.config.saved import trusting
 
     job = read_command_line(command, arguments)
     if isinstance(job, int):
         return job
     run = load_run(command)
-    with relaunchable(command_arguments(command, job.config, job.overrides, job.flags)):
+    arguments = command_arguments(command, job.config, job.overrides, job.flags)
+    with relaunchable(arguments), trusting(job.config.get("trust") or ()):
         run(job)
     return 0
 
 
-def _report(error: UserError) -> int:
+def _report(line: str) -> int:
     from lightning_gen.cli.launch import should_print_error
 
     if os.environ.get("LIGHTNING_GEN_TRACEBACK") == "1" or os.environ.get("HYDRA_FULL_ERROR") == "1":
@@ -91,5 +109,5 @@ def _report(error: UserError) -> int:
 
         traceback.print_exc()
     elif should_print_error():
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(line)}", file=sys.stderr)
     return 2

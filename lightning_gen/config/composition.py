@@ -7,7 +7,8 @@ from lightning_gen.config.containers import as_dict, overrides_as_typed
 from lightning_gen.config.hydra_errors import explained
 from lightning_gen.config.hydra_setup import compose_unchecked, prepare_hydra
 from lightning_gen.config.plugins import check_choices, conf_dir
-from lightning_gen.config.validation import check_targets, check_top_level, primary_keys
+from lightning_gen.config.text_values import restore_text
+from lightning_gen.config.validation import check_keys, check_targets, check_top_level, primary_keys
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.compat import hydra_config
 
@@ -58,10 +59,11 @@ def finish(config: "DictConfig", hydra_node: "DictConfig", command: str) -> "Dic
         missing = sorted(OmegaConf.missing_keys(config))
         if missing:
             raise UserError(f"{command} needs {' '.join(f'{key}={_placeholder(key)}' for key in missing)}")
+        restore_text(config, command, task_overrides(hydra_node))
         OmegaConf.resolve(config)
     if primary.is_file():
         check_top_level(as_dict(config), primary)
-    check(config)
+    check(config, command)
     return config
 
 
@@ -74,9 +76,11 @@ def _placeholder(key: str) -> str:
     return "PATH" if key.rpartition(".")[2] in {"checkpoint", "path", "folder"} else "VALUE"
 
 
-def check(config: "DictConfig | Mapping[str, Any]") -> None:
-    """Check every key against the signature of its `_target_`, which is imported.
+def check(config: "DictConfig | Mapping[str, Any]", command: str = "train") -> None:
+    """Check the command's own keys, and every other key against the signature of its `_target_`, which is imported.
 
     Raises UserError for a target that cannot be imported, an unknown key, or a value of the wrong type.
     """
-    check_targets(as_dict(config))
+    plain = as_dict(config)
+    check_keys(plain, command)
+    check_targets(plain)

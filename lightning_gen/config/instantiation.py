@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_gen.config.hydra_errors import explain_instantiation
 from lightning_gen.config.plugins import discover
+from lightning_gen.config.saved import trusted_packages
 from lightning_gen.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def instantiate(config: Any, *args: Any, **kwargs: Any) -> Any:
     from hydra.errors import InstantiationException
 
     if "_execution_whitelist_" in inspect.signature(hydra.utils.instantiate).parameters:
-        packages = TRUSTED + [plugin.package for plugin in discover()]
+        packages = [*TRUSTED, *trusted_packages(), *(plugin.package for plugin in discover())]
         kwargs["_execution_whitelist_"] = [f"{package}.*" for package in packages]
     try:
         return hydra.utils.instantiate(config, *args, _convert_="all", **kwargs)

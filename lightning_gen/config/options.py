@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lightning_gen.config.plugins import Plugin, usable
+from lightning_gen.utilities.printable import printable
 
 FOLDERS = ("experiment",)  # groups whose folders hold options of their own: experiment=cifar10/r3gan
 
@@ -69,7 +70,7 @@ def _description(path: Path) -> str:
             return ""
         text = line.lstrip("# ").strip()
         if text and not text.startswith("@package"):
-            return text
+            return printable(text)
     return ""
 
 

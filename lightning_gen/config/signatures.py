@@ -3,22 +3,28 @@
 import collections.abc
 import dataclasses
 import inspect
+import math
 import operator
+import re
 import types
 import typing
 from collections.abc import Callable
+from enum import Enum
 from typing import Any, Literal, Union
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 
 _SEQUENCES = (list, tuple, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
 _MAPPINGS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 BOUNDS = {
-    Ge: ("at least", operator.ge),
-    Gt: ("above", operator.gt),
-    Le: ("at most", operator.le),
-    Lt: ("below", operator.lt),
+    Ge: ("of at least {}", operator.ge),
+    Gt: ("above {}", operator.gt),
+    Le: ("of at most {}", operator.le),
+    Lt: ("below {}", operator.lt),
+    MinLen: ("with at least {} values", lambda value, length: len(value) >= length),
+    MaxLen: ("with at most {} values", lambda value, length: len(value) <= length),
 }
+_INT64 = range(-(2**63), 2**63)  # the integers that torch takes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,20 +100,37 @@ def fits(value: Any, annotation: Any) -> bool:
     if (origin or annotation) in _SEQUENCES:
         return isinstance(value, list | tuple) and _elements_fit(value, origin, arguments)
     if (origin or annotation) in _MAPPINGS:
-        return isinstance(value, dict) and (len(arguments) != 2 or all(fits(v, arguments[1]) for v in value.values()))
-    if origin is collections.abc.Callable or _is_tensor(annotation):  # neither can be written in YAML
-        return isinstance(value, dict)
+        return isinstance(value, dict) and (len(arguments) != 2 or _members_fit(value, arguments[1]))
+    if origin is collections.abc.Callable or _is_object(annotation):  # which YAML can't write, only describe
+        return isinstance(value, dict) and "_target_" in value
     return True
 
 
-def _is_tensor(annotation: Any) -> bool:
-    return (getattr(annotation, "__module__", ""), getattr(annotation, "__name__", "")) == ("torch", "Tensor")
+def is_number(annotation: Any) -> bool:
+    """Whether only numbers fit `annotation`, which no object with a `_target_` is."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        annotation = typing.get_args(annotation)[0]
+    return annotation in (int, float, bool)
+
+
+def _members_fit(members: dict, annotation: Any) -> bool:
+    """Whether all values fit; an object of a group may also be left out with null."""
+    return all(fits(member, annotation) or (member is None and _is_object(annotation)) for member in members.values())
+
+
+def _is_object(annotation: Any) -> bool:
+    """Whether `annotation` is a tensor, a module, or a class of ours."""
+    if not inspect.isclass(annotation) or issubclass(annotation, Enum):
+        return False
+    names = {(base.__module__, base.__name__) for base in annotation.__mro__}
+    modules = ("torch", "Tensor"), ("torch.nn.modules.module", "Module")
+    return not names.isdisjoint(modules) or annotation.__module__.startswith("lightning_gen.")
 
 
 def _is_scalar(value: Any, annotation: type) -> bool:
-    if annotation is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return type(value) is annotation
+    if type(value) is int and annotation in (int, float):
+        return value in _INT64
+    return type(value) is annotation and (annotation is not float or math.isfinite(value))
 
 
 def _elements_fit(value: list | tuple, origin: Any, arguments: tuple) -> bool:
@@ -131,8 +154,8 @@ def describe(annotation: Any) -> str:
     """`annotation` as a user reads it: `int or null`, `one of 'a', 'b'`, `list of int`, `int of at least 1`."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
-        bounds = " and ".join(f"{words} {bound}" for words, _, bound in _bounds(annotation))
-        return f"{describe(arguments[0])} {bounds}".replace(" at ", " of at ", 1).rstrip()
+        bounds = " and ".join(words.format(bound) for words, _, bound in _bounds(annotation))
+        return f"{describe(arguments[0])} {re.sub(' and (of|with) ', ' and ', bounds)}".rstrip()
     if origin in (Union, types.UnionType):
         return " or ".join(describe(argument) for argument in arguments)
     if origin is Literal:

@@ -4,14 +4,15 @@ Hydra accepts any key behind `+` and any value for any key; here mistakes become
 """
 
 import importlib
-import re
+import math
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from lightning_gen.config.keys import SECTIONS, annotation_of
 from lightning_gen.config.plugins import owner
-from lightning_gen.config.signatures import describe, fits, signature_of
+from lightning_gen.config.signatures import describe, fits, is_number, signature_of
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.compat import yaml_loader
 from lightning_gen.utilities.suggestions import did_you_mean
@@ -48,15 +49,19 @@ def _check_call(node: Mapping[str, Any], path: str) -> None:
 
 
 def _check_value(path: str, value: Any, annotation: Any) -> None:
-    if isinstance(value, Mapping) and "_target_" in value:
+    if isinstance(value, Mapping) and "_target_" in value and not is_number(annotation):
         return  # checked by itself
     if not fits(value, annotation):
         raise UserError(f"{as_typed(path, value)}: expected {describe(annotation)}{_fix(value, annotation)}")
 
 
 def _fix(value: Any, annotation: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "; give a finite number"
     if isinstance(value, float) and value.is_integer() and fits(int(value), annotation):
         return f"; write {int(value)}"
+    if isinstance(value, bool | int | float) and fits(str(value), annotation):
+        return "; to mean text, write it in quotes"
     choices = list(_choices(annotation))
     words = value if isinstance(value, list) else [value]
     unknown = [word for word in words if isinstance(word, str) and word not in choices]
@@ -151,8 +156,34 @@ def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
+def check_keys(config: Mapping[str, Any], command: str) -> None:
+    """Check the values at the top of a command's config, as they are declared in `config/keys.py`."""
+    for key, value in config.items():
+        _check_value(key, value, annotation_of(key, command))
+        if key in SECTIONS:
+            for name, inner in value.items():
+                _check_value(_join(key, name), inner, annotation_of(name, command))
+
+
+def check_saved_keys(config: Mapping[str, Any], origin: str) -> None:
+    """Check the top of a run's config that was read from a file; `origin` begins the error. Nothing is imported."""
+    try:
+        check_keys(config, "train")
+    except UserError as error:
+        raise UserError(f"{origin}: its config is damaged: {error}") from None
+
+
+def yaml_mistake(error: Exception) -> str:
+    """What is wrong with a YAML file, by the error that reading it raised."""
+    from yaml import MarkedYAMLError
+
+    if isinstance(error, MarkedYAMLError) and error.problem_mark:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return f"cannot be read: {_first_line(error)}"
+
+
 def check_top_level(config: Mapping[str, Any], primary: Path) -> None:
-    """Check the keys at the top of a command's config: none is unknown, none is missing, and each has the right type.
+    """Check the keys at the top of a command's config: none is unknown, none is missing.
 
     `primary` is the command's own file: its keys, and the groups in its defaults list, are all that the command reads.
     """
@@ -163,7 +194,7 @@ def check_top_level(config: Mapping[str, Any], primary: Path) -> None:
             fix = did_you_mean(key, known) or f"; its keys are {', '.join(sorted(known))}"
             raise UserError(f"{as_typed(key, value)}: {primary.stem} has no such key{fix}")
         if key in defaults:
-            _check_default(key, value, defaults[key])
+            _check_section(key, value, defaults[key])
         elif isinstance(groups[key], list):
             _check_members(key, value)
     for key in known - config.keys():
@@ -181,19 +212,12 @@ def _check_members(group: str, members: Mapping[str, Any]) -> None:
             raise UserError(f"{as_typed(f'{group}.{name}', member)}: expected an object with a _target_{hint}")
 
 
-def _check_default(path: str, value: Any, default: Any) -> None:
-    if isinstance(default, Mapping) and isinstance(value, Mapping) and default and "_target_" not in default:
+def _check_section(path: str, value: Any, default: Any) -> None:
+    """A mapping with keys of its own, such as `evaluation`, has no others."""
+    if default and isinstance(default, Mapping) and isinstance(value, Mapping):
         for key, inner in value.items():
             if key not in default:
                 raise unknown_key(_join(path, key), inner, path, default)
-            _check_default(_join(path, key), inner, default[key])
-    elif isinstance(default, bool | int | float | str) and value is not None and not _is_open(default):
-        _check_value(path, value, type(default))
-
-
-def _is_open(default: Any) -> bool:
-    """True for a default without a type: `???`, or the value of another key."""
-    return isinstance(default, str) and (default == "???" or bool(re.fullmatch(r"\$\{.*\}", default)))
 
 
 def primary_keys(primary: Path) -> tuple[dict[str, Any], dict[str, str | list | None]]:

@@ -6,13 +6,15 @@ shape; those with `takes_bytes` also map uint8, a quarter of the memory.
 
 import math
 from collections.abc import Iterable
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, Le
 from torch import Tensor
 
-from lightning_gen.bounds import NonNegativeFloat, NonNegativeInt, UnitInterval
+from lightning_gen.bounds import NonNegativeFloat, NonNegativeInt, PositiveFloat, UnitInterval
+from lightning_gen.errors import UserError
 from lightning_gen.randomness import hashed_noise
 from lightning_gen.utilities.renames import renamed
 
@@ -107,7 +109,9 @@ class Jitter:
 
     takes_bytes = False
 
-    def __init__(self, brightness: float = 0.2, contrast: float = 0.2, saturation: float = 0.2) -> None:
+    def __init__(
+        self, brightness: NonNegativeFloat = 0.2, contrast: NonNegativeFloat = 0.2, saturation: NonNegativeFloat = 0.2
+    ) -> None:
         self.brightness = brightness
         self.contrast = contrast
         self.saturation = saturation
@@ -147,11 +151,13 @@ class Affine:
     def __init__(
         self,
         degrees: NonNegativeFloat = 10.0,
-        scale: list[float] | tuple[float, float] = (0.9, 1.1),
-        shear: float = 5.0,
-        translate: float = 0.05,
-        fill: float = -1.0,
+        scale: tuple[PositiveFloat, PositiveFloat] = (0.9, 1.1),
+        shear: NonNegativeFloat = 5.0,
+        translate: NonNegativeFloat = 0.05,
+        fill: Annotated[float, Ge(-1), Le(1)] = -1.0,
     ) -> None:
+        if scale[0] > scale[1]:
+            raise UserError(f"data.augment.affine.scale={list(scale)}: give the least first, as [0.9,1.1]")
         self.degrees = degrees
         self.scale = scale
         self.shear = shear

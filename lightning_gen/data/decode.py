@@ -63,8 +63,8 @@ def check_format(channels: int | None, size: int | list[int] | None, resize: str
     """UserError unless the config's `channels`, `size` and `resize` are valid."""
     if channels not in (None, 1, 3, 4):
         raise UserError(f"data.channels={channels}: choose 1 (gray), 3 (RGB), 4 (RGBA) or null (as the files)")
-    sides = [] if size is None else [size] if isinstance(size, int) else list(size)
-    if len(sides) > 2 or (size is not None and not sides) or any(side < 1 for side in sides):
+    sides = [1, 1] if size is None else [size, size] if isinstance(size, int) else list(size)
+    if len(sides) != 2 or any(side < 1 for side in sides):
         raise UserError(f"data.size={size}: give a number, [height,width] or null (as the files)")
     if resize not in ("crop", "stretch", "pad"):
         raise UserError(f"data.resize={resize}: choose crop, stretch or pad")

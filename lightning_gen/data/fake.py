@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_gen.bounds import PositiveInt
+from lightning_gen.bounds import ImageShape, PositiveInt
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.data.source import TensorSource
 from lightning_gen.randomness import generator
@@ -19,8 +19,8 @@ class Fake(ImageData):
 
     name = "fake"
 
-    image_shape: tuple[int, ...]
-    num_classes: int | None
+    image_shape: ImageShape
+    num_classes: PositiveInt | None
     num_images: PositiveInt
 
     def load(self) -> Mapping[str, TensorSource]:

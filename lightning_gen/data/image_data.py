@@ -11,9 +11,9 @@ import torch
 from lightning import LightningDataModule
 
 from lightning_gen.batch import Batch
-from lightning_gen.bounds import NonNegativeInt, PositiveInt
+from lightning_gen.bounds import NonNegativeInt, PositiveInt, UnitInterval
 from lightning_gen.data.augment import Augmentation, Binarize
-from lightning_gen.data.inspection import Rows, facts
+from lightning_gen.data.inspection import Rows, facts, listed
 from lightning_gen.data.loader import EvaluationBatches, TrainBatches
 from lightning_gen.data.source import Source, StreamSource, TensorSource, num_bytes
 from lightning_gen.errors import UserError
@@ -45,7 +45,7 @@ class ImageData(LightningDataModule):
     batch_size: PositiveInt
     seed: int
     augment: dict
-    augment_share: float
+    augment_share: UnitInterval
     binarize: bool
     in_memory: bool | None
     num_workers: NonNegativeInt | None
@@ -55,6 +55,8 @@ class ImageData(LightningDataModule):
         self.run_seed = 0  # set by training, as is steps_per_call
         self.steps_per_call = 1
         self.class_names = None
+        self.notes: list[str] = []  # lines for the log, by `load`: what is left out, and what may be meant otherwise
+        self.digests: dict[str, str] = {}  # hashes of the names of each split's files, by `load`
         self.sources: dict[str, Source] = {}
 
     def load(self) -> Mapping[str, Source]:
@@ -103,13 +105,48 @@ class ImageData(LightningDataModule):
     def inspect(self) -> Rows:
         """What the `inspect` command prints."""
         self.setup()
-        return facts(self.name, self.image_shape, self.sources, self.class_names)
+        rows = facts(self.name, self.image_shape, self.sources, self.class_names)
+        return rows + ([("notes", listed(self.notes))] if self.notes else [])
+
+    def fix_for(self, split: str) -> str:
+        """What gives a split more images, as the end of an error message."""
+        return "give it a fraction in data.split"
+
+    def has_labels(self, split: str) -> bool:
+        """Whether the images of a split have labels: those of a test set may lack them."""
+        return self.num_classes is not None and self.sources[split].labels is not None
+
+    def contents(self) -> dict[str, Any]:
+        """What the data set holds, as plain data by which a later change of it can be noticed."""
+        splits = {split: [size, self.digests.get(split)] for split, size in self.split_sizes.items()}
+        return {"name": self.name, "splits": splits}
+
+    def use_class_names(self, names: Sequence[str]) -> None:
+        """Number the labels by `names`, which has all classes of these data."""
+        if self.class_names is None or self.class_names == list(names):
+            return
+        numbers = torch.tensor([list(names).index(name) for name in self.class_names])
+        for source in self.sources.values():
+            if source.labels is not None:
+                source.labels = numbers.to(source.labels.device)[source.labels]
+        self.class_names = list(names)
+        self.num_classes = len(names)
 
     def check_split(self, split: str) -> None:
         """Raise UserError unless there is such a split."""
         if split not in self.sources:
             fix = did_you_mean(split, self.sources) or f", choose from {', '.join(self.sources)}"
             raise UserError(f"split={split}: no such split{fix}")
+
+    def check_images(self, split: str) -> None:
+        """Raise UserError if a split has no images."""
+        if not len(self.sources[split]):
+            raise UserError(f"split={split}: data={self.name} has no images in it, {self.fix_for(split)}")
+
+    def check_labels(self, split: str) -> None:
+        """Raise UserError if the images of a split have no labels, though the training images may have."""
+        if not self.has_labels(split):
+            raise UserError(f"split={split}: data={self.name} has no labels in it, which the model needs; label it")
 
     def check_shape(self, image_shape: Sequence[int], source: str = "the model makes") -> None:
         """Raise UserError unless images have the shape `image_shape` of `source`."""
@@ -121,8 +158,7 @@ class ImageData(LightningDataModule):
         self, split: str, device: torch.device, limit: int | None = None, batch_size: int | None = None
     ) -> EvaluationBatches:
         self.check_split(split)
-        if not len(self.sources[split]):
-            raise UserError(f"split={split}: data={self.name} has no images in it, give it a fraction in data.split")
+        self.check_images(split)
         return EvaluationBatches(
             self._placed(split, device),
             batch_size=batch_size or self.batch_size,

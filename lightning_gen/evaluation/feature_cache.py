@@ -1,13 +1,15 @@
 """A cache of real images' features on disk, shared by all runs and processes.
 
-The name of a file is a hash of the images' bytes and of the extractor's protocol, so it is never out of date.
+The name of a file is a hash of the images' bytes and of the extractor's protocol, so it is never out of date. It ends
+with a checksum: damaged features, which would be wrong scores, are extracted again.
 """
 
 import hashlib
 import json
 import logging
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from lightning_gen.extractors.extractor import Extractor
 
 log = logging.getLogger("lightning_gen")
+
+CHECKSUM_BYTES = 16
 
 
 def fingerprint(data: "ImageData", split: str, n: int, batch_size: int) -> tuple[str, Tensor | None]:
@@ -49,15 +53,28 @@ def read(path: Path, shape: tuple[int, int]) -> Tensor | None:
     """The features `(N, d)` in a file, mapped into memory; None if there is no such file or it is damaged."""
     try:
         values = np.load(path, mmap_mode="c", allow_pickle=False)
+        with path.open("rb") as file:
+            file.seek(-CHECKSUM_BYTES, os.SEEK_END)
+            intact = file.read() == _checksum(values)
     except (OSError, ValueError, EOFError):
         return None
-    return torch.from_numpy(values) if values.shape == shape and values.dtype == np.float32 else None
+    return torch.from_numpy(values) if intact and values.shape == shape and values.dtype == np.float32 else None
 
 
 def write(path: Path, values: Tensor) -> None:
     """Save features; a full or read-only disk is only logged, since the features can be extracted again."""
+    array = np.ascontiguousarray(values.cpu().numpy())
+
+    def save(file: IO[bytes]) -> None:
+        np.save(file, array, allow_pickle=False)
+        file.write(_checksum(array))
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, lambda file: np.save(file, values.cpu().numpy(), allow_pickle=False))
+        atomic_write(path, save)
     except OSError as error:
         log.warning("features of real images are not cached in %s: %s", path.parent, error.strerror)
+
+
+def _checksum(values: np.ndarray) -> bytes:
+    return hashlib.blake2b(values.data, digest_size=CHECKSUM_BYTES).digest()

@@ -36,6 +36,10 @@ class Clip(NetworkExtractor):
         cached = f"{variant}-{MODEL_METADATA[variant]['hash']}.pt"
         path = weights_file(weights, MODEL_URLS[variant], f"{key}.weights", cached)
         actual_sha256 = check_hash(path, sha256, f"{key}.sha256")
+        if (
+            _is_torchscript(path) and sha256.lower() != actual_sha256
+        ):  # it can hold code, which a prefix doesn't identify
+            raise UserError(f"{key}.sha256={sha256}: give all digits for OpenAI's archives, {actual_sha256}")
         try:
             visual = build_model(_visual(path, f"{key}.weights"), torch.float32).visual
         except (KeyError, RuntimeError, IndexError, ZeroDivisionError):

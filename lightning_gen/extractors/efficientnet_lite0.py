@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from lightning_gen.bounds import PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.extractors.resizing import ResizeMode, resize
@@ -26,7 +27,7 @@ class EfficientNetLite0(Extractor):
     num_features = 1280
     network: "EfficientNet"
 
-    def __init__(self, size: int = 96, resize: ResizeMode = "torchmetrics"):
+    def __init__(self, size: PositiveInt = 96, resize: ResizeMode = "torchmetrics"):
         super().__init__()
         if size < 32:
             key = f"extractor.{self.name}.size"

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lightning_gen.bounds import PositiveInt
+from lightning_gen.bounds import PositiveFloat, PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.extractors.network_extractor import NetworkExtractor
 from lightning_gen.extractors.resizing import ResizeMode
@@ -29,7 +29,7 @@ class ModuleExtractor(NetworkExtractor):
         size: PositiveInt,
         resize: ResizeMode,
         mean: list[float],
-        std: list[float],
+        std: list[PositiveFloat],
         weights: str | None,
     ):
         if not isinstance(network, nn.Module):

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lightning_gen.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, UnitInterval
+from lightning_gen.bounds import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, UnitInterval
 from lightning_gen.optim.schedules import Schedule, cheap
 from lightning_gen.utilities.ranks import mean_over_ranks
 
@@ -168,7 +168,7 @@ class Consistency(Penalty):
 
     double_backward = False
 
-    def __init__(self, *args, shift: int = 4, flip: bool = True, **kwargs):
+    def __init__(self, *args, shift: NonNegativeInt = 4, flip: bool = True, **kwargs):
         super().__init__(*args, **kwargs)
         self.shift = shift  # pixels
         self.flip = flip

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_gen.bounds import PositiveFloat
+from lightning_gen.bounds import PositiveFloat, PositiveInt
 from lightning_gen.metrics.image_metric import SampleMetric
 
 
@@ -25,7 +25,7 @@ class GaussianModes(SampleMetric):
     count: Tensor  # all samples
     centers: Tensor  # (M, 2)
 
-    def __init__(self, radius: PositiveFloat = 3.0, least: int = 1):
+    def __init__(self, radius: PositiveFloat = 3.0, least: PositiveInt = 1):
         super().__init__()
         self.radius = radius
         self.least = least

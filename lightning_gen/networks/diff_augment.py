@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from lightning_gen.bounds import UnitInterval
 from lightning_gen.errors import UserError
 
 
@@ -15,7 +16,9 @@ class DiffAugment(nn.Module):
     zero, mid-gray in [-1, 1]. Colors may leave [-1, 1].
     """
 
-    def __init__(self, policy: list[Literal["color", "translation", "cutout"]], shift: float, cutout: float):
+    def __init__(
+        self, policy: list[Literal["color", "translation", "cutout"]], shift: UnitInterval, cutout: UnitInterval
+    ):
         super().__init__()
         for name, fraction in (("shift", shift), ("cutout", cutout)):
             if not 0 <= fraction <= 1:

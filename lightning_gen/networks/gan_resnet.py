@@ -75,7 +75,7 @@ class GANResNetGenerator(nn.Module):
         width: PositiveInt,
         largest: PositiveInt,
         normalization: Normalization,
-        attention_at: int | None,
+        attention_at: PositiveInt | None,
         hierarchical: bool,
         init: Init,
     ):
@@ -128,7 +128,7 @@ class GANResNetDiscriminator(nn.Module):
         largest: PositiveInt,
         halvings: NonNegativeInt | None,
         extra_blocks: NonNegativeInt,
-        attention_at: int | None,
+        attention_at: PositiveInt | None,
         pooling: Literal["sum", "mean"],
         init: Init,
     ):

@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable
 from functools import partial
 
+from lightning_gen.bounds import NonNegativeFloat, NonNegativeInt, PositiveInt
+
 Schedule = Callable[[int, int], float]
 
 
@@ -21,7 +23,7 @@ def _warm_up(images_seen: int, warmup_images: int) -> float:
     return min(1.0, (images_seen + 1) / warmup_images) if warmup_images > 0 else 1.0
 
 
-def constant(images_seen: int, total_images: int, *, warmup_images: int = 0) -> float:
+def constant(images_seen: int, total_images: int, *, warmup_images: NonNegativeInt = 0) -> float:
     """Linear warm-up over `warmup_images`, then 1."""
     return _warm_up(images_seen, warmup_images)
 
@@ -32,7 +34,12 @@ def _progress(images_seen: int, total_images: int, warmup_images: int, over_imag
 
 
 def linear(
-    images_seen: int, total_images: int, *, warmup_images: int = 0, final: float = 0.0, over_images: int | None = None
+    images_seen: int,
+    total_images: int,
+    *,
+    warmup_images: NonNegativeInt = 0,
+    final: NonNegativeFloat = 0.0,
+    over_images: PositiveInt | None = None,
 ) -> float:
     """Linear warm-up, then linear decay from 1 to `final` at `over_images` (None: at the run's end)."""
     progress = _progress(images_seen, total_images, warmup_images, over_images)
@@ -40,7 +47,12 @@ def linear(
 
 
 def cosine(
-    images_seen: int, total_images: int, *, warmup_images: int = 0, final: float = 0.0, over_images: int | None = None
+    images_seen: int,
+    total_images: int,
+    *,
+    warmup_images: NonNegativeInt = 0,
+    final: NonNegativeFloat = 0.0,
+    over_images: PositiveInt | None = None,
 ) -> float:
     """Linear warm-up, then cosine decay from 1 to `final` at `over_images` (None: the run's end), 1608.03983, eq. 5."""
     progress = _progress(images_seen, total_images, warmup_images, over_images)

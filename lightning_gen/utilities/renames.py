@@ -54,6 +54,13 @@ def renamed(module: str) -> Callable[[str], Any]:
     return __getattr__
 
 
+def current_name(name: str) -> str:
+    """The dotted name of an object today, by strings alone: nothing is imported."""
+    module, _, attribute = name.rpartition(".")
+    name = f"{MODULES.get(module, module)}.{attribute}" if module else name
+    return OBJECTS.get(name, name)
+
+
 def install() -> None:
     """Make modules importable by their old names."""
     if not any(isinstance(finder, _OldModules) for finder in sys.meta_path):

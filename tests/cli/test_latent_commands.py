@@ -265,12 +265,12 @@ class TestNeighbors:
 
 COMMANDS = ("interpolate", "project", "neighbors")
 MISTAKES = {
-    "n=0": (COMMANDS, "n=0: give at least 1"),
-    "stops=1": (COMMANDS[:1], "stops=1: give at least 2"),
-    "steps=0": (COMMANDS[:2], "steps=0: give at least 1"),
-    "starts=0": (COMMANDS[1:2], "starts=0: give at least 1"),
-    "step_size=0.0": (COMMANDS[1:2], "step_size=0.0: give more than 0"),
-    "k=0": (COMMANDS[2:], "k=0: give at least 1"),
+    "n=0": (COMMANDS, "n=0: expected int of at least 1"),
+    "stops=1": (COMMANDS[:1], "stops=1: expected int of at least 2"),
+    "steps=0": (COMMANDS[:2], "steps=0: expected int of at least 1"),
+    "starts=0": (COMMANDS[1:2], "starts=0: expected int of at least 1"),
+    "step_size=0.0": (COMMANDS[1:2], "step_size=0.0: expected float above 0"),
+    "k=0": (COMMANDS[2:], "k=0: expected int of at least 1"),
     "k=100": (COMMANDS[2:], "k=100: data=fake has only 64 training images"),
     "split=train": (COMMANDS[2:], "split=train: no split that training images can be compared with"),
     "split=tset": (COMMANDS[1:], "split=tset: no s.*; did you mean test?"),

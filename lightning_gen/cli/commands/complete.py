@@ -10,7 +10,6 @@ import torch
 
 from lightning_gen.capabilities import Completes
 from lightning_gen.cli.checkpoint_options import (
-    check_at_least,
     check_pictures,
     first_images,
     load,
@@ -28,16 +27,15 @@ from lightning_gen.utilities.progress import progress, sampling_progress
 def run(job: Job) -> None:
     """Write completions.png: a row for each image of a split, with its given upper rows and several completions."""
     cfg = job.config
-    check_at_least(cfg, n=1, rows=0)
     path, model = load(cfg)
     check_pictures(model, path)
     if not isinstance(model, Completes):
         raise UserError(f"checkpoint={path}: {type(model).__name__} completes no images; pixel models and vrnn do")
-    images, labels = first_images(cfg, path, model)
-    height = images.shape[-2]
+    height = model.image_shape[-2]
     rows = height // 2 if cfg.rows is None else cfg.rows
     if rows >= height:
         raise UserError(f"rows={rows}: the images have {height} rows; give fewer")
+    images, labels = first_images(cfg, path, model)
     out = output_folder(cfg.out, path)
     with torch.no_grad(), preserved_rng():
         seed_all("complete", cfg.seed)

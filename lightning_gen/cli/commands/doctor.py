@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from lightning_gen.config.plugins import CORE, BrokenPlugin, Plugin, clashes, core_version, discover, usable
-from lightning_gen.config.validation import locate, yaml_content
+from lightning_gen.config.validation import locate, yaml_content, yaml_mistake
 from lightning_gen.errors import UserError
+from lightning_gen.utilities.printable import printable
 
 REQUIRED = ["torch", "torchvision", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy", "pillow", "wandb"]
 # What needs each package.
@@ -32,7 +33,7 @@ EXTRAS = {"torch-fidelity": "fidelity", "tensorboard": "tensorboard", "datasets"
 
 
 def run(arguments: list[str]) -> int:
-    """Print the report; the exit status is 1 when training cannot run at all."""
+    """Print the report; the exit status is 1 when training cannot run at all, 2 when a plugin is broken."""
     if arguments:
         raise UserError(f"doctor {' '.join(arguments)}: doctor takes no arguments")
     missing = [package for package in REQUIRED if _version(package) is None]
@@ -40,13 +41,16 @@ def run(arguments: list[str]) -> int:
     works = not missing and not failure
     _print_section("Versions", _versions(failure))
     _print_section("Machine", _machine() if works else ["not checked: this needs PyTorch"])
-    _print_section("Plugins", _plugins())
+    plugins = list(_plugins())
+    _print_section("Plugins", plugins)
     _print_section("Files", _files())
-    return 0 if works else 1
+    if not works:
+        return 1
+    return 2 if any(line.startswith("!") for line in plugins) else 0
 
 
 def _print_section(title: str, lines: Iterable[str]) -> None:
-    print(f"{title}\n" + "\n".join(f"  {line}" for line in lines))
+    print(f"{title}\n" + "\n".join(f"  {printable(line)}" for line in lines))
 
 
 def _version(package: str) -> str | None:
@@ -116,7 +120,7 @@ def _mistakes(plugin: Plugin) -> Iterator[str]:
         try:
             content = yaml_content(path)
         except Exception as error:
-            yield f"{name} {_yaml_mistake(error)}"
+            yield f"{name} {yaml_mistake(error)}"
             continue
         if content is not None and not isinstance(content, dict):
             yield f"{name} holds no mapping"
@@ -129,14 +133,6 @@ def _mistakes(plugin: Plugin) -> Iterator[str]:
             locate(target, f"{name}: _target_")
         except Exception as error:
             yield str(error).partition(" (plugin ")[0]
-
-
-def _yaml_mistake(error: Exception) -> str:
-    from yaml import MarkedYAMLError
-
-    if isinstance(error, MarkedYAMLError) and error.problem_mark:
-        return f"line {error.problem_mark.line + 1}: {error.problem}"
-    return f"cannot be read: {error}"
 
 
 def _failure(module: str) -> str | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from lightning_gen.cli.checkpoint_options import check_at_least, choose_device, data_config, load, run_folder
+from lightning_gen.cli.checkpoint_options import choose_device, load, matching_data, run_folder, tell
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.config.instantiation import build_data
 from lightning_gen.data.folder import image_folder
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 def run(job: Job) -> None:
     """Score a checkpoint, or a folder of samples; add the result to evaluation.json, and print it as a table."""
     cfg = job.config
-    check_at_least(cfg, batch_size=1, seeds=1, half_samples=0)
     inputs = _from_files(cfg) if cfg.samples else _from_checkpoint(cfg)
     metrics = build_metrics(cfg.metrics)
     evaluation = evaluate(
@@ -41,6 +40,7 @@ def run(job: Job) -> None:
         device=choose_device(cfg.device),
         **{option.name: cfg[option.name] for option in fields(Settings)},
     )
+    tell(inputs.files, inputs.data)
     changes: Any = OmegaConf.to_container(cfg.model)
     evaluation = replace(evaluation, source=inputs.source, protocol=replace(evaluation.protocol, model=changes or None))
     print_table(evaluation)
@@ -67,7 +67,7 @@ def _from_checkpoint(cfg: DictConfig) -> Inputs:
     path, model = load(cfg)
     out = run_folder(path) / "evaluation.json" if cfg.out is None else _file(cfg.out)
     check_readable(out)  # before the work, not after it
-    return Inputs(model, None, build_data(data_config(cfg, path)), out, {"checkpoint": path.name})
+    return Inputs(model, None, matching_data(cfg, path), out, {"checkpoint": path.name})
 
 
 def _from_files(cfg: DictConfig) -> Inputs:

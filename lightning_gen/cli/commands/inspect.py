@@ -8,6 +8,7 @@ Examples:
 
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.config.instantiation import instantiate
+from lightning_gen.utilities.printable import printable
 
 
 def run(job: Job) -> None:
@@ -17,4 +18,4 @@ def run(job: Job) -> None:
     data.prepare_data()
     data.in_memory = False  # decode only a few images
     for title, value in data.inspect():
-        print(f"{title + ':':<13}{value}")
+        print("\n".join(map(printable, f"{title + ':':<13}{value}".split("\n"))))

@@ -9,11 +9,11 @@ Examples:
 import torch
 
 from lightning_gen.cli.checkpoint_options import (
-    check_at_least,
     check_pictures,
     chosen_classes,
     load,
     output_folder,
+    print_classes,
     print_written,
     spread_labels,
 )
@@ -28,17 +28,17 @@ STRIP_LENGTH = 16  # frames in a row of the strip, or the number of stops if tha
 def run(job: Job) -> None:
     """Write interpolation.gif, with all paths side by side, and strip.png, with a row for each path."""
     cfg = job.config
-    check_at_least(cfg, n=1, steps=1, stops=2)
     path, model = load(cfg)
     check_pictures(model, path)
     space = space_of(model, cfg.space, path)
-    labels = spread_labels(chosen_classes(cfg.label, model.num_classes), cfg.n)
+    labels = spread_labels(chosen_classes(cfg.label, model.num_classes, model.class_names), cfg.n)
     out = output_folder(cfg.out, path)
     with torch.no_grad(), preserved_rng():
         frames = list(walk(space, cfg.n, labels, stops=cfg.stops, steps=cfg.steps, seed=cfg.seed))
     save_gif(map(grid, frames), out / "interpolation.gif")
     shown = frames[:: strip_stride(cfg.stops, cfg.steps)]
     save_png(grid(torch.stack(shown, dim=1).flatten(0, 1), columns=len(shown)), out / "strip.png")
+    print_classes(model, labels)
     print_written(f"{cfg.n} paths in {space.name} of {type(model).__name__}", out)
 
 

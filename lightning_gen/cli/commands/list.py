@@ -10,6 +10,7 @@ import sys
 from lightning_gen.config.options import FOLDERS, describe_all, list_groups, list_options
 from lightning_gen.config.plugins import broken, clashes, usable
 from lightning_gen.errors import UserError
+from lightning_gen.utilities.printable import printable
 from lightning_gen.utilities.suggestions import closest, did_you_mean
 
 
@@ -18,11 +19,11 @@ def run(arguments: list[str]) -> int:
     if len(arguments) > 1:
         raise UserError(f"list {' '.join(arguments)}: list takes one group")
     lines = _describe_group(arguments[0].strip("/")) if arguments else describe_all()
-    print("\n".join(lines))
+    print("\n".join(map(printable, lines)))
     for plugin in broken():
-        print(f"plugin {plugin.source} is left out: {plugin.error}", file=sys.stderr)
+        print(printable(f"plugin {plugin.source} is left out: {plugin.error}"), file=sys.stderr)
     for clash in clashes(usable()):
-        print(clash, file=sys.stderr)
+        print(printable(str(clash)), file=sys.stderr)
     return 0
 
 

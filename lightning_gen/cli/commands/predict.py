@@ -10,7 +10,6 @@ import torch
 
 from lightning_gen.capabilities import Completes, Predicts
 from lightning_gen.cli.checkpoint_options import (
-    check_at_least,
     check_pictures,
     first_images,
     load,
@@ -27,17 +26,16 @@ from lightning_gen.sampling.continuation import moving_predictions, predictions
 def run(job: Job) -> None:
     """Write predictions.png, with a row for each of the first `n` sequences of a split, and predictions.gif."""
     cfg = job.config
-    check_at_least(cfg, n=1, context=1, steps=1)
     path, model = load(cfg)
     check_pictures(model, path, sequences=True)
     if not isinstance(model, Predicts):
         fix = "`complete` goes on with images" if isinstance(model, Completes) else "conv_lstm, svg_lp and others do"
         raise UserError(f"checkpoint={path}: {type(model).__name__} predicts no frames; {fix}")
-    sequences, _ = first_images(cfg, path, model)
-    frames = sequences.shape[1]
+    frames = model.image_shape[0]
     context = model.context_frames if cfg.context is None else cfg.context
     if context > frames:
         raise UserError(f"context={context}: the sequences have {frames} frames; give at most {frames}")
+    sequences, _ = first_images(cfg, path, model)
     steps = max(1, frames - context) if cfg.steps is None else cfg.steps
     out = output_folder(cfg.out, path)
     with torch.no_grad(), preserved_rng():

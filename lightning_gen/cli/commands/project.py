@@ -15,13 +15,14 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from lightning_gen.cli.checkpoint_options import (
-    check_at_least,
     check_pictures,
     label_list,
     load,
     load_data,
     output_folder,
+    print_classes,
     print_written,
+    tell,
 )
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.errors import UserError
@@ -42,9 +43,6 @@ Targets = tuple[list[str], Tensor, Tensor | None]  # names, images (n, C, H, W) 
 def run(job: Job) -> None:
     """Write projection.png, with the targets above their projections, and latents.pt; print the errors."""
     cfg = job.config
-    check_at_least(cfg, n=1, steps=1, starts=1, batch_size=1, noise=0, prior_weight=0)
-    if cfg.step_size <= 0:
-        raise UserError(f"step_size={cfg.step_size}: give more than 0")
     path, model = load(cfg)
     check_pictures(model, path)
     space = space_of(model, cfg.space, path)
@@ -67,6 +65,7 @@ def run(job: Job) -> None:
     contents = {space.name: points.cpu(), "mse": mse} | ({} if labels is None else {"labels": labels.cpu()})
     atomic_save(contents, out / "latents.pt")
     _print_errors(names, mse)
+    print_classes(model, labels, "images")
     print_written(f"{len(names)} projections to {space.name} of {type(model).__name__}", out)
 
 
@@ -93,7 +92,9 @@ def _from_data(cfg: DictConfig, checkpoint: Path, model: "ImageGenerator") -> Ta
                 f"data={data.name}: has {data.num_classes or 'no'} classes, the model {model.num_classes}; "
                 f"give data of {model.num_classes} classes"
             )
+        data.check_labels(cfg.split)
         labels = torch.cat([batch.labels for batch in batches if batch.labels is not None])
+    tell(data)
     return [f"{cfg.split} {number}" for number in range(len(images))], images, labels
 
 
@@ -147,7 +148,7 @@ def _labels_of_files(cfg: DictConfig, model: "ImageGenerator", space: LatentSpac
         if space.name == "w":
             return None  # a style includes the label, so both are found together
         raise UserError(f"label=null: this model is conditional, give the images' class (0 to {model.num_classes - 1})")
-    labels = label_list(cfg.label, model.num_classes)
+    labels = label_list(cfg.label, model.num_classes, model.class_names)
     if len(labels) not in (1, n):
         raise UserError(f"label={cfg.label}: {len(labels)} labels for {n} images; give one for all, or one for each")
     return torch.tensor(labels, device=model.device).expand(n)

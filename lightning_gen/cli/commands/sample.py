@@ -18,11 +18,11 @@ from torch import Tensor
 
 from lightning_gen.capabilities import HasLatent, Truncates
 from lightning_gen.cli.checkpoint_options import (
-    check_at_least,
     check_pictures,
     chosen_classes,
     load,
     output_folder,
+    print_classes,
     print_written,
     spread_labels,
 )
@@ -50,11 +50,10 @@ def run(job: Job) -> None:
     Sequences are written as GIFs, and the first of them frame by frame as well.
     """
     cfg = job.config
-    check_at_least(cfg, n=1, batch_size=1)
     path, model = load(cfg)
     check_pictures(model, path, sequences=True)
     _truncate(model, cfg.truncation)
-    classes = chosen_classes(cfg.label, model.num_classes)
+    classes = chosen_classes(cfg.label, model.num_classes, model.class_names)
     labels = spread_labels(classes, cfg.n)
     out = output_folder(cfg.out, path)
     with torch.no_grad(), preserved_rng():
@@ -63,14 +62,13 @@ def run(job: Job) -> None:
             space = space_of(model, "auto", path)
             frames = walk(space, PATHS, spread_labels(classes, PATHS), stops=STOPS, steps=STEPS, seed=cfg.seed)
             save_gif(map(grid, frames), out / "interpolation.gif")
+    print_classes(model, labels if labels is None else labels.unique_consecutive())
     print_written(f"{cfg.n} images of {type(model).__name__}", out)
 
 
 def _truncate(model: "ImageGenerator", truncation: float | None) -> None:
     if truncation is None:
         return
-    if isinstance(truncation, bool) or not isinstance(truncation, int | float) or not truncation > 0:
-        raise UserError(f"truncation={truncation}: give a number above 0, or null for none")
     if not isinstance(model, Truncates):
         raise UserError(f"truncation={truncation}: {type(model).__name__} does not truncate, leave out truncation")
     model.truncation = float(truncation)
