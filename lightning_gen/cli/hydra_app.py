@@ -15,7 +15,12 @@ from lightning_gen.config.containers import overrides_as_typed
 from lightning_gen.config.hydra_setup import prepare_hydra
 from lightning_gen.config.plugins import conf_dir
 from lightning_gen.errors import UserError
-from lightning_gen.utilities.compat import current_hydra_node, hydra_argument_parser, hydra_config_restored
+from lightning_gen.utilities.compat import (
+    current_hydra_node,
+    hydra_argument_parser,
+    hydra_config,
+    hydra_config_restored,
+)
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -74,7 +79,8 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
     if _resumes(command, overrides):
         from lightning_gen.training.resume import fill_missing
 
-        fill_missing(config, overrides)
+        with explained(command, overrides), hydra_config(node):
+            fill_missing(config, overrides)
     return Job(finish(config, node, command), task_overrides(node), flags + _search_path(node))
 
 

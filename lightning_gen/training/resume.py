@@ -159,6 +159,9 @@ def _resumed(overrides: Sequence[str], targets: Sequence[str]) -> SavedRun | Non
         return None  # told when Hydra reads them
     values = {override.key_or_group: override.value() for override in parsed}
     typed = {key: getattr(value, "text", value) for key, value in values.items()}
+    kinds = {"run_dir": str, "resume": str | bool | None, "init_from": str | None, "trust": str | list}
+    if not all(isinstance(value, kinds[key]) for key, value in typed.items()):
+        return None  # told with the types of all keys
     if typed.get("resume") is True and not typed.get("run_dir"):
         return None
     return saved_run(OmegaConf.create(dict.fromkeys(START_KEYS) | {"run_dir": ""} | typed), targets)
