@@ -111,7 +111,7 @@ class Contents:
     def read_twice(self, root: Path) -> list[str]:
         """A line about links to files of the root that are read under their own names too."""
         files, real = set(self.files), root.resolve()
-        targets = {link: (root / link).resolve() for link in self.links}
+        targets = {link: Path(os.path.realpath(root / link)) for link in self.links}  # `resolve` raises for loops
         twice = [link for link, file in targets.items() if real in file.parents and file.relative_to(real) in files]
         return [f"read twice, by links too: {listed(list(map(shown, twice)), ', ', FEW)}"] if twice else []
 
