@@ -83,6 +83,7 @@ class Folder(ImageData):
         contents = scan(self.root)
         parts = contents.parts(is_image, lone_train=self.split_by == "number")
         if not parts.files["train"]:
+            contents.check(self.root, self.skip_unreadable)
             where = self.root / contents.split_folders.get("train", "")
             raise UserError(f"data.path={self.path}: there are no images (png, jpg, webp, tiff, ...) in {where}")
         return contents, parts
