@@ -23,7 +23,6 @@ from lightning_gen.config.instantiation import build_model
 from lightning_gen.config.saved import check_saved, trusting
 from lightning_gen.config.signatures import describe, fits
 from lightning_gen.config.validation import check_saved_keys
-from lightning_gen.data.inspection import listed
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY, ImageGenerator
 from lightning_gen.utilities.atomic_files import atomic_save
@@ -261,35 +260,28 @@ def class_names(facts: Mapping[str, Any]) -> list[str]:
 
 def match_data(data: Any, facts: Mapping[str, Any]) -> list[str]:
     """Number the labels of `data` as in the checkpoint with these facts, by names; lines about what has changed."""
-    return _match_classes(data, class_names(facts)) + _changes(data, facts)
-
-
-def _match_classes(data: Any, known: list[str]) -> list[str]:
-    names = data.class_names or []
-    new = [name for name in names if name not in known]
-    gone = [name for name in known if name not in names]
-    if names == known:
-        return []
-    if known and (new == names or len(set(names)) < len(names)):
-        other = "has other classes than the checkpoint; labels go by their numbers"
-        return [other if names else "had classes at the time of the checkpoint, and has none now"]
-    data.use_class_names([*known, *new])
-    told = [f"{how} {listed(which, ', ')}" for how, which in (("without", gone), ("with new", new)) if which]
-    return [f"its classes have changed since the checkpoint, {', '.join(told)}"] if told else []
+    return data.match_classes(class_names(facts), "the checkpoint") + _changes(data, facts)
 
 
 def _changes(data: Any, facts: Mapping[str, Any]) -> list[str]:
-    """A line if data of this name held other images at the time of the checkpoint; older checkpoints don't tell."""
-    now = data.contents()
-    match facts.get("data"):
-        case {"name": data.name, "splits": {**before}} if before != now["splits"]:
+    """A line if data of this name held other images at the time of the checkpoint, or had other splits."""
+    config, now, told = facts["config"]["data"], data.contents(), []
+    match facts.get("data"):  # older checkpoints have none
+        case {"name": data.name, "splits": {**before}}:
             told = [_change(split, before.get(split), entry) for split, entry in now["splits"].items()]
-        case _:
-            return []
-    keys = {key: facts["config"]["data"].get(key) for key in ("seed", "split", "split_by")}
-    same_draw = all(getattr(data, key, None) == value for key, value in keys.items()) and keys["split_by"] == "path"
-    effect = "images keep their split" if same_draw else "splits are drawn anew, test images may have been trained on"
-    return [f"its images have changed since the checkpoint, {', '.join(filter(None, told))}; {effect}"]
+    told = list(filter(None, told))
+    # Without `split_by`, or in configs from before that key, splits are drawn by number.
+    drawing = {"seed": None, "split": None, "split_by": "number"}
+    redrawn = [key for key, old in drawing.items() if config.get(key, old) != getattr(data, key, old)]
+    if told:
+        kept = not redrawn and getattr(data, "split_by", "number") == "path"
+        effect = "images keep their split" if kept else "splits are drawn anew, test images may have been trained on"
+        return [f"its images have changed since the checkpoint, {', '.join(told)}; {effect}"]
+    kind = f"{type(data).__module__}.{type(data).__qualname__}"
+    if redrawn and (kind, getattr(data, "path", None)) == (config.get("_target_"), config.get("path")):
+        keys = ", ".join(f"data.{key}" for key in redrawn)
+        return [f"its splits are not those of the checkpoint ({keys}): test images may have been trained on"]
+    return []
 
 
 def _change(split: str, before: Any, now: list[Any]) -> str:

@@ -58,7 +58,8 @@ class Folder(ImageData):
         self.name = self.root.resolve().name
 
     def load(self) -> Mapping[str, StreamSource]:
-        contents, (files, depth) = self._contents
+        contents, parts = self._contents
+        files, depth = parts.files, parts.depth
         contents.check(self.root, self.skip_unreadable)
         if self.skip_unreadable:
             files = self._readable(files)
@@ -83,7 +84,8 @@ class Folder(ImageData):
         contents = scan(self.root)
         parts = contents.parts(is_image, lone_train=self.split_by == "number")
         if not parts.files["train"]:
-            where = self.root / contents.split_folders.get("train", "")
+            contents.check(self.root, self.skip_unreadable)
+            where = self.root / parts.folders.get("train", "")
             raise UserError(f"data.path={self.path}: there are no images (png, jpg, webp, tiff, ...) in {where}")
         return contents, parts
 

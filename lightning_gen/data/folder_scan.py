@@ -54,10 +54,15 @@ def check_folder(root: Path) -> None:
 
 
 class Parts(NamedTuple):
-    """The files of each split that has a folder of its own, else all as `train`; `depth` is that of their folders."""
+    """The files of each split that has a folder, and these folders; without them all files as `train`."""
 
     files: dict[str, list[Path]]
-    depth: int
+    folders: dict[str, str]
+
+    @property
+    def depth(self) -> int:
+        """That of the folders of classes."""
+        return 1 if self.folders else 0
 
 
 @dataclass
@@ -86,15 +91,15 @@ class Contents:
         files = [path for path in self.files if wanted(path)]
         self.leave_out("of another kind", [shown(path) for path in self.files if not wanted(path)])
         self.leave_out("folders with nothing to read", [f"{shown(folder)}/" for folder in self._empty(files)])
-        self.split_folders = _split_folders(self.top_folders, files, lone_train)
-        if not self.split_folders:
-            return Parts({"train": files}, 0)
-        parts = {split: [p for p in files if p.parts[0] == name] for split, name in self.split_folders.items()}
+        folders = _split_folders(self.top_folders, files, lone_train)
+        if not folders:
+            return Parts({"train": files}, {})
+        parts = {split: [path for path in files if path.parts[0] == name] for split, name in folders.items()}
         taken = {path for part in parts.values() for path in part}
         outside = Counter((path.parts[0], len(path.parts) > 1) for path in files if path not in taken)
         names = [shown(name) + (f"/ ({count:,})" if folder else "") for (name, folder), count in outside.items()]
         self.leave_out("beside the folders of the splits", names)
-        return Parts(parts, 1)
+        return Parts(parts, folders)
 
     @property
     def top_folders(self) -> list[str]:
@@ -106,12 +111,12 @@ class Contents:
         return [counts, *self.notes_left_out()]
 
     def notes_left_out(self) -> list[str]:
-        return [*(f"left out, {reason}: {listed(names, ', ', FEW)}" for reason, names in self.left_out.items())]
+        return [f"left out, {reason}: {listed(sorted(names), ', ', FEW)}" for reason, names in self.left_out.items()]
 
     def read_twice(self, root: Path) -> list[str]:
         """A line about links to files of the root that are read under their own names too."""
         files, real = set(self.files), root.resolve()
-        targets = {link: (root / link).resolve() for link in self.links}
+        targets = {link: Path(os.path.realpath(root / link)) for link in self.links}  # `resolve` raises for loops
         twice = [link for link, file in targets.items() if real in file.parents and file.relative_to(real) in files]
         return [f"read twice, by links too: {listed(list(map(shown, twice)), ', ', FEW)}"] if twice else []
 
@@ -122,6 +127,22 @@ class Contents:
             raise UserError(first_of(errors))
         self.left_out.pop("unreadable", None)
         self.leave_out("unreadable", [f"{shown(folder)}/" for folder in self.errors])
+
+    def add(self, path: Path, entry: os.DirEntry) -> bool:
+        """Add a file, or leave out what is neither file nor folder, or hidden; whether it is a folder to be read."""
+        kind = _kind(entry)
+        self.seen += kind != "folder"
+        if entry.name.startswith(".") or entry.name in _SYSTEM:
+            self.leave_out("hidden or of the system", [shown(path) + "/" * (kind == "folder")])
+            return False
+        if kind == "file" or (kind == "nothing" and path.suffix):  # reading nothing fails, which names it
+            self.files.append(path)
+            if entry.is_symlink():
+                self.links.append(path)
+        elif kind != "folder":
+            reason = "links that lead nowhere" if kind == "nothing" else "neither files nor folders"
+            self.leave_out(reason, [shown(path)])
+        return kind == "folder"
 
     def leave_out(self, reason: str, names: Iterable[str]) -> None:
         """Note the `names` of files or folders that are not used."""
@@ -159,35 +180,24 @@ def scan(root: Path) -> Contents:
     """What is in the folder `root`."""
     contents = Contents()
     known = {_identity(folder) for folder in (root.resolve(), *root.resolve().parents)}
-    folders, links = deque([Path()]), deque[Path]()
+    folders, links = [Path()], deque[Path]()
     while folders or links:
-        folder = (folders or links).popleft()  # links last: a folder has its own path, whatever leads to it
-        if folder != Path():
-            identity = _identity(root / folder)
-            if identity in known:
-                contents.leave_out(READ_ALREADY, [f"{shown(folder)}/"])
-                continue
-            known.add(identity)
-            contents.folders.append(folder)
+        folder = folders.pop() if folders else links.popleft()  # links last: folders have their own paths
         try:
+            if folder != Path():
+                identity = _identity(root / folder)
+                if identity in known:
+                    contents.leave_out(READ_ALREADY, [f"{shown(folder)}/"])
+                    continue
+                known.add(identity)
+                contents.folders.append(folder)
             entries = sorted(os.scandir(root / folder), key=lambda entry: entry.name)
         except OSError as error:
             contents.errors[folder] = error
             continue
-        for entry in entries:
-            path, kind = folder / entry.name, _kind(entry)
-            contents.seen += kind != "folder"
-            if entry.name.startswith(".") or entry.name in _SYSTEM:
-                contents.leave_out("hidden or of the system", [shown(path) + "/" * (kind == "folder")])
-            elif kind == "folder":
-                (links if entry.is_symlink() else folders).append(path)
-            elif kind == "file" or (kind == "nothing" and path.suffix):  # reading it fails, which names it
-                contents.files.append(path)
-                if entry.is_symlink():
-                    contents.links.append(path)
-            else:
-                reason = "links that lead nowhere" if kind == "nothing" else "neither files nor folders"
-                contents.leave_out(reason, [shown(path)])
+        inner = [folder / entry.name for entry in entries if contents.add(folder / entry.name, entry)]
+        links.extend(path for path in inner if (root / path).is_symlink())
+        folders.extend(path for path in inner if not (root / path).is_symlink())
     contents.files.sort(key=Path.as_posix)
     contents.folders.sort(key=Path.as_posix)
     return contents

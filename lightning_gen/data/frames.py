@@ -84,7 +84,8 @@ class Frames(ImageData):
         contents = scan(self.root)
         parts = contents.parts(is_clip_file, lone_train=self.split_by == "number")
         if not parts.files["train"]:
-            where = self.root / contents.split_folders.get("train", "")
+            contents.check(self.root, self.skip_unreadable)
+            where = self.root / parts.folders.get("train", "")
             raise UserError(f"data.path={self.path}: there are no clips (folders of images, gif, mp4, ...) in {where}")
         return contents, parts
 

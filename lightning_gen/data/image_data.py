@@ -121,15 +121,30 @@ class ImageData(LightningDataModule):
         splits = {split: [size, self.digests.get(split)] for split, size in self.split_sizes.items()}
         return {"name": self.name, "splits": splits}
 
-    def use_class_names(self, names: Sequence[str]) -> None:
-        """Number the labels by `names`, which has all classes of these data."""
-        if self.class_names is None or self.class_names == list(names):
-            return
-        numbers = torch.tensor([list(names).index(name) for name in self.class_names])
+    def match_classes(self, known: Sequence[str], origin: str) -> list[str]:
+        """Number the labels by the class names `known` of `origin`, and new ones after them; lines about differences.
+
+        If no name is known, labels keep their numbers.
+        """
+        names = self.class_names or []
+        if names == list(known):
+            return []
+        new = [name for name in names if name not in known]
+        gone = [name for name in known if name not in names]
+        if known and (new == names or len(set(names)) < len(names)):
+            other = f"has other classes than {origin}; labels go by their numbers"
+            return [other if names else f"has no classes, unlike {origin}"]
+        if names:
+            self._use_class_names([*known, *new])
+        told = [f"{how} {listed(which, ', ')}" for how, which in (("lacks", gone), ("adds", new)) if which]
+        return [f"has other classes than {origin}: {' and '.join(told)}"] if told else []
+
+    def _use_class_names(self, names: list[str]) -> None:
+        numbers = torch.tensor([names.index(name) for name in self.class_names or []])
         for source in self.sources.values():
             if source.labels is not None:
                 source.labels = numbers.to(source.labels.device)[source.labels]
-        self.class_names = list(names)
+        self.class_names = names
         self.num_classes = len(names)
 
     def check_split(self, split: str) -> None:

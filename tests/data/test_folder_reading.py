@@ -231,6 +231,7 @@ def test_what_is_neither_file_nor_folder_is_named(tmp_path: Path, monkeypatch: p
         "left out, links that lead nowhere: gone, self",
     ]
     (tmp_path / "lost.png").symlink_to("nowhere.png")
+    (tmp_path / "round.png").symlink_to("round.png")
     with pytest.raises(UserError, match=r"lost\.png cannot be read"):
         whole(tmp_path)
     assert whole(tmp_path, "data.skip_unreadable=true").split_sizes["train"] == 12

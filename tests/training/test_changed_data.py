@@ -96,9 +96,26 @@ def test_old_runs_keep_the_order_of_their_classes_and_their_splits(classes: Path
     data = build_data(compose(["data=folder", f"data.path={classes}", "data.num_workers=0"], "inspect").data)
     image_of = {image[0, 0, 0].item(): data.class_names[label] for image, label in pairs(data)}
     assert data.class_names == ["2", "10", "cat"]
-    assert match_data(data, content[KEY]) == []
+    changed = "its splits are not those of the checkpoint (data.split_by): test images may have been trained on"
+    assert match_data(data, content[KEY]) == [changed]
     assert data.class_names == ["10", "2", "cat"]
     assert {image[0, 0, 0].item(): data.class_names[label] for image, label in pairs(data)} == image_of
+
+
+def test_samples_are_compared_by_the_names_of_their_classes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for name, value in (("a", 0), ("b", 100), ("c", 200)):
+        save(tmp_path / "reference" / name, 12, value)
+    for name, value in (("b", 100), ("c", 200)):
+        save(tmp_path / "samples" / name, 12, value)
+    given = [f"samples={tmp_path / 'samples'}", f"reference={tmp_path / 'reference'}", "device=cpu"]
+    inputs = evaluate._from_files(compose([*given], "evaluate"))
+    assert inputs.files.class_names == ["a", "b", "c"]
+    assert {(int(image[0, 0, 0]) // 100, label) for image, label in pairs(inputs.files)} == {(1, 1), (2, 2)}
+    assert inputs.files.notes[-1] == "has other classes than the data: lacks a"
+    evaluate.run(Job(compose([*given, "metrics=[class_frechet]"], "evaluate")))
+    out, err = capsys.readouterr()
+    assert "data=samples: has other classes than the data: lacks a\n" in err
+    assert "class_frechet/efficientnet_lite0" in out
 
 
 def test_evaluate_tells_of_changes(classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -121,12 +138,12 @@ def test_a_class_that_is_gone_or_new_moves_no_label(classes: Path, tmp_path: Pat
     facts = {"class_names": ["2", "10", "cat"], "config": {"data": {}}}
     (classes / "10").rename(tmp_path / "10")
     data = build_data(compose(["data=folder", f"data.path={classes}", "data.num_workers=0"], "inspect").data)
-    assert match_data(data, facts) == ["its classes have changed since the checkpoint, without 10"]
+    assert match_data(data, facts) == ["has other classes than the checkpoint: lacks 10"]
     assert (data.class_names, data.num_classes) == (["2", "10", "cat"], 3)
     assert {label for _, label in pairs(data)} == {0, 2}
     (tmp_path / "10").rename(classes / "1")
     data = build_data(compose(["data=folder", f"data.path={classes}", "data.num_workers=0"], "inspect").data)
-    assert match_data(data, facts) == ["its classes have changed since the checkpoint, without 10, with new 1"]
+    assert match_data(data, facts) == ["has other classes than the checkpoint: lacks 10 and adds 1"]
     assert data.class_names == ["2", "10", "cat", "1"]
     other = {"class_names": ["a", "b", "c"], "config": {"data": {}}}
     assert match_data(data, other) == ["has other classes than the checkpoint; labels go by their numbers"]
@@ -200,6 +217,15 @@ def test_unlabeled_test_images(classes: Path, tmp_path: Path, capsys: pytest.Cap
     with pytest.raises(UserError, match=r"split=val: data=kaggle has no labels in it, which the model needs"):
         train(tmp_path / "val", root, CONDITIONAL)
     assert not (tmp_path / "val").exists()
+
+
+def test_scores_in_training_need_two_validation_images(tmp_path: Path) -> None:
+    save(tmp_path / "images" / "train", 12)
+    save(tmp_path / "images" / "val", 1)
+    options = ["model=gan", "metrics=[frechet]", "callbacks=[checkpoint,scores_without_loss]", "extractor=[none]"]
+    with pytest.raises(UserError, match=r"split=val: data=images has 1 image.*: add images to the folder of val"):
+        train(tmp_path / "run", tmp_path / "images", *options, "evaluation.split=train")
+    assert not list(tmp_path.rglob("*.ckpt"))
 
 
 def test_too_few_images_are_refused_before_the_training(tmp_path: Path) -> None:

@@ -93,6 +93,7 @@ def _from_files(cfg: DictConfig) -> Inputs:
     else:
         data = build_data(data)
         files = image_folder(cfg.samples, "samples", channels=data.image_shape[0])
+    files.notes += files.match_classes(data.class_names or [], "the data")
     return Inputs(None, files, data, out, {"samples": str(cfg.samples)})
 
 
