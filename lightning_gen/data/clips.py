@@ -10,13 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from lightning_gen.data.decode import header
+from lightning_gen.data.decode import UNREADABLE, header, opened
 from lightning_gen.data.folder_scan import SUFFIXES, Header
 from lightning_gen.errors import UserError
 
 VIDEOS = {".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v"}
 ANIMATIONS = {".gif", ".apng"}
-MAYBE_ANIMATIONS = {".png", ".webp"}
+MAYBE_ANIMATIONS = {".png", ".webp", ".tif", ".tiff", ".avif"}
 
 
 class Clip(Protocol):
@@ -42,7 +42,7 @@ class FrameFiles:
 
     def __post_init__(self) -> None:
         self.path = self.paths[0].parent
-        with Image.open(self.paths[0]) as image:
+        with opened(self.paths[0]) as image:
             self.header = Header(*header(image))
 
     def __len__(self) -> int:
@@ -50,29 +50,31 @@ class FrameFiles:
 
     def pictures(self, numbers: range) -> Iterator[Image.Image]:
         for number in numbers:
-            with Image.open(self.paths[number]) as image:
+            with opened(self.paths[number]) as image:
                 yield image
 
 
 @dataclass
 class Animation:
-    """A GIF, WebP or APNG file."""
+    """A GIF, WebP, APNG or AVIF file, or a TIFF file of several pages."""
 
     kind = "animation"
     path: Path
 
     def __post_init__(self) -> None:
-        with Image.open(self.path) as image:
+        with opened(self.path) as image:
             self.header = Header(*header(image))
-            self.length = getattr(image, "n_frames", 1)
+            # Programs that don't know APNG show an image that is no frame of it.
+            self.first = int(image.info.get("default_image", False))
+            self.length = getattr(image, "n_frames", 1) - self.first
 
     def __len__(self) -> int:
         return self.length
 
     def pictures(self, numbers: range) -> Iterator[Image.Image]:
-        with Image.open(self.path) as image:
+        with opened(self.path) as image:
             for number in numbers:
-                image.seek(number)
+                image.seek(self.first + number)
                 yield image
 
 
@@ -156,7 +158,7 @@ def _animated(files: list[Path], suffix: str) -> bool:
     try:
         with Image.open(file) as image:
             return getattr(image, "is_animated", False)
-    except OSError:
+    except UNREADABLE:
         return False  # it is reported when it is read
 
 

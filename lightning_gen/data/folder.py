@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 
 from lightning_gen.bounds import PositiveInt
-from lightning_gen.data.decode import ImageFiles, Resize, check_format, is_gray, pair, unreadable
-from lightning_gen.data.folder_scan import common_size, decode_errors, find_images, read_headers, split_folders
+from lightning_gen.data.decode import ImageFiles, Resize, check_format, check_range, is_gray, pair, unreadable
+from lightning_gen.data.folder_scan import common_size, each, find_images, read_headers, split_folders
 from lightning_gen.data.image_data import SPLITS, ImageData
 from lightning_gen.data.inspection import Rows, counted, listed
+from lightning_gen.data.pixels import decode_errors, doubts_of_files, examine, shown_ranges
 from lightning_gen.data.source import StreamSource, first_of
 from lightning_gen.data.splitting import check_fractions, missing_fractions, split_indices
 from lightning_gen.errors import UserError
@@ -22,6 +23,7 @@ class Folder(ImageData):
 
     With `labels` false, sub-folders are not classes. `split` is the fractions of train, val and test; a split with a
     folder of its own keeps its images. `skip_unreadable` decodes every file once at the start and skips failures.
+    `range` is the values that become black and white; None: the least and the greatest of 8 or 16 bits.
     """
 
     path: str
@@ -31,11 +33,14 @@ class Folder(ImageData):
     labels: bool
     split: list[float]
     skip_unreadable: bool
+    range: list[float] | None = None  # a config from before this key lacks it
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_format(self.channels, self.size, self.resize)
         check_fractions(self.split)
+        self.limits = check_range(self.range)
+        self.unreadable: dict[Path, str] = {}  # reasons, of files that are left out
         self.root = Path(self.path).expanduser()
         self.name = self.root.resolve().name
 
@@ -48,7 +53,18 @@ class Folder(ImageData):
         files |= {split: [files["train"][index] for index in part] for split, part in indices.items()}
         names = sorted({name for split in SPLITS for name in self._classes(files[split])})
         self.class_names = names if len(names) > 1 else None  # one class is no label
+        self.notes = self._pixel_notes(files)
         return {split: self._source(files[split], channels, size) for split in SPLITS}
+
+    def _pixel_notes(self, files: dict[str, list[Path]]) -> list[str]:
+        """Lines about unreadable files that are left out, and about those whose pixels may be meant otherwise."""
+        used = [path for paths in files.values() for path in paths]
+        notes = doubts_of_files(self.root, used, self.workers(), self.limits)
+        if self.unreadable:
+            names = [f"{path} ({why})" for path, why in self.unreadable.items()]
+            counts = f"{len(names):,} of {len(used) + len(names):,} image files"
+            notes.insert(0, f"left out, unreadable: {counts}: {listed(names, ', ')}")
+        return notes
 
     def _files(self) -> dict[str, list[Path]]:
         """The images of each split that has its own folder, else all as `train`; paths relative to the root."""
@@ -62,7 +78,8 @@ class Folder(ImageData):
     def _readable(self, files: dict[str, list[Path]]) -> dict[str, list[Path]]:
         readable = {}
         for split, paths in files.items():
-            errors = decode_errors(self.root, paths, self.workers())
+            errors = decode_errors(self.root, paths, self.workers(), self.channels, self.limits)
+            self.unreadable |= errors
             readable[split] = [path for path in paths if path not in errors]
         if not readable["train"]:
             raise UserError(f"data.path={self.path}: none of the {len(files['train'])} image files can be read")
@@ -95,7 +112,8 @@ class Folder(ImageData):
         return []
 
     def _source(self, paths: list[Path], channels: int, size: tuple[int, int]) -> StreamSource:
-        images = ImageFiles([self.root / path for path in paths], channels, size, self.resize)
+        resize = None if self.size is None else self.resize
+        images = ImageFiles([self.root / path for path in paths], channels, size, resize, self.limits)
         labels = None
         if self.class_names is not None:
             number = {name: index for index, name in enumerate(self.class_names)}
@@ -106,13 +124,17 @@ class Folder(ImageData):
         """Facts of the files; then, if they can be loaded as configured, of the data as models see them."""
         paths = [path for paths in self._files().values() for path in paths]
         headers, _ = read_headers(self.root, paths, self.workers())
-        errors = decode_errors(self.root, paths, self.workers())
+        found = each(lambda path: examine(self.root / path, self.channels or 3, self.limits), paths, self.workers())
+        pixels = {path: facts for path, (facts, _) in found.items() if facts}
+        errors = {path: why for path, (_, why) in found.items() if why}
         rows: Rows = [
             ("path", str(self.root)),
             ("files", f"{len(paths):,}"),
             ("sizes", counted(f"{height}x{width}" for (height, width), _ in headers.values())),
             ("modes", counted(header.mode for header in headers.values())),
             ("bits", counted(str(header.bit_depth) for header in headers.values())),
+            ("values", shown_ranges(pixels.values())),
+            ("frames", counted(str(facts.frames) for facts in pixels.values())),
             ("unreadable", listed([f"{path} ({error})" for path, error in errors.items()]) or "none"),
         ]
         try:

@@ -7,9 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from PIL import Image
-
-from lightning_gen.data.decode import UNREADABLE, bit_depth, header, reason
+from lightning_gen.data.decode import UNREADABLE, bit_depth, header, opened
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.suggestions import closest
 
@@ -69,7 +67,7 @@ def read_headers(root: Path, paths: list[Path], num_threads: int) -> tuple[dict[
 
     def read(path: Path) -> Header | Exception:
         try:
-            with Image.open(root / path) as image:
+            with opened(root / path) as image:
                 return Header(*header(image))
         except UNREADABLE as error:
             return error
@@ -77,20 +75,6 @@ def read_headers(root: Path, paths: list[Path], num_threads: int) -> tuple[dict[
     found = each(read, paths, num_threads)
     headers = {path: result for path, result in found.items() if isinstance(result, Header)}
     return headers, {path: result for path, result in found.items() if isinstance(result, Exception)}
-
-
-def decode_errors(root: Path, paths: list[Path], num_threads: int) -> dict[Path, str]:
-    """Decode every file; the reason for each that fails."""
-
-    def decode(path: Path) -> str | None:
-        try:
-            with Image.open(root / path) as image:
-                image.load()
-        except UNREADABLE as error:
-            return reason(error)
-        return None
-
-    return {path: why for path, why in each(decode, paths, num_threads).items() if why is not None}
 
 
 def common_size(root: str, headers: dict[Path, Header]) -> tuple[int, int]:

@@ -6,14 +6,26 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from lightning_gen.bounds import PositiveInt
-from lightning_gen.data.clips import Clip, FrameFiles, find_clips, open_clip
-from lightning_gen.data.decode import UNREADABLE, Resize, check_format, is_gray, pair, to_tensor, unreadable
+from lightning_gen.data.clips import Animation, Clip, FrameFiles, find_clips, open_clip
+from lightning_gen.data.decode import (
+    UNREADABLE,
+    Limits,
+    Resize,
+    check_format,
+    check_range,
+    is_gray,
+    pair,
+    to_tensor,
+    unreadable,
+)
 from lightning_gen.data.folder_scan import common_size, each, read_headers, split_folders
 from lightning_gen.data.image_data import SPLITS, ImageData
 from lightning_gen.data.inspection import Rows, counted, listed
+from lightning_gen.data.pixels import doubts_of_files
 from lightning_gen.data.source import StreamSource, first_of
 from lightning_gen.data.splitting import check_fractions, missing_fractions, split_indices
 from lightning_gen.errors import UserError
@@ -37,11 +49,13 @@ class Frames(ImageData):
     resize: Resize
     split: list[float]
     skip_unreadable: bool
+    range: list[float] | None = None  # as of `folder`
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_format(self.channels, self.size, self.resize)
         check_fractions(self.split)
+        self.limits = check_range(self.range)
         self.root = Path(self.path).expanduser()
         self.name = self.root.resolve().name
 
@@ -55,7 +69,16 @@ class Frames(ImageData):
         parts = {split: list(part.values()) for split, part in clips.items()}
         indices = split_indices(len(parts["train"]), missing_fractions(parts, self.split), self.seed)
         parts |= {split: [parts["train"][index] for index in part] for split, part in indices.items()}
+        self.notes = self._pixel_notes([clip for part in parts.values() for clip in part])
         return {split: self._source(parts[split], channels, size) for split in SPLITS}
+
+    def _pixel_notes(self, clips: list[Clip]) -> list[str]:
+        """Lines about frames whose pixels may be meant otherwise."""
+        frames = [path for clip in clips if isinstance(clip, FrameFiles) for path in clip.paths]
+        animations = [clip.path for clip in clips if isinstance(clip, Animation)]
+        fix = "move such files to folders of their own"
+        notes = doubts_of_files(self.root, frames, self.workers(), self.limits, fix)
+        return notes + doubts_of_files(self.root, animations, self.workers(), self.limits, "")
 
     @cached_property
     def _found(self) -> tuple[dict[str, Clips], dict[Path, str]]:
@@ -104,7 +127,8 @@ class Frames(ImageData):
 
     def _source(self, clips: list[Clip], channels: int, size: tuple[int, int]) -> StreamSource:
         starts = [(clip, start) for clip in clips for start in range(0, len(clip) - self._span + 1, self._span)]
-        windows = Windows(starts, self.frames, self.stride, channels, size, self.resize)
+        resize = None if self.size is None else self.resize
+        windows = Windows(starts, self.frames, self.stride, channels, size, resize, self.limits)
         if self.skip_unreadable:
             readable = each(windows.is_readable, list(range(len(starts))), self.workers())
             windows.starts = [start for number, start in enumerate(starts) if readable[number]]
@@ -137,7 +161,8 @@ class Windows:
         stride: int,
         channels: int,
         size: tuple[int, int],
-        resize: Resize,
+        resize: Resize | None,
+        limits: Limits | None = None,
     ) -> None:
         self.starts = starts
         self.frames = frames
@@ -145,6 +170,7 @@ class Windows:
         self.channels = channels
         self.size = size
         self.resize = resize
+        self.limits = limits
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -158,9 +184,12 @@ class Windows:
         numbers = range(start, start + self.frames * self.stride, self.stride)
         try:
             pictures = clip.pictures(numbers)
-            return torch.stack([to_tensor(picture, self.channels, self.size, self.resize) for picture in pictures])
+            return torch.stack([self._frame(picture) for picture in pictures])
         except UNREADABLE as error:
             raise UserError(unreadable(clip.path, error)) from error
+
+    def _frame(self, picture: Image.Image) -> Tensor:
+        return to_tensor(picture, self.channels, self.size, self.resize, self.limits)
 
     def is_readable(self, index: int) -> bool:
         try:

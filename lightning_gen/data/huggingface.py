@@ -8,8 +8,21 @@ import torch
 from torch import Tensor
 
 from lightning_gen.bounds import PositiveInt
-from lightning_gen.data.decode import Resize, check_format, header, is_gray, pair, reason, to_tensor
+from lightning_gen.data.decode import (
+    UNREADABLE,
+    Limits,
+    Resize,
+    check_format,
+    check_range,
+    header,
+    is_gray,
+    pair,
+    reason,
+    samples_of,
+    to_tensor,
+)
 from lightning_gen.data.image_data import SPLITS, ImageData
+from lightning_gen.data.pixels import FEW, doubts_of_frames, doubts_of_values, pixels_of, spread
 from lightning_gen.data.source import StreamSource
 from lightning_gen.data.splitting import check_fractions, missing_fractions, split_indices
 from lightning_gen.errors import UserError
@@ -34,11 +47,13 @@ class HuggingFace(ImageData):
     size: int | list[int] | None
     resize: Resize
     split: list[float]
+    range: list[float] | None = None  # as of `folder`
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_format(self.channels, self.size, self.resize)
         check_fractions(self.split)
+        self.limits = check_range(self.range)
         self.name = self.path.rpartition("/")[2]
 
     def prepare_data(self) -> None:
@@ -54,16 +69,31 @@ class HuggingFace(ImageData):
         if label_column is not None:
             self.class_names = self._names(features[label_column], label_column)
         channels, size = self._format(tables["train"][0][image_column])
+        self.notes += self._pixel_notes(tables["train"], image_column)
         rows = {split: torch.arange(len(table)) for split, table in tables.items()}
         rows |= split_indices(len(tables["train"]), missing_fractions(tables, self.split), self.seed)
+        resize = None if self.size is None else self.resize
         sources = {}
         for split in SPLITS:
             table = tables.get(split, tables["train"])
-            images = _Rows(table, image_column, rows[split], channels, size, None if self.size is None else self.resize)
+            images = _Rows(table, image_column, rows[split], channels, size, resize, self.limits)
             # A column is read alone: its images are not decoded.
             labels = None if label_column is None else torch.tensor(table[label_column][:])[rows[split]]
             sources[split] = StreamSource(images, labels, self.workers())
         return sources
+
+    def _pixel_notes(self, table: Any, column: str) -> list[str]:
+        """Lines about images whose pixels may be meant otherwise."""
+        pixels = {}
+        for row in spread(list(range(len(table))), FEW // 4):
+            try:
+                image = table[row][column]
+                pixels[row] = pixels_of(image, samples_of(image))
+            except UNREADABLE:
+                continue  # it is reported when it is used
+        several = {f"row {row}": facts.frames for row, facts in pixels.items() if facts.frames > 1}
+        frames = doubts_of_frames(several, len(pixels), "the data set of single frames must be made first")
+        return frames + doubts_of_values(pixels.values(), self.limits)
 
     def _open(self) -> Any:
         try:
@@ -112,7 +142,14 @@ class _Rows:
     """Rows of a table as a map-style data set of uint8 images; with `resize` None they must have the size."""
 
     def __init__(
-        self, table: Any, column: str, rows: Tensor, channels: int, size: tuple[int, int], resize: Resize | None
+        self,
+        table: Any,
+        column: str,
+        rows: Tensor,
+        channels: int,
+        size: tuple[int, int],
+        resize: Resize | None,
+        limits: Limits | None = None,
     ) -> None:
         self.table = table
         self.column = column
@@ -120,6 +157,7 @@ class _Rows:
         self.channels = channels
         self.size = size
         self.resize = resize
+        self.limits = limits
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -138,8 +176,8 @@ class _Rows:
                     f"data.size=null: images differ in size, row {row} is {size[0]}x{size[1]} and row 0 is "
                     f"{self.size[0]}x{self.size[1]}: set data.size=[{self.size[0]},{self.size[1]}]"
                 )
-            return to_tensor(image, self.channels, self.size, self.resize or "crop")
-        except (OSError, ValueError, SyntaxError) as error:
+            return to_tensor(image, self.channels, self.size, self.resize or "crop", self.limits)
+        except UNREADABLE as error:
             raise UserError(
                 f"data.image_column={self.column}: row {row} cannot be read as an image ({reason(error)})"
             ) from error

@@ -13,7 +13,7 @@ from lightning import LightningDataModule
 from lightning_gen.batch import Batch
 from lightning_gen.bounds import NonNegativeInt, PositiveInt
 from lightning_gen.data.augment import Augmentation, Binarize
-from lightning_gen.data.inspection import Rows, facts
+from lightning_gen.data.inspection import Rows, facts, listed
 from lightning_gen.data.loader import EvaluationBatches, TrainBatches
 from lightning_gen.data.source import Source, StreamSource, TensorSource, num_bytes
 from lightning_gen.errors import UserError
@@ -55,6 +55,7 @@ class ImageData(LightningDataModule):
         self.run_seed = 0  # set by training, as is steps_per_call
         self.steps_per_call = 1
         self.class_names = None
+        self.notes: list[str] = []  # lines for the log, by `load`: what is left out, and what may be meant otherwise
         self.sources: dict[str, Source] = {}
 
     def load(self) -> Mapping[str, Source]:
@@ -103,7 +104,8 @@ class ImageData(LightningDataModule):
     def inspect(self) -> Rows:
         """What the `inspect` command prints."""
         self.setup()
-        return facts(self.name, self.image_shape, self.sources, self.class_names)
+        rows = facts(self.name, self.image_shape, self.sources, self.class_names)
+        return rows + ([("notes", listed(self.notes))] if self.notes else [])
 
     def check_split(self, split: str) -> None:
         """Raise UserError unless there is such a split."""
