@@ -1,5 +1,6 @@
 """Config keys that the commands with a checkpoint share: loading, checks, classes, data and output."""
 
+import sys
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -106,6 +107,13 @@ def label_list(label: int | list[int], num_classes: int) -> list[int]:
     if not labels:
         raise UserError("label=[]: name at least one class")
     return labels
+
+
+def tell(*data: "ImageData | None") -> None:
+    """Print the notes on data, on stderr; called after all checks, as a mistake ends in a single line."""
+    for part in filter(None, data):
+        for note in part.notes:
+            print(f"data={part.name}: {note}", file=sys.stderr)
 
 
 def spread_labels(classes: list[int] | None, n: int) -> Tensor | None:

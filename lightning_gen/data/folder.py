@@ -1,6 +1,7 @@
 """A folder of images: sub-folders are classes; `train`, `val` and `test` sub-folders are splits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,12 +144,31 @@ class Folder(ImageData):
             return [*rows, ("problem", str(error))]
 
 
-def image_folder(path: str, key: str, channels: int | None = None) -> Folder:
-    """All images under `path` as one split, `train`, with sub-folders as classes; UserErrors name the config key."""
-    data = Folder(
+class WholeFolder(Folder):
+    """All images of a folder as `train`, whatever splits are in it."""
+
+    def load(self) -> Mapping[str, StreamSource]:
+        parts = [part for part in super().load().values() if len(part)]
+        labels = [part.labels for part in parts if part.labels is not None]
+        images = copy(parts[0].images)
+        images.paths = [path for part in parts for path in part.images.paths]
+        together = torch.cat(labels) if len(labels) == len(parts) else None
+        if together is None:
+            self.class_names = None
+        nothing = copy(images)
+        nothing.paths = []
+        whole = StreamSource(images, together, self.workers())
+        return {"train": whole} | {split: StreamSource(nothing, None, self.workers()) for split in SPLITS[1:]}
+
+
+def image_folder(
+    path: str, channels: int | None = None, size: Sequence[int] | None = None, split: str | None = None
+) -> Folder:
+    """The images under `path` as they are, all as `train`, or with `split` those of split folders."""
+    return (WholeFolder if split is None else Folder)(
         path=str(path),
         channels=channels,
-        size=None,
+        size=None if size is None else list(size),
         resize="crop",
         labels=True,
         split=[1.0, 0.0, 0.0],
@@ -161,8 +181,3 @@ def image_folder(path: str, key: str, channels: int | None = None) -> Folder:
         in_memory=None,
         num_workers=None,
     )
-    try:
-        data.setup()
-    except UserError as error:
-        raise UserError(str(error).replace("data.path=", f"{key}=", 1)) from None
-    return data

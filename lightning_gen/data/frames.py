@@ -1,6 +1,6 @@
 """Sequences from a folder of clips; its sub-folders `train`, `val` and `test` are splits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -149,6 +149,32 @@ class Frames(ImageData):
             return rows + super().inspect()
         except UserError as error:
             return [*rows, ("problem", str(error))]
+
+    @property
+    def is_one_clip(self) -> bool:
+        """Whether the folder holds nothing but images, which are then one clip."""
+        return list(self._found[0]["train"]) == [Path()]
+
+
+def clip_folder(path: str, frames: int, channels: int | None = None, size: Sequence[int] | None = None) -> Frames:
+    """The clips under `path` as they are, all as `train`, in sequences of `frames` frames."""
+    return Frames(
+        path=str(path),
+        frames=frames,
+        stride=1,
+        channels=channels,
+        size=None if size is None else list(size),
+        resize="crop",
+        split=[1.0, 0.0, 0.0],
+        skip_unreadable=False,
+        batch_size=1,
+        seed=0,
+        augment={},
+        augment_share=1.0,
+        binarize=False,
+        in_memory=None,
+        num_workers=None,
+    )
 
 
 class Windows:
