@@ -10,9 +10,10 @@ import torch
 from omegaconf import DictConfig
 
 from lightning_gen.config.instantiation import build_data
-from lightning_gen.data.folder import Folder, image_folder
+from lightning_gen.data.folder import Folder, image_folder, image_paths
 from lightning_gen.data.frames import clip_folder
 from lightning_gen.data.pixels import frames_of
+from lightning_gen.data.source import StreamSource, TensorSource
 from lightning_gen.errors import UserError
 from lightning_gen.images import MODES
 
@@ -80,7 +81,7 @@ def _reference(cfg: DictConfig, split: str, channels: int) -> Folder:
 
 def _check_no_clips(cfg: DictConfig) -> None:
     """UserError if both folders hold clips: their first frames alone would be compared."""
-    frames = [frames_of(image_folder(cfg[key]).load()["train"].images.paths) for key in KEYS]
+    frames = [frames_of(image_paths(image_folder(cfg[key]).load()["train"])) for key in KEYS]
     least = min(map(min, frames))
     if least > 1:
         raise UserError(
@@ -124,10 +125,10 @@ def match_classes(samples: "ImageData", data: "ImageData") -> None:
         samples.class_names = samples.num_classes = None
     else:
         samples.class_names, samples.num_classes = known, len(known)
-    for source in samples.sources.values():
-        if source.labels is not None:
-            numbers = torch.tensor([order.index(name) for name in names]) if not strange else None
-            source.labels = None if numbers is None else numbers[source.labels]
+    source = samples.sources["train"]
+    assert isinstance(source, TensorSource | StreamSource)
+    assert source.labels is not None  # it has class names
+    source.labels = None if strange else torch.tensor([order.index(name) for name in names])[source.labels]
 
 
 def _resized(size: tuple[int, ...], to: tuple[int, ...]) -> str | None:
@@ -146,16 +147,16 @@ def in_own_keys(cfg: DictConfig, data: "ImageData | None" = None) -> Iterator[No
     except UserError as error:
         text = str(error)
         if cfg.reference and data is not None:
-            text = text.replace(f"data={data.name}:", f"reference={cfg.reference}:")
+            text = re.sub(rf"\bdata={re.escape(data.name)}\b", lambda _: f"reference={cfg.reference}", text)
         for key in KEYS:
-            if cfg[key] and str(Path(cfg[key]).expanduser()) in text:
-                raise UserError(_explained(text, key, cfg[key])) from None
+            if cfg[key] and str(Path(str(cfg[key])).expanduser()) in text:
+                raise UserError(_explained(text, key, str(cfg[key]))) from None
         raise UserError(text) from None
 
 
 def _explained(text: str, key: str, path: str) -> str:
     own = re.sub(r"^data\.path=", f"{key}=", text)
-    if key == "reference" and "data." in own:
+    if key == "reference" and re.search(r"\bdata\.\w+=", own):
         instead = f"data=folder data.path={path} data.split=[1,0,0] split=train"
         return f"{own}; keys of data can be set with {instead} in place of reference"
     own = re.sub(r"^data\.\w+=[^:]*: ", f"{key}={path}: ", own)

@@ -158,8 +158,8 @@ def fit(image: Image.Image, size: tuple[int, int], resize: Resize | None) -> Ima
 def header(image: Image.Image) -> tuple[tuple[int, int], str]:
     """(height, width) as displayed, and Pillow's mode, without decoding the image."""
     width, height = image.size
-    if image.format == "TIFF":  # from version 11 on Pillow gives the size as displayed
-        width, height = image.tag_v2[_TIFF_WIDTH], image.tag_v2[_TIFF_HEIGHT]
+    if tags := getattr(image, "tag_v2", None):  # newer versions of Pillow give the size of TIFFs as displayed
+        width, height = tags[_TIFF_WIDTH], tags[_TIFF_HEIGHT]
     # Pillow would decode a whole PNG to find Exif data at its end.
     has_exif = image.format != "PNG" or "exif" in image.info
     sideways = has_exif and image.getexif().get(_EXIF_ORIENTATION, 1) >= 5

@@ -144,19 +144,27 @@ class Folder(ImageData):
             return [*rows, ("problem", str(error))]
 
 
+def _files(source: StreamSource) -> ImageFiles:
+    assert isinstance(source.images, ImageFiles)
+    return source.images
+
+
+def image_paths(source: StreamSource) -> list[Path]:
+    """The files of a source that a folder loaded."""
+    return _files(source).paths
+
+
 class WholeFolder(Folder):
     """All images of a folder as `train`, whatever splits are in it."""
 
     def load(self) -> Mapping[str, StreamSource]:
         parts = [part for part in super().load().values() if len(part)]
         labels = [part.labels for part in parts if part.labels is not None]
-        images = copy(parts[0].images)
-        images.paths = [path for part in parts for path in part.images.paths]
+        images, nothing = copy(_files(parts[0])), copy(_files(parts[0]))
+        images.paths, nothing.paths = [path for part in parts for path in image_paths(part)], []
         together = torch.cat(labels) if len(labels) == len(parts) else None
         if together is None:
             self.class_names = None
-        nothing = copy(images)
-        nothing.paths = []
         whole = StreamSource(images, together, self.workers())
         return {"train": whole} | {split: StreamSource(nothing, None, self.workers()) for split in SPLITS[1:]}
 

@@ -92,7 +92,7 @@ class HuggingFace(ImageData):
             except UNREADABLE:
                 continue  # it is reported when it is used
         several = {f"row {row}": facts.frames for row, facts in pixels.items() if facts.frames > 1}
-        frames = doubts_of_frames(several, len(pixels), "the data set of single frames must be made first")
+        frames = doubts_of_frames(several, len(pixels), "make a data set of single images for the others")
         return frames + doubts_of_values(pixels.values(), self.limits)
 
     def _open(self) -> Any:

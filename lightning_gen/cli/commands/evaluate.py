@@ -32,7 +32,7 @@ def run(job: Job) -> None:
     check_at_least(cfg, batch_size=1, seeds=1, half_samples=0)
     inputs = _from_files(cfg) if cfg.samples else _from_checkpoint(cfg)
     metrics = build_metrics(cfg.metrics)
-    settings = {option.name: cfg[option.name] for option in fields(Settings)} | {"split": inputs.split}
+    settings: dict[str, Any] = {option.name: cfg[option.name] for option in fields(Settings)} | {"split": inputs.split}
     with in_own_keys(cfg, inputs.data):
         evaluation = evaluate(
             inputs.model,
