@@ -58,6 +58,9 @@ def read_files(cfg: DictConfig) -> Files:
     with in_own_keys(cfg, data):
         samples, size = _clips(cfg, data) if len(data.image_shape) == 4 else _images(cfg, data)
     match_classes(samples, data)
+    samples.notes = [_note(note, "samples", cfg.samples) for note in samples.notes]
+    if cfg.reference:
+        data.notes = [_note(note, "reference", cfg.reference) for note in data.notes]
     return Files(samples, data, split, _resized(size, data.image_shape[-2:]))
 
 
@@ -152,6 +155,15 @@ def in_own_keys(cfg: DictConfig, data: "ImageData | None" = None) -> Iterator[No
             if cfg[key] and str(Path(str(cfg[key])).expanduser()) in text:
                 raise UserError(_explained(text, key, str(cfg[key]))) from None
         raise UserError(text) from None
+
+
+def _note(note: str, key: str, path: str) -> str:
+    """A line about the folder of a key, without keys of data, which are not those of the command."""
+    if key == "samples":
+        note = re.sub(r"set data\.range=\S+", "convert the files to 8 bits", note)
+        return note.replace("data=frames reads all", "clips are compared with data=frames")
+    instead = f"data=folder data.path={path} data.split=[1,0,0] split=train"
+    return re.sub(r"data\.range=\S+", lambda key: f"{key[0]} with {instead} in place of reference", note)
 
 
 def _explained(text: str, key: str, path: str) -> str:

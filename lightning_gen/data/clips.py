@@ -91,8 +91,11 @@ class Video:
             with av.open(str(self.path)) as container:
                 stream = container.streams.video[0]
                 gray = (stream.codec_context.pix_fmt or "").startswith("gray")
-                self.header = Header((stream.height, stream.width), "L" if gray else "RGB")
                 times = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
+            with av.open(str(self.path)) as container:
+                first = next(container.decode(video=0), None)
+                size = (stream.height, stream.width)
+                self.header = Header(size[::-1] if _turn(first) % 180 else size, "L" if gray else "RGB")
         except (av.FFmpegError, IndexError) as error:
             raise OSError(str(error)) from error
         self.times = np.sort(np.array(times, np.int64))
@@ -112,13 +115,18 @@ class Video:
                     if frame.pts is not None and frame.pts < first:
                         continue
                     if number in numbers:
-                        yield frame.to_image()
+                        yield frame.to_image().rotate(_turn(frame), expand=True)
                     if number >= numbers[-1]:
                         return
                     number += 1
         except av.FFmpegError as error:
             raise OSError(str(error)) from error
         raise OSError(f"it ends before frame {numbers[-1] + 1} of {len(self)}")
+
+
+def _turn(frame: Any) -> int:
+    """The degrees, counterclockwise, by which players turn a frame, as telephones ask for; a multiple of 90."""
+    return round(getattr(frame, "rotation", 0) / 90) * 90
 
 
 def find_clips(root: Path, folder: Path) -> dict[Path, list[Path]]:

@@ -1,8 +1,10 @@
 """Values of pixels: files of any bits and range are read as what they show, or told of."""
 
 import struct
+import sys
 import zlib
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -277,3 +279,48 @@ def test_printing_colors(tmp_path: Path) -> None:
     Image.new("CMYK", (8, 8), (255, 0, 0, 0)).save(tmp_path / "a.jpg", quality=100)
     image = folder(tmp_path).sources["train"].images[0, :, 0, 0]
     assert (image.int() - torch.tensor([0, 255, 255])).abs().max() <= 2
+
+
+def test_hub_images_have_a_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of rows stands in for the package `datasets`."""
+    features = {"image": type("Image", (), {})()}
+
+    class Table(list):
+        def __init__(self, rows: list) -> None:
+            super().__init__(rows)
+            self.features = features
+
+    module = ModuleType("datasets")
+    rows = [{"image": Image.fromarray(TWELVE)} for _ in range(4)]
+    module.load_dataset = lambda path, name=None: {"train": Table(rows), "test": Table(rows)}
+    monkeypatch.setitem(sys.modules, "datasets", module)
+    options = ["data=huggingface", "data.path=a/b", "data.split=[1,0,0]", "data.num_workers=0"]
+    assert "set data.range=[0,4095]" in build_data(compose(options, "inspect").data).notes[0]
+    data = build_data(compose([*options, "data.range=[0,4095]"], "inspect").data)
+    assert data.sources["test"].images[0, 0].tolist() == [[0, 62], [128, 255]]
+    assert data.notes == []
+
+
+@pytest.mark.parametrize(("matrix", "white"), [((0, 1, -1, 0), np.s_[:30]), ((0, -1, 1, 0), np.s_[34:])])
+def test_videos_are_turned_as_telephones_ask(tmp_path: Path, matrix: tuple[int, ...], white: slice) -> None:
+    av = pytest.importorskip("av")
+    file = tmp_path / "a.mp4"
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        values = np.zeros((48, 64, 3), np.uint8)
+        values[:, :32] = 255
+        for _ in range(4):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(values, format="rgb24")))
+        container.mux(stream.encode())
+    content = bytearray(file.read_bytes())
+    start = content.index(b"tkhd") + 44
+    a, b, c, d = (65536 * value for value in matrix)
+    content[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 2**30)
+    file.write_bytes(content)
+    options = ["data=frames", f"data.path={tmp_path}", "data.frames=4", "data.split=[1,0,0]", "data.num_workers=0"]
+    images = build_data(compose(options, "inspect").data).sources["train"].images
+    assert images.shape == (1, 4, 3, 64, 48)
+    bright = images[0, 0, 0].float().mean(-1) > 128
+    assert bright[white].all()
+    assert bright.sum() == 32

@@ -241,3 +241,16 @@ def test_classes_are_matched_by_name_or_number(tmp_path: Path) -> None:
     odd = read(f"samples={tmp_path / 'odd'}", f"reference={tmp_path / 'real'}").samples
     assert (odd.num_classes, odd.sources["train"].labels) == (None, None)
     assert odd.notes[-1] == "labels are left out: the class folder ?bee is no class of real"
+
+
+def test_doubtful_values_of_files_are_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for key in ("samples", "reference"):
+        (tmp_path / key).mkdir()
+        for number in range(4):
+            Image.fromarray(np.full((8, 8), 1000 * number, np.uint16)).save(tmp_path / key / f"{number}.png")
+    score(tmp_path, *(f"{key}={tmp_path / key}" for key in ("samples", "reference")))
+    first, second = capsys.readouterr().err.strip().splitlines()
+    said = "values (16 bits) go from 0 to 3000 of 65535: the images are dark; if that is not meant, "
+    assert first == f"data=samples: {said}convert the files to 8 bits"
+    fix = f"data=folder data.path={tmp_path / 'reference'} data.split=[1,0,0] split=train in place of reference"
+    assert second == f"data=reference: {said}set data.range=[0,4095] with {fix}"
