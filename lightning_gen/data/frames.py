@@ -56,6 +56,7 @@ class Frames(ImageData):
         check_format(self.channels, self.size, self.resize)
         check_fractions(self.split)
         self.limits = check_range(self.range)
+        self.damaged: list[tuple[Clip, int]] = []  # sequences that are left out, by their first frame
         self.root = Path(self.path).expanduser()
         self.name = self.root.resolve().name
 
@@ -69,15 +70,20 @@ class Frames(ImageData):
         parts = {split: list(part.values()) for split, part in clips.items()}
         indices = split_indices(len(parts["train"]), missing_fractions(parts, self.split), self.seed)
         parts |= {split: [parts["train"][index] for index in part] for split, part in indices.items()}
+        sources = {split: self._source(parts[split], channels, size) for split in SPLITS}
         self.notes = self._pixel_notes([clip for part in parts.values() for clip in part])
-        return {split: self._source(parts[split], channels, size) for split in SPLITS}
+        return sources
 
     def _pixel_notes(self, clips: list[Clip]) -> list[str]:
         """Lines about frames whose pixels may be meant otherwise."""
         frames = [path for clip in clips if isinstance(clip, FrameFiles) for path in clip.paths]
         animations = [clip.path for clip in clips if isinstance(clip, Animation)]
         fix = "move such files to folders of their own"
-        notes = doubts_of_files(self.root, frames, self.workers(), self.limits, fix)
+        notes = []
+        if self.damaged:
+            places = [f"{clip.path} from frame {start}" for clip, start in self.damaged]
+            notes.append(f"left out, unreadable: {len(places):,} sequences: {listed(places, ', ')}")
+        notes += doubts_of_files(self.root, frames, self.workers(), self.limits, fix)
         return notes + doubts_of_files(self.root, animations, self.workers(), self.limits, "")
 
     @cached_property
@@ -131,6 +137,7 @@ class Frames(ImageData):
         windows = Windows(starts, self.frames, self.stride, channels, size, resize, self.limits)
         if self.skip_unreadable:
             readable = each(windows.is_readable, list(range(len(starts))), self.workers())
+            self.damaged += [start for number, start in enumerate(starts) if not readable[number]]
             windows.starts = [start for number, start in enumerate(starts) if readable[number]]
         return StreamSource(windows, None, self.workers())
 

@@ -202,6 +202,17 @@ def test_unreadable_files_are_left_out_and_counted(tmp_path: Path) -> None:
     assert kept.split_sizes["train"] == 6
 
 
+def test_unreadable_sequences_are_left_out_and_counted(tmp_path: Path) -> None:
+    (tmp_path / "clip").mkdir()
+    for number in range(6):
+        Image.new("L", (8, 8), 40 + number).save(tmp_path / "clip" / f"{number}.png")
+    (tmp_path / "clip" / "4.png").write_bytes((tmp_path / "clip" / "4.png").read_bytes()[:50])
+    options = ["data=frames", f"data.path={tmp_path}", "data.frames=3", "data.split=[1,0,0]", "data.num_workers=0"]
+    data = build_data(compose([*options, "data.skip_unreadable=true"], "inspect").data)
+    assert data.sources["train"].images[:, :, 0, 0, 0].tolist() == [[40, 41, 42]]
+    assert data.notes == [f"left out, unreadable: 1 sequences: {tmp_path / 'clip'} from frame 3"]
+
+
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png", "tif"])
 def test_files_of_several_frames_are_told(tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture) -> None:
     first, *others = [Image.new("L", (6, 6), 50 + 40 * number) for number in range(3)]
