@@ -19,7 +19,7 @@ Limits = tuple[float, float]  # values that become 0 and 255
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B", "I;16N")
-_GRAY = ("1", "L", "LA", "La", *_SIXTEEN_BITS)
+_GRAY = ("1", "L", "LA", "La", "F", *_SIXTEEN_BITS)
 _EXIF_ORIENTATION = 0x0112
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_FORMAT = 256, 257, 258, 262, 339
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from io import BytesIO
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from lightning_gen.data.decode import (
     Limits,
     Samples,
     full_range,
+    is_gray,
     opened,
     reason,
     samples_of,
@@ -20,7 +22,7 @@ from lightning_gen.data.decode import (
     with_channels,
 )
 from lightning_gen.data.folder_scan import each
-from lightning_gen.data.inspection import listed
+from lightning_gen.data.inspection import counted, listed
 
 MANY = 1000  # files whose headers are read at the start of a run
 FEW = 64  # files that are decoded then, to look for doubtful values
@@ -35,11 +37,26 @@ class Pixels(NamedTuple):
     high: float
     full: Limits | None  # the values that are black and white by default
     frames: int
+    profile: str = ""  # of colors other than sRGB
 
 
 def num_frames(image: Image.Image) -> int:
     """The frames of an animation or the pages of a file."""
     return getattr(image, "n_frames", 1) if image.format in _ANIMATED else 1
+
+
+def color_profile(image: Image.Image) -> str:
+    """The name of the ICC profile of a color image, which is not applied; empty for none and for sRGB."""
+    profile = image.info.get("icc_profile")
+    if not profile or is_gray(image.mode):
+        return ""
+    from PIL import ImageCms
+
+    try:
+        name = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(profile))).strip()
+    except (ImportError, OSError, ImageCms.PyCMSError):  # ImportError: Pillow was built without the library
+        name = "unknown"
+    return "" if "srgb" in name.lower() else name
 
 
 def pixels_of(image: Image.Image, samples: Samples) -> Pixels:
@@ -99,7 +116,7 @@ def doubts_of_files(
                 samples = samples_of(image)
                 if decode:
                     return pixels_of(image, samples)
-                return Pixels(_bits(samples), 0, 0, None, num_frames(image))
+                return Pixels(_bits(samples), 0, 0, None, num_frames(image), color_profile(image))
         except UNREADABLE:
             return None  # it is reported when it is used
 
@@ -109,6 +126,7 @@ def doubts_of_files(
     decoded = each(look, [*spread(deep, FEW), *spread(others, FEW // 4)], num_threads)
     several = {path: header.frames for path, header in headers.items() if header and header.frames > 1}
     frames = doubts_of_frames(several, len(headers), fix) if fix else []
+    frames += doubts_of_profiles([header.profile for header in headers.values() if header])
     return frames + doubts_of_values(filter(None, decoded.values()), limits)
 
 
@@ -136,6 +154,14 @@ def doubts_of_frames(several: Mapping[Any, int], files: int, fix: str) -> list[s
     ]
 
 
+def doubts_of_profiles(profiles: list[str]) -> list[str]:
+    """A line about the color profiles of files, empty for sRGB."""
+    if not any(profiles):
+        return []
+    named = counted(filter(None, profiles))
+    return [f"color profiles are not applied, so colors are a little off: {named} of {len(profiles):,} files"]
+
+
 def ranges(pixels: Iterable[Pixels]) -> list[Pixels]:
     """For each kind of values, the least and the greatest of all."""
     by_kind = sorted(pixels, key=lambda facts: facts.kind)
@@ -157,7 +183,7 @@ def doubts_of_values(pixels: Iterable[Pixels], limits: Limits | None) -> list[st
 
 
 def _doubt(facts: Pixels, limits: Limits | None) -> str | None:
-    kind, low, high, full, _ = facts
+    kind, low, high, full = facts[:4]
     black, white = limits or full or (low, high)
     said = f"values ({kind}) go from {number(low)} to {number(high)}"
     if black == white or (low == high == 0):

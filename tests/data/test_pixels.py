@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
 from lightning_gen.cli.commands import inspect
 from lightning_gen.cli.hydra_app import Job
@@ -335,3 +335,21 @@ def test_videos_are_turned_as_telephones_ask(tmp_path: Path, matrix: tuple[int, 
     bright = images[0, 0, 0].float().mean(-1) > 128
     assert bright[white].all()
     assert bright.sum() == 32
+
+
+def test_color_profiles_are_told(tmp_path: Path) -> None:
+    standard = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    other = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    Image.new("RGB", (4, 4), (90, 100, 200)).save(tmp_path / "a.jpg", icc_profile=standard)
+    assert folder(tmp_path).notes == []
+    Image.new("RGB", (4, 4), (90, 100, 200)).save(tmp_path / "b.png", icc_profile=other)
+    Image.new("RGB", (4, 4), (90, 100, 200)).save(tmp_path / "c.webp", icc_profile=b"none", lossless=True)
+    (note,) = folder(tmp_path).notes
+    assert note.startswith("color profiles are not applied, so colors are a little off: ")
+    assert "unknown (1)" in note
+    assert note.endswith("(1) of 3 files")
+
+
+def test_floating_point_is_gray(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 1]], np.float32)).save(tmp_path / "f.tif")
+    assert folder(tmp_path, "data.range=[0,1]").image_shape == (1, 1, 2)
