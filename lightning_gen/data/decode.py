@@ -1,6 +1,7 @@
 """Image files to uint8 pixels: any of Pillow's modes, any size, values of any range."""
 
 import math
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,17 @@ from lightning_gen.errors import UserError
 Resize = Literal["crop", "stretch", "pad"]
 Limits = tuple[float, float]  # values that become 0 and 255
 # Pillow's errors for broken files have no common base; `Image.DecompressionBombError` is a plain Exception.
-UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+UNREADABLE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    TypeError,
+    RuntimeError,
+    LookupError,
+    struct.error,
+    Image.DecompressionBombError,
+)
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _GRAY = ("1", "L", "LA", "La", "F", *_SIXTEEN_BITS)

@@ -353,3 +353,19 @@ def test_color_profiles_are_told(tmp_path: Path) -> None:
 def test_floating_point_is_gray(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 1]], np.float32)).save(tmp_path / "f.tif")
     assert folder(tmp_path, "data.range=[0,1]").image_shape == (1, 1, 2)
+
+
+@pytest.mark.parametrize("suffix", ["tif", "avif"])
+def test_damage_that_pillow_reports_in_other_ways(tmp_path: Path, suffix: str) -> None:
+    """TypeError of a TIFF without its size, RuntimeError of an AVIF."""
+    Image.effect_noise((16, 16), 90).convert("RGB").save(tmp_path / f"a.{suffix}")
+    file = tmp_path / f"a.{suffix}"
+    content = bytearray(file.read_bytes())
+    if suffix == "tif":
+        tag = content.index(struct.pack("<HHI", 256, 4, 1))
+        content[tag : tag + 2] = struct.pack("<H", 255)
+    else:
+        content[content.index(b"mdat") + 4 :] = bytes(len(content) - content.index(b"mdat") - 4)
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=rf"a\.{suffix} cannot be read \("):
+        folder(tmp_path)
