@@ -16,6 +16,7 @@ from lightning_gen.data.pixels import frames_of
 from lightning_gen.data.source import StreamSource, TensorSource
 from lightning_gen.errors import UserError
 from lightning_gen.images import MODES
+from lightning_gen.metrics.image_metric import MIN_SIZE
 
 if TYPE_CHECKING:
     from lightning_gen.data.image_data import ImageData
@@ -96,6 +97,8 @@ def _check_no_clips(cfg: DictConfig) -> None:
 def _images(cfg: DictConfig, data: "ImageData") -> tuple["ImageData", tuple[int, ...]]:
     """The samples in the shape of images of `data`, and the (height, width) of their files."""
     size = _shape(cfg, "samples")[1:]
+    if min(data.image_shape[-2:]) < MIN_SIZE and size != data.image_shape[1:]:
+        raise UserError(f"samples={cfg.samples}: images can't be made as small as those of data={data.name}")
     samples = image_folder(cfg.samples, data.image_shape[0], data.image_shape[1:])
     samples.setup()
     return samples, size
@@ -105,12 +108,12 @@ def _clips(cfg: DictConfig, data: "ImageData") -> tuple["ImageData", tuple[int, 
     """The samples in the shape of sequences of `data`, and the (height, width) of their frames."""
     frames, channels, *size = data.image_shape
     found = clip_folder(cfg.samples, frames)
-    shape = found.load()["train"].image_shape
     if found.is_one_clip:
         raise UserError(
             f"samples={cfg.samples}: holds single images, and data={data.name} are sequences: give clips, as gif, "
             "webp, mp4, or a folder of frames for each"
         )
+    shape = found.load()["train"].image_shape
     samples = clip_folder(cfg.samples, frames, channels, size)
     samples.setup()
     return samples, shape[-2:]
@@ -151,8 +154,9 @@ def in_own_keys(cfg: DictConfig, data: "ImageData | None" = None) -> Iterator[No
         text = str(error)
         if cfg.reference and data is not None:
             text = re.sub(rf"\bdata={re.escape(data.name)}\b", lambda _: f"reference={cfg.reference}", text)
-        for key in KEYS:
-            if cfg[key] and str(Path(str(cfg[key])).expanduser()) in text:
+        folders = {key: str(Path(str(cfg[key])).expanduser()) for key in KEYS if cfg[key]}
+        for key in sorted(folders, key=lambda key: -len(folders[key])):  # one may be in the other
+            if folders[key] in text:
                 raise UserError(_explained(text, key, str(cfg[key]))) from None
         raise UserError(text) from None
 

@@ -139,7 +139,11 @@ class Folder(ImageData):
             ("unreadable", listed([f"{path} ({error})" for path, error in errors.items()]) or "none"),
         ]
         try:
-            return rows + super().inspect()
+            rows += super().inspect()
+            if errors and not self.skip_unreadable:
+                stops = [unreadable(self.root / path, ValueError(why)) for path, why in errors.items()]
+                rows.append(("problem", first_of(stops)))
+            return rows
         except UserError as error:
             return [*rows, ("problem", str(error))]
 

@@ -160,7 +160,8 @@ class Frames(ImageData):
     @property
     def is_one_clip(self) -> bool:
         """Whether the folder holds nothing but images, which are then one clip."""
-        return list(self._found[0]["train"]) == [Path()]
+        clips, problems = self._found
+        return [*clips["train"], *problems] == [Path()]
 
 
 def clip_folder(path: str, frames: int, channels: int | None = None, size: Sequence[int] | None = None) -> Frames:

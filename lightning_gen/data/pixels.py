@@ -193,7 +193,7 @@ def _doubt(facts: Pixels, limits: Limits | None) -> str | None:
         return f"{said}: those outside {number(black)} to {number(white)} are clipped; {fix}"
     deep = white > 255 or kind.startswith("the upper")
     if (high - black) / (white - black) < (1 / 2 if deep else 1 / 16):
-        top = next(2**bits - 1 for bits in range(8, 33) if 2**bits > high) if deep else high
+        top = next(2**bits - 1 for bits in range(8, 33) if 2**bits > high) if deep and limits is None else high
         fix = f"set data.range=[{number(min(low, 0))},{number(top)}]"
         fix = "convert the files to 8 bits" if kind.startswith("the upper") else fix
         return f"{said} of {number(white)}: the images are dark; if that is not meant, {fix}"

@@ -118,7 +118,9 @@ def test_floating_point_needs_a_range(tmp_path: Path, capsys: pytest.CaptureFixt
     Image.fromarray(np.array([[0, 0.25, 1, 2]], np.float32)).save(tmp_path / "f.tif")
     with pytest.raises(UserError, match=r"f\.tif cannot be read \(floating-point .*: give data\.range=\[lo,hi\]\), "):
         folder(tmp_path)
-    assert "floating point: 0 to 2\n" in printed(capsys, "data=folder", f"data.path={tmp_path}")
+    said = printed(capsys, "data=folder", f"data.path={tmp_path}")
+    assert "floating point: 0 to 2\n" in said
+    assert "problem:     data.skip_unreadable=false: " in said
     assert values(tmp_path, "data.range=[0,1]") == [[0, 64, 255, 255]]
     assert values(tmp_path, "data.range=[-0.5,2]") == [[51, 76, 153, 255]]
     Image.fromarray(np.array([[0, np.nan]], np.float32)).save(tmp_path / "f.tif")

@@ -181,6 +181,10 @@ def test_images_and_short_clips_against_sequences(tmp_path: Path) -> None:
     data = ["data=frames", f"data.path={real}", "data.frames=5", "data.split=[1,0,0]", "split=train"]
     text = said(f"samples={save(tmp_path / 'images')}", *data)
     assert "holds single images, and data=real are sequences: give clips, as gif" in text
+    few = save(tmp_path / "few", count=3)
+    assert "few: holds single images, and data=real are sequences" in said(f"samples={few}", *data)
+    text = said(f"samples={few}", "data=gaussians")
+    assert text == f"samples={few}: images can't be made as small as those of data=gaussians"
     short = save_clips(tmp_path / "short", frames=3)
     text = said(f"samples={short}", *data)
     assert text.startswith(f"samples={short}: {short}/0.gif has 3 frames, fewer than 5: remove it, or give data of 3 ")
