@@ -95,6 +95,7 @@ def load_model(
     model = build_model(config, facts["image_shape"], facts["num_classes"])
     load_weights(model, content["state_dict"], f"checkpoint={path}")
     model.images_seen = facts["images_seen"]
+    model.class_names = class_names(facts)
     if ema:
         model.use_averaged_weights()
     return model.to(device).eval()
@@ -129,8 +130,50 @@ def provenance(config: dict[str, Any], data: Any) -> dict[str, Any]:
         "image_shape": list(data.image_shape),
         "num_classes": data.num_classes,
         "class_names": data.class_names and list(data.class_names),
+        "data": data.contents(),
         "versions": {name: _version(name) for name in ("lightning-gen", "torch", "lightning", "torchmetrics")},
     }
+
+
+def class_names(facts: Mapping[str, Any]) -> list[str]:
+    """The names of the classes in a checkpoint's facts; empty without labels."""
+    names = facts.get("class_names")
+    return list(map(str, names)) if isinstance(names, list) else []
+
+
+def match_data(data: Any, facts: Mapping[str, Any]) -> list[str]:
+    """Number the labels of `data` as in the checkpoint with these facts, by names; lines about what has changed."""
+    return data.match_classes(class_names(facts), "the checkpoint") + _changes(data, facts)
+
+
+def _changes(data: Any, facts: Mapping[str, Any]) -> list[str]:
+    """A line if data of this name held other images at the time of the checkpoint, or had other splits."""
+    config, now, told = facts["config"]["data"], data.contents(), []
+    match facts.get("data"):  # older checkpoints have none
+        case {"name": data.name, "splits": {**before}}:
+            told = [_change(split, before.get(split), entry) for split, entry in now["splits"].items()]
+    told = list(filter(None, told))
+    # Without `split_by`, or in configs from before that key, splits are drawn by number.
+    drawing = {"seed": None, "split": None, "split_by": "number"}
+    redrawn = [key for key, old in drawing.items() if config.get(key, old) != getattr(data, key, old)]
+    if told:
+        kept = not redrawn and getattr(data, "split_by", "number") == "path"
+        effect = "images keep their split" if kept else "splits are drawn anew, test images may have been trained on"
+        return [f"its images have changed since the checkpoint, {', '.join(told)}; {effect}"]
+    kind = f"{type(data).__module__}.{type(data).__qualname__}"
+    if redrawn and (kind, getattr(data, "path", None)) == (config.get("_target_"), config.get("path")):
+        keys = ", ".join(f"data.{key}" for key in redrawn)
+        return [f"its splits are not those of the checkpoint ({keys}): test images may have been trained on"]
+    return []
+
+
+def _change(split: str, before: Any, now: list[Any]) -> str:
+    """What has changed in the number of images and the hash of the files of a split, if anything."""
+    match before:
+        case [int(count), _] if count != now[0]:
+            return f"{split} {count:,} to {now[0]:,}"
+        case _:
+            return "" if before == now else f"{split} other files"
 
 
 def _version(package: str) -> str | None:

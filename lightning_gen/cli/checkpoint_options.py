@@ -1,6 +1,8 @@
 """Config keys that the commands with a checkpoint share: loading, checks, classes, data and output."""
 
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -11,10 +13,12 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor
 
 from lightning_gen.batch import Batch
-from lightning_gen.checkpoint import checkpoint_of, load_model, read_checkpoint
+from lightning_gen.checkpoint import checkpoint_of, load_model, match_data, read_checkpoint
 from lightning_gen.config.composition import check
 from lightning_gen.config.containers import as_dict, merge
 from lightning_gen.config.instantiation import build_data
+from lightning_gen.data.folder_scan import shown
+from lightning_gen.data.inspection import listed
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY
 from lightning_gen.images import MODES
@@ -24,6 +28,9 @@ from lightning_gen.utilities.suggestions import did_you_mean
 if TYPE_CHECKING:
     from lightning_gen.data.image_data import ImageData
     from lightning_gen.image_generator import ImageGenerator
+
+Label = int | str
+SOME, MOST_NAMES = 10, 32  # names of classes in an error message, and in a line of output
 
 
 def load(cfg: DictConfig) -> tuple[Path, "ImageGenerator"]:
@@ -87,7 +94,9 @@ def check_pictures(model: "ImageGenerator", checkpoint: Path, sequences: bool = 
         )
 
 
-def chosen_classes(label: int | list[int] | None, num_classes: int | None) -> list[int] | None:
+def chosen_classes(
+    label: Label | list[Label] | None, num_classes: int | None, names: Sequence[str] = ()
+) -> list[int] | None:
     """The classes to sample: those given, else all; None for an unconditional model. UserError for an unknown class."""
     if num_classes is None:
         if label is not None:
@@ -95,18 +104,41 @@ def chosen_classes(label: int | list[int] | None, num_classes: int | None) -> li
         return None
     if label is None:
         return list(range(num_classes))
-    return list(dict.fromkeys(label_list(label, num_classes)))
+    return list(dict.fromkeys(label_list(label, num_classes, names)))
 
 
-def label_list(label: int | list[int], num_classes: int) -> list[int]:
-    """One label or several as a list. UserError for an empty list or an unknown class."""
+def label_list(label: Label | list[Label], num_classes: int, names: Sequence[str] = ()) -> list[int]:
+    """One label or several, numbers or `names` of classes, as a list of numbers.
+
+    UserError for an empty list or an unknown class.
+    """
     labels = list(label) if isinstance(label, list | ListConfig) else [label]
-    for number in labels:
-        if not (isinstance(number, int) and 0 <= number < num_classes):
-            raise UserError(f"label={number}: this model has the classes 0 to {num_classes - 1}")
     if not labels:
         raise UserError("label=[]: name at least one class")
-    return labels
+    return [_class_number(label, num_classes, names) for label in labels]
+
+
+def _class_number(label: Label, num_classes: int, names: Sequence[str]) -> int:
+    if isinstance(label, int) and not isinstance(label, bool):
+        if 0 <= label < num_classes:
+            return label
+    elif str(label) in names:
+        return list(names).index(str(label))
+    fix = did_you_mean(str(label), names)
+    named = f" ({listed(list(map(shown, names)), ', ', SOME)})" if names else ""
+    raise UserError(f"label={label}: this model has the classes 0 to {num_classes - 1}{named}{fix}")
+
+
+def print_classes(model: "ImageGenerator", labels: Tensor | None, what: str = "rows") -> None:
+    """Print the classes of `what` by `labels`, as numbers with their names, and how many have each."""
+    if labels is None:
+        return
+    names = model.class_names
+    classes = [
+        " ".join([str(number), *map(shown, names[number : number + 1]), *([f"({times})"] if times > 1 else [])])
+        for number, times in Counter(labels.tolist()).items()
+    ]
+    print(f"classes of the {what}: {listed(classes, ', ', MOST_NAMES)}")
 
 
 def tell(*data: "ImageData | None") -> None:
@@ -126,8 +158,15 @@ def spread_labels(classes: list[int] | None, n: int) -> Tensor | None:
 
 def load_data(cfg: DictConfig, checkpoint: Path, model: "ImageGenerator") -> "ImageData":
     """The chosen data, or those of the checkpoint. UserError if the shapes of data and model differ."""
-    data = build_data(data_config(cfg, checkpoint))
+    data = matching_data(cfg, checkpoint)
     data.check_shape(model.image_shape)
+    return data
+
+
+def matching_data(cfg: DictConfig, checkpoint: Path) -> "ImageData":
+    """The chosen data, or those of the checkpoint, with its numbers of classes; `notes` say what has changed since."""
+    data = build_data(data_config(cfg, checkpoint))
+    data.notes += match_data(data, read_checkpoint(checkpoint)[KEY])
     return data
 
 
@@ -170,6 +209,9 @@ def print_written(what: str, out: Path) -> None:
 def first_images(cfg: DictConfig, path: Path, model: "ImageGenerator") -> Batch:
     """The first `n` images of a split of the data, with their labels if they have any."""
     data = load_data(cfg, path, model)
+    if model.num_classes is not None:
+        data.check_labels(cfg.split)
     batches = list(data.batches(cfg.split, model.device, limit=cfg.n))
+    tell(data)
     labels = [batch.labels for batch in batches if batch.labels is not None]
     return Batch(torch.cat([batch.images for batch in batches]), torch.cat(labels) if labels else None)

@@ -1,7 +1,5 @@
 """Clips: folders of frames, animations and videos, with random access to frames."""
 
-import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from lightning_gen.data.decode import UNREADABLE, header, opened
-from lightning_gen.data.folder_scan import SUFFIXES, Header
+from lightning_gen.data.folder_scan import SUFFIXES, Header, natural
 from lightning_gen.errors import UserError
 
 VIDEOS = {".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v"}
@@ -129,42 +127,44 @@ def _turn(frame: Any) -> int:
     return round(getattr(frame, "rotation", 0) / 90) * 90
 
 
-def find_clips(root: Path, folder: Path) -> dict[Path, list[Path]]:
-    """The clips at any depth and their files, in natural order, relative to `root`; hidden ones are left out.
+def clips_of(root: Path, files: list[Path]) -> dict[Path, list[Path]]:
+    """The clips that `files`, relative to `root`, make up, in natural order.
 
     A video or an animation is a clip by its own name, all other images of a folder are one clip by the folder's name.
     """
-    found = {}
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files = sorted((Path(parent, name) for name in names if not name.startswith(".")), key=natural)
-        single = VIDEOS | ANIMATIONS | {suffix for suffix in MAYBE_ANIMATIONS if _animated(files, suffix)}
-        found |= {file.relative_to(root): [file.relative_to(root)] for file in files if file.suffix.lower() in single}
-        frames = [file.relative_to(root) for file in files if file.suffix.lower() in SUFFIXES - single]
+    folders: dict[Path, list[Path]] = {}
+    for file in sorted(filter(is_clip_file, files), key=natural):
+        folders.setdefault(file.parent, []).append(file)
+    found: dict[Path, list[Path]] = {}
+    for folder, members in folders.items():
+        single = VIDEOS | ANIMATIONS | {suffix for suffix in MAYBE_ANIMATIONS if _animated(root, members, suffix)}
+        found |= {file: [file] for file in members if file.suffix.lower() in single}
+        frames = [file for file in members if file.suffix.lower() not in single]
         if frames:
-            found[Path(parent).relative_to(root)] = frames
-    return {name: found[name] for name in sorted(found, key=natural)}
+            found[folder] = frames
+    names: list[Path] = sorted(found, key=natural)
+    return {name: found[name] for name in names}
+
+
+def is_clip_file(path: Path) -> bool:
+    """Whether it is a frame or a clip, by its suffix."""
+    return path.suffix.lower() in SUFFIXES | VIDEOS | ANIMATIONS
 
 
 def open_clip(root: Path, name: Path, files: list[Path]) -> Clip:
-    """The clip that `find_clips` found; raises one of `UNREADABLE`."""
+    """A clip of `clips_of`; raises one of `UNREADABLE`."""
     if files != [name]:
         return FrameFiles([root / file for file in files])
     return (Video if name.suffix.lower() in VIDEOS else Animation)(root / name)
 
 
-def natural(path: Path) -> list[int | str]:
-    """A key to sort by that has 2 before 10."""
-    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", path.as_posix()))]
-
-
-def _animated(files: list[Path], suffix: str) -> bool:
+def _animated(root: Path, files: list[Path], suffix: str) -> bool:
     """Whether the first file with that suffix is animated: a folder may hold many frames, so one is checked."""
     file = next((file for file in files if file.suffix.lower() == suffix), None)
     if file is None:
         return False
     try:
-        with Image.open(file) as image:
+        with Image.open(root / file) as image:
             return getattr(image, "is_animated", False)
     except UNREADABLE:
         return False  # it is reported when it is read

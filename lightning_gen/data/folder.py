@@ -3,18 +3,32 @@
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
 
 from lightning_gen.bounds import PositiveInt
 from lightning_gen.data.decode import ImageFiles, Resize, check_format, check_range, is_gray, pair, unreadable
-from lightning_gen.data.folder_scan import common_size, each, find_images, read_headers, split_folders
+from lightning_gen.data.folder_scan import (
+    FEW,
+    Contents,
+    Parts,
+    check_folder,
+    common_size,
+    each,
+    is_image,
+    named_as_splits,
+    natural,
+    read_headers,
+    scan,
+    shown,
+)
 from lightning_gen.data.image_data import SPLITS, ImageData
 from lightning_gen.data.inspection import Rows, counted, listed
 from lightning_gen.data.pixels import decode_errors, doubts_of_files, examine, shown_ranges
 from lightning_gen.data.source import StreamSource, first_of
-from lightning_gen.data.splitting import check_fractions, missing_fractions, split_indices
+from lightning_gen.data.splitting import Pool, SplitBy, check_fractions, digest
 from lightning_gen.errors import UserError
 
 
@@ -23,8 +37,9 @@ class Folder(ImageData):
     """The images under `path`, all converted to `channels` x `size` (null: those of the files).
 
     With `labels` false, sub-folders are not classes. `split` is the fractions of train, val and test; a split with a
-    folder of its own keeps its images. `skip_unreadable` decodes every file once at the start and skips failures.
-    `range` is the values that become black and white; None: the least and the greatest of 8 or 16 bits.
+    folder of its own keeps its images. With `split_by=path` an image's path decides its split, whatever other files
+    there are. `skip_unreadable` decodes every file once at the start and skips failures. `range` is the values that
+    become black and white; None: the least and the greatest of 8 or 16 bits.
     """
 
     path: str
@@ -34,6 +49,9 @@ class Folder(ImageData):
     labels: bool
     split: list[float]
     skip_unreadable: bool
+    # The only default outside of YAML: a config without this key is of a run from before it, whose splits and labels
+    # stay as they were.
+    split_by: SplitBy = "number"
     range: list[float] | None = None  # a config from before this key lacks it
 
     def __post_init__(self) -> None:
@@ -46,35 +64,46 @@ class Folder(ImageData):
         self.name = self.root.resolve().name
 
     def load(self) -> Mapping[str, StreamSource]:
-        files = self._files()
+        contents, parts = self._contents
+        files, depth = parts.files, parts.depth
+        contents.check(self.root, self.skip_unreadable)
         if self.skip_unreadable:
             files = self._readable(files)
         channels, size = self._format([path for paths in files.values() for path in paths])
-        indices = split_indices(len(files["train"]), missing_fractions(files, self.split), self.seed)
-        files |= {split: [files["train"][index] for index in part] for split, part in indices.items()}
-        names = sorted({name for split in SPLITS for name in self._classes(files[split])})
-        self.class_names = names if len(names) > 1 else None  # one class is no label
-        self.notes = self._pixel_notes(files)
-        return {split: self._source(files[split], channels, size) for split in SPLITS}
+        self.pool = Pool(
+            [path.as_posix() for path in files["train"]], list(files), self.split, self.seed, self.split_by
+        )
+        files, labeled = self.pool.draw(files), self._labeled(files, depth)
+        if not files["train"]:
+            raise UserError(f"data.path={self.path}: no image is for training, {self.fix_for('train')}")
+        classes = {split: [path.parts[depth] for path in files[split]] for split in labeled}
+        self.class_names = self._names(classes)
+        notes = [*contents.notes(sum(map(len, files.values()))), *self.pool.notes()]
+        self.notes = notes + self._doubts(files, labeled, depth) + self._pixel_notes(files)
+        self.digests = {split: digest([path.as_posix() for path in paths]) for split, paths in files.items()}
+        return {split: self._source(files[split], classes.get(split), channels, size) for split in SPLITS}
 
     def _pixel_notes(self, files: dict[str, list[Path]]) -> list[str]:
         """Lines about unreadable files that are left out, and about those whose pixels may be meant otherwise."""
         used = [path for paths in files.values() for path in paths]
         notes = doubts_of_files(self.root, used, self.workers(), self.limits)
         if self.unreadable:
-            names = [f"{path} ({why})" for path, why in self.unreadable.items()]
+            names = [f"{shown(path)} ({why})" for path, why in self.unreadable.items()]
             counts = f"{len(names):,} of {len(used) + len(names):,} image files"
             notes.insert(0, f"left out, unreadable: {counts}: {listed(names, ', ')}")
         return notes
 
-    def _files(self) -> dict[str, list[Path]]:
-        """The images of each split that has its own folder, else all as `train`; paths relative to the root."""
-        folders = split_folders(self.root)
-        files = {split: find_images(self.root, self.root / folder) for split, folder in folders.items()}
-        if not files["train"]:
-            where = self.root / folders["train"]
+    @cached_property
+    def _contents(self) -> tuple[Contents, Parts]:
+        """What there is, and the images of each split that has its own folder, else all as `train`."""
+        check_folder(self.root)
+        contents = scan(self.root)
+        parts = contents.parts(is_image, lone_train=self.split_by == "number")
+        if not parts.files["train"]:
+            contents.check(self.root, self.skip_unreadable)
+            where = self.root / parts.folders.get("train", "")
             raise UserError(f"data.path={self.path}: there are no images (png, jpg, webp, tiff, ...) in {where}")
-        return files
+        return contents, parts
 
     def _readable(self, files: dict[str, list[Path]]) -> dict[str, list[Path]]:
         readable = {}
@@ -96,34 +125,58 @@ class Folder(ImageData):
         channels = self.channels or (1 if all(is_gray(header.mode) for header in headers.values()) else 3)
         return channels, common_size(self.path, headers) if self.size is None else pair(self.size)
 
-    def _classes(self, paths: list[Path]) -> list[str]:
-        """The class of each file: the first folder below the root or its split's folder; empty for flat images."""
-        if not self.labels:
+    def _labeled(self, files: dict[str, list[Path]], depth: int) -> list[str]:
+        """The splits whose images have class folders, the first ones below the root or the split's folder."""
+        with_classes = [split for split in files if self.labels and self._has_classes(files[split], depth)]
+        if "train" not in with_classes:
             return []
-        depth = 1 if split_folders(self.root)["train"] else 0
+        return with_classes + [split for split in SPLITS if split not in files]
+
+    def _has_classes(self, paths: list[Path], depth: int) -> bool:
         flat = next((path for path in paths if len(path.parts) == depth + 1), None)
-        if flat is None:
-            return [path.parts[depth] for path in paths]
         nested = next((path for path in paths if len(path.parts) > depth + 1), None)
-        if nested is not None:
+        if flat and nested:
             raise UserError(
                 f"data.path={self.path}: some images have a class folder ({nested}), others have none ({flat}): "
                 "move them or set data.labels=false"
             )
-        return []
+        return nested is not None
 
-    def _source(self, paths: list[Path], channels: int, size: tuple[int, int]) -> StreamSource:
+    def _names(self, classes: dict[str, list[str]]) -> list[str] | None:
+        names = sorted({name for split in classes.values() for name in split}, key=natural)
+        if self.split_by == "number":
+            names.sort()
+        return names if len(names) > 1 else None  # one class is no label
+
+    def _doubts(self, files: dict[str, list[Path]], labeled: list[str], depth: int) -> list[str]:
+        """Lines about what may be meant otherwise than it is read."""
+        doubts = self._contents[0].read_twice(self.root)
+        tops = {path.parts[0] for paths in files.values() for path in paths if len(path.parts) > 1}
+        if not depth and (names := sorted(named_as_splits(tops))):
+            alone = f"for one alone: data.path={shown(self.root / names[0])}"
+            doubts.append(f"read as {'classes' if labeled else 'folders'}, not as splits: {', '.join(names)} ({alone})")
+        if self.labels:
+            doubts += class_doubts(files, labeled, depth)
+        return doubts
+
+    def _source(
+        self, paths: list[Path], classes: list[str] | None, channels: int, size: tuple[int, int]
+    ) -> StreamSource:
         resize = None if self.size is None else self.resize
         images = ImageFiles([self.root / path for path in paths], channels, size, resize, self.limits)
         labels = None
-        if self.class_names is not None:
+        if self.class_names is not None and classes is not None:
             number = {name: index for index, name in enumerate(self.class_names)}
-            labels = torch.tensor([number[name] for name in self._classes(paths)], dtype=torch.int64)
+            labels = torch.tensor([number[name] for name in classes], dtype=torch.int64)
         return StreamSource(images, labels, self.workers())
+
+    def fix_for(self, split: str) -> str:
+        return self.pool.fix_for(split)
 
     def inspect(self) -> Rows:
         """Facts of the files; then, if they can be loaded as configured, of the data as models see them."""
-        paths = [path for paths in self._files().values() for path in paths]
+        _, parts = self._contents
+        paths = [path for paths in parts.files.values() for path in paths]
         headers, _ = read_headers(self.root, paths, self.workers())
         found = each(lambda path: examine(self.root / path, self.channels or 3, self.limits), paths, self.workers())
         pixels = {path: facts for path, (facts, _) in found.items() if facts}
@@ -136,7 +189,7 @@ class Folder(ImageData):
             ("bits", counted(str(header.bit_depth) for header in headers.values())),
             ("values", shown_ranges(pixels.values())),
             ("frames", counted(str(facts.frames) for facts in pixels.values())),
-            ("unreadable", listed([f"{path} ({error})" for path, error in errors.items()]) or "none"),
+            ("unreadable", listed([f"{shown(path)} ({error})" for path, error in errors.items()]) or "none"),
         ]
         try:
             rows += super().inspect()
@@ -145,7 +198,28 @@ class Folder(ImageData):
                 rows.append(("problem", first_of(stops)))
             return rows
         except UserError as error:
-            return [*rows, ("problem", str(error))]
+            return [*rows, ("notes", listed(self._contents[0].notes_left_out()) or "none"), ("problem", str(error))]
+
+
+def class_doubts(files: dict[str, list[Path]], labeled: list[str], depth: int) -> list[str]:
+    """Lines about classes that may be meant otherwise; `depth` is that of their folders, `labeled` are splits."""
+    doubts = []
+    paths = [path for split in labeled for path in files[split]]
+    if unlabeled := [split for split in SPLITS if files[split] and split not in labeled]:
+        if labeled:
+            doubts.append(f"without class folders, so without labels: {', '.join(unlabeled)}")
+        elif any(len(path.parts) > depth + 1 for split in unlabeled for path in files[split]):
+            doubts.append("class folders are not read: the training images have none")
+    names = sorted({path.parts[depth] for path in paths})
+    if deeper := sorted({shown("/".join(path.parts[: depth + 2])) for path in paths if len(path.parts) > depth + 2}):
+        doubts.append(f"folders in classes are not read as classes: {listed(deeper, ', ', FEW)}")
+    if len(names) == 1:
+        doubts.append(f"one class is no label: {shown(names[0])}")
+    if alike := [shown(name) for name in names if sum(name.casefold() == n.casefold() for n in names) > 1]:
+        doubts.append(f"classes that differ only in case: {listed(alike, ', ', FEW)}")
+    if missing := sorted(set(names) - {path.parts[depth] for path in files["train"] if labeled}, key=natural):
+        doubts.append(f"classes without training images: {listed(list(map(shown, missing)), ', ', FEW)}")
+    return doubts
 
 
 def _files(source: StreamSource) -> ImageFiles:
@@ -185,6 +259,7 @@ def image_folder(
         labels=True,
         split=[1.0, 0.0, 0.0],
         skip_unreadable=False,
+        split_by="path",
         batch_size=1,
         seed=0,
         augment={},

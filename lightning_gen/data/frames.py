@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from lightning_gen.bounds import PositiveInt
-from lightning_gen.data.clips import Animation, Clip, FrameFiles, find_clips, open_clip
+from lightning_gen.data.clips import Animation, Clip, FrameFiles, clips_of, is_clip_file, open_clip
 from lightning_gen.data.decode import (
     UNREADABLE,
     Limits,
@@ -22,12 +22,23 @@ from lightning_gen.data.decode import (
     to_tensor,
     unreadable,
 )
-from lightning_gen.data.folder_scan import common_size, each, read_headers, split_folders
+from lightning_gen.data.folder_scan import (
+    FEW,
+    Contents,
+    Parts,
+    check_folder,
+    common_size,
+    each,
+    named_as_splits,
+    read_headers,
+    scan,
+    shown,
+)
 from lightning_gen.data.image_data import SPLITS, ImageData
 from lightning_gen.data.inspection import Rows, counted, listed
 from lightning_gen.data.pixels import doubts_of_files
 from lightning_gen.data.source import StreamSource, first_of
-from lightning_gen.data.splitting import check_fractions, missing_fractions, split_indices
+from lightning_gen.data.splitting import Pool, SplitBy, check_fractions, digest
 from lightning_gen.errors import UserError
 
 Clips = dict[Path, Clip]  # by path relative to the root
@@ -49,6 +60,7 @@ class Frames(ImageData):
     resize: Resize
     split: list[float]
     skip_unreadable: bool
+    split_by: SplitBy = "number"  # as of `folder`
     range: list[float] | None = None  # as of `folder`
 
     def __post_init__(self) -> None:
@@ -67,12 +79,30 @@ class Frames(ImageData):
         if not clips["train"]:
             raise UserError(f"data.path={self.path}: none of the {len(problems)} clips can be used")
         channels, size = self._format({name: clip for part in clips.values() for name, clip in part.items()})
-        parts = {split: list(part.values()) for split, part in clips.items()}
-        indices = split_indices(len(parts["train"]), missing_fractions(parts, self.split), self.seed)
-        parts |= {split: [parts["train"][index] for index in part] for split, part in indices.items()}
-        sources = {split: self._source(parts[split], channels, size) for split in SPLITS}
-        self.notes = self._pixel_notes([clip for part in parts.values() for clip in part])
+        names = {split: list(part) for split, part in clips.items()}
+        self.pool = Pool(
+            [name.as_posix() for name in names["train"]], list(names), self.split, self.seed, self.split_by
+        )
+        names = self.pool.draw(names)
+        every = {name: clip for part in clips.values() for name, clip in part.items()}
+        sources = {split: self._source([every[name] for name in names[split]], channels, size) for split in SPLITS}
+        if not len(sources["train"]):
+            raise UserError(f"data.path={self.path}: no clip is for training, {self.fix_for('train')}")
+        self.notes = self._notes(every, problems) + self._pixel_notes(list(every.values()))
+        self.digests = {split: digest([name.as_posix() for name in part]) for split, part in names.items()}
         return sources
+
+    @cached_property
+    def _contents(self) -> tuple[Contents, Parts]:
+        """What there is, and the files of clips of each split that has its own folder, else all as `train`."""
+        check_folder(self.root)
+        contents = scan(self.root)
+        parts = contents.parts(is_clip_file, lone_train=self.split_by == "number")
+        if not parts.files["train"]:
+            contents.check(self.root, self.skip_unreadable)
+            where = self.root / parts.folders.get("train", "")
+            raise UserError(f"data.path={self.path}: there are no clips (folders of images, gif, mp4, ...) in {where}")
+        return contents, parts
 
     def _pixel_notes(self, clips: list[Clip]) -> list[str]:
         """Lines about frames whose pixels may be meant otherwise."""
@@ -81,7 +111,7 @@ class Frames(ImageData):
         fix = "move such files to folders of their own"
         notes = []
         if self.damaged:
-            places = [f"{clip.path} from frame {start}" for clip, start in self.damaged]
+            places = [f"{shown(clip.path)} from frame {start}" for clip, start in self.damaged]
             notes.append(f"left out, unreadable: {len(places):,} sequences: {listed(places, ', ')}")
         notes += doubts_of_files(self.root, frames, self.workers(), self.limits, fix)
         return notes + doubts_of_files(self.root, animations, self.workers(), self.limits, "")
@@ -89,19 +119,31 @@ class Frames(ImageData):
     @cached_property
     def _found(self) -> tuple[dict[str, Clips], dict[Path, str]]:
         """The clips of each split that has its own folder, else all as `train`; and the problems of unusable clips."""
-        folders = split_folders(self.root)
+        contents, parts = self._contents
+        contents.check(self.root, self.skip_unreadable)
         clips, problems = {}, {}
-        for split, folder in folders.items():
-            files = find_clips(self.root, self.root / folder)
-            if split == "train" and not files:
-                where = self.root / folder
-                raise UserError(
-                    f"data.path={self.path}: there are no clips (folders of images, gif, mp4, ...) in {where}"
-                )
+        for split, paths in parts.files.items():
+            files = clips_of(self.root, paths)
             opened = each(lambda name, files=files: self._open(name, files[name]), list(files), self.workers())
             clips[split] = {name: clip for name, clip in opened.items() if not isinstance(clip, str)}
             problems |= {name: clip for name, clip in opened.items() if isinstance(clip, str)}
         return clips, problems
+
+    def _notes(self, clips: Clips, problems: dict[Path, str]) -> list[str]:
+        contents, parts = self._contents
+        used = sum(len(clip.paths) if isinstance(clip, FrameFiles) else 1 for clip in clips.values())
+        notes = contents.notes(used) + self.pool.notes()
+        frames, read = sum(map(len, clips.values())), sum(len(clip) // self._span for clip in clips.values())
+        if frames > read * self._span:
+            rest = f"{frames - read * self._span:,} of {frames:,} frames"
+            notes.append(f"left out, {rest} at the ends of clips, after sequences that span {self._span}")
+        if problems:
+            notes.append(f"left out, unusable clips: {listed([shown(name) for name in problems], ', ', FEW)}")
+        tops = [] if parts.depth else sorted(named_as_splits(contents.top_folders))
+        return [*notes, f"not read as splits: {', '.join(tops)}"] if tops else notes
+
+    def fix_for(self, split: str) -> str:
+        return self.pool.fix_for(split)
 
     def _open(self, name: Path, files: list[Path]) -> Clip | str:
         """The clip, or the reason why it cannot be used."""
@@ -155,7 +197,7 @@ class Frames(ImageData):
         try:
             return rows + super().inspect()
         except UserError as error:
-            return [*rows, ("problem", str(error))]
+            return [*rows, ("notes", listed(self._contents[0].notes_left_out()) or "none"), ("problem", str(error))]
 
     @property
     def is_one_clip(self) -> bool:
@@ -175,6 +217,7 @@ def clip_folder(path: str, frames: int, channels: int | None = None, size: Seque
         resize="crop",
         split=[1.0, 0.0, 0.0],
         skip_unreadable=False,
+        split_by="path",
         batch_size=1,
         seed=0,
         augment={},

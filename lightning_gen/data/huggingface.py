@@ -21,7 +21,9 @@ from lightning_gen.data.decode import (
     samples_of,
     to_tensor,
 )
+from lightning_gen.data.folder_scan import shown
 from lightning_gen.data.image_data import SPLITS, ImageData
+from lightning_gen.data.inspection import listed
 from lightning_gen.data.pixels import FEW, doubts_of_frames, doubts_of_values, pixels_of, spread
 from lightning_gen.data.source import StreamSource
 from lightning_gen.data.splitting import check_fractions, missing_fractions, split_indices
@@ -61,34 +63,53 @@ class HuggingFace(ImageData):
 
     def load(self) -> Mapping[str, StreamSource]:
         tables = self._splits(self._open())
+        if not len(tables["train"]):
+            raise UserError(f"data.path={self.path}: its split train has no rows")
         features = tables["train"].features
         image_column = self._column("image_column", self.image_column, features, "Image")
         if image_column is None:
             raise UserError(f"data.path={self.path}: has no images, its columns are {', '.join(features)}")
         label_column = self._column("label_column", self.label_column, features, "ClassLabel")
-        if label_column is not None:
-            self.class_names = self._names(features[label_column], label_column)
+        names = None if label_column is None else self._names(features[label_column], label_column)
+        # A column is read alone: its images are not decoded.
+        labels = {split: self._labels(table[label_column][:]) for split, table in tables.items() if label_column}
+        self.class_names = names if labels.get("train") is not None else None
         channels, size = self._format(tables["train"][0][image_column])
         self.notes += self._pixel_notes(tables["train"], image_column)
-        rows = {split: torch.arange(len(table)) for split, table in tables.items()}
-        rows |= split_indices(len(tables["train"]), missing_fractions(tables, self.split), self.seed)
         resize = None if self.size is None else self.resize
         sources = {}
-        for split in SPLITS:
-            table = tables.get(split, tables["train"])
-            images = _Rows(table, image_column, rows[split], channels, size, resize, self.limits)
-            # A column is read alone: its images are not decoded.
-            labels = None if label_column is None else torch.tensor(table[label_column][:])[rows[split]]
-            sources[split] = StreamSource(images, labels, self.workers())
+        for split, (origin, rows) in self._rows(tables, labels).items():
+            images = _Rows(tables[origin], image_column, rows, channels, size, resize, self.limits)
+            known = None if self.class_names is None else labels[origin]
+            sources[split] = StreamSource(images, None if known is None else known[rows], self.workers())
         return sources
+
+    def _labels(self, values: list[int | None]) -> Tensor | None:
+        """The values of a column, -1 where there are none; None if all lack, as in test sets of competitions."""
+        labels = torch.tensor([-1 if value is None else value for value in values], dtype=torch.int64)
+        return None if (labels < 0).all() else labels
+
+    def _rows(self, tables: Mapping[str, Any], labels: Mapping[str, Tensor | None]) -> dict[str, tuple[str, Tensor]]:
+        """The table and the rows of each split, without those that lack a label where others have one."""
+        rows = {}
+        for split, table in tables.items():
+            known = labels.get(split)
+            rows[split] = torch.arange(len(table)) if known is None else (known >= 0).nonzero()[:, 0]
+            if len(rows[split]) < len(table):
+                lost = len(table) - len(rows[split])
+                self.notes.append(f"left out: {lost:,} of the {len(table):,} rows of {split}, which have no label")
+        drawn = split_indices(len(rows["train"]), missing_fractions(tables, self.split), self.seed)
+        origins = {split: split if split in tables else "train" for split in SPLITS}
+        parts = rows | {split: rows["train"][part] for split, part in drawn.items()}
+        return {split: (origins[split], parts[split]) for split in SPLITS}
 
     def _pixel_notes(self, table: Any, column: str) -> list[str]:
         """Lines about images whose pixels may be meant otherwise."""
         pixels = {}
         for row in spread(list(range(len(table))), FEW // 4):
             try:
-                image = table[row][column]
-                pixels[row] = pixels_of(image, samples_of(image))
+                if (image := table[row][column]) is not None:
+                    pixels[row] = pixels_of(image, samples_of(image))
             except UNREADABLE:
                 continue  # it is reported when it is used
         several = {f"row {row}": facts.frames for row, facts in pixels.items() if facts.frames > 1}
@@ -113,6 +134,10 @@ class HuggingFace(ImageData):
         found = {split: tables[name] for split, names in _SPLIT_NAMES.items() for name in names[::-1] if name in tables}
         if "train" not in found:
             raise UserError(f"data.path={self.path}: has no split named train, only {', '.join(tables)}")
+        used = [id(table) for table in found.values()]
+        others = [f"{shown(name)} ({len(table):,} rows)" for name, table in tables.items() if id(table) not in used]
+        if others:
+            self.notes.append(f"left out, beside train, validation and test: {listed(others, ', ')}")
         return found
 
     @staticmethod
@@ -132,6 +157,8 @@ class HuggingFace(ImageData):
         return list(feature.names)
 
     def _format(self, image: Any) -> tuple[int, tuple[int, int]]:
+        if image is None:
+            raise UserError(f"data.path={self.path}: the first row of train has no image")
         size, mode = header(image)
         if self.size is not None:
             size = pair(self.size)
@@ -170,6 +197,8 @@ class _Rows:
         row = int(self.rows[index])
         try:
             image = self.table[row][self.column]
+            if image is None:
+                raise UserError(f"data.image_column={self.column}: row {row} has no image")
             size, _ = header(image)
             if self.resize is None and size != self.size:
                 raise UserError(

@@ -56,6 +56,7 @@ class ImageData(LightningDataModule):
         self.steps_per_call = 1
         self.class_names = None
         self.notes: list[str] = []  # lines for the log, by `load`: what is left out, and what may be meant otherwise
+        self.digests: dict[str, str] = {}  # hashes of the names of each split's files, by `load`
         self.sources: dict[str, Source] = {}
 
     def load(self) -> Mapping[str, Source]:
@@ -107,11 +108,60 @@ class ImageData(LightningDataModule):
         rows = facts(self.name, self.image_shape, self.sources, self.class_names)
         return rows + ([("notes", listed(self.notes))] if self.notes else [])
 
+    def fix_for(self, split: str) -> str:
+        """What gives a split more images, as the end of an error message."""
+        return "give it a fraction in data.split"
+
+    def has_labels(self, split: str) -> bool:
+        """Whether the images of a split have labels: those of a test set may lack them."""
+        return self.num_classes is not None and self.sources[split].labels is not None
+
+    def contents(self) -> dict[str, Any]:
+        """What the data set holds, as plain data by which a later change of it can be noticed."""
+        splits = {split: [size, self.digests.get(split)] for split, size in self.split_sizes.items()}
+        return {"name": self.name, "splits": splits}
+
+    def match_classes(self, known: Sequence[str], origin: str) -> list[str]:
+        """Number the labels by the class names `known` of `origin`, and new ones after them; lines about differences.
+
+        If no name is known, labels keep their numbers.
+        """
+        names = self.class_names or []
+        if names == list(known):
+            return []
+        new = [name for name in names if name not in known]
+        gone = [name for name in known if name not in names]
+        if known and (new == names or len(set(names)) < len(names)):
+            other = f"has other classes than {origin}; labels go by their numbers"
+            return [other if names else f"has no classes, unlike {origin}"]
+        if names:
+            self._use_class_names([*known, *new])
+        told = [f"{how} {listed(which, ', ')}" for how, which in (("lacks", gone), ("adds", new)) if which]
+        return [f"has other classes than {origin}: {' and '.join(told)}"] if told else []
+
+    def _use_class_names(self, names: list[str]) -> None:
+        numbers = torch.tensor([names.index(name) for name in self.class_names or []])
+        for source in self.sources.values():
+            if source.labels is not None:
+                source.labels = numbers.to(source.labels.device)[source.labels]
+        self.class_names = names
+        self.num_classes = len(names)
+
     def check_split(self, split: str) -> None:
         """Raise UserError unless there is such a split."""
         if split not in self.sources:
             fix = did_you_mean(split, self.sources) or f", choose from {', '.join(self.sources)}"
             raise UserError(f"split={split}: no such split{fix}")
+
+    def check_images(self, split: str) -> None:
+        """Raise UserError if a split has no images."""
+        if not len(self.sources[split]):
+            raise UserError(f"split={split}: data={self.name} has no images in it, {self.fix_for(split)}")
+
+    def check_labels(self, split: str) -> None:
+        """Raise UserError if the images of a split have no labels, though the training images may have."""
+        if not self.has_labels(split):
+            raise UserError(f"split={split}: data={self.name} has no labels in it, which the model needs; label it")
 
     def check_shape(self, image_shape: Sequence[int], source: str = "the model makes") -> None:
         """Raise UserError unless images have the shape `image_shape` of `source`."""
@@ -123,8 +173,7 @@ class ImageData(LightningDataModule):
         self, split: str, device: torch.device, limit: int | None = None, batch_size: int | None = None
     ) -> EvaluationBatches:
         self.check_split(split)
-        if not len(self.sources[split]):
-            raise UserError(f"split={split}: data={self.name} has no images in it, give it a fraction in data.split")
+        self.check_images(split)
         return EvaluationBatches(
             self._placed(split, device),
             batch_size=batch_size or self.batch_size,

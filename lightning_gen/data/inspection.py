@@ -42,7 +42,7 @@ def counted(values: Iterable[str]) -> str:
     return listed([f"{value} ({count:,})" for value, count in Counter(values).most_common()], ", ") or "none"
 
 
-def listed(items: list[str], separator: str = "\n" + " " * 13) -> str:
-    """The first 20 items, and how many more there are."""
-    more = [f"... and {len(items) - MOST:,} more"] if len(items) > MOST else []
-    return separator.join([*items[:MOST], *more])
+def listed(items: list[str], separator: str = "\n" + " " * 13, most: int = MOST) -> str:
+    """The first items, and how many more there are."""
+    more = [f"... and {len(items) - most:,} more"] if len(items) > most else []
+    return separator.join([*items[:most], *more])

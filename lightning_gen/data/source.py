@@ -45,13 +45,12 @@ class ImageTensor(Images, Protocol):
 
 
 class Source(Protocol):
-    """Images by index: `labels` int64 `(N,)` on the CPU or None; indices are expected on `index_device`."""
+    """Images by index: `labels` int64 `(N,)` or None; indices are expected on `index_device`."""
+
+    labels: Tensor | None
 
     @property
     def images(self) -> Images: ...
-
-    @property
-    def labels(self) -> Tensor | None: ...
 
     @property
     def image_shape(self) -> tuple[int, ...]: ...

@@ -19,7 +19,7 @@ from lightning_gen.evaluation.result import HALVES, IMAGES, SEEDS, Evaluation, P
 from lightning_gen.evaluation.sample_sources import FileSampler, ModelSampler, Sampler
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.metrics.image_means import deviation
-from lightning_gen.metrics.image_metric import FeatureMetric, ImageMetric, ModelMetric
+from lightning_gen.metrics.image_metric import FeatureMetric, ImageMetric, ModelMetric, PairedMetric
 from lightning_gen.sampling.evaluation_mode import evaluation_mode, full_precision
 
 if TYPE_CHECKING:
@@ -60,10 +60,12 @@ def evaluate(
     """
     start = time.perf_counter()
     chosen = Settings(**settings)
-    n_real = _num_real(data, chosen.split, chosen.num_real)
-    n_fake = _num_fake(files, n_real, chosen.num_samples)
-    _check_match(files if model is None else model, data)
-    reasons = {name: metric.why_unavailable(model, files, data, extractors) for name, metric in metrics.items()}
+    n_real, n_fake = _numbers(model, data, files, chosen)
+    reasons = {
+        name: metric.why_unavailable(model, files, data, extractors)
+        or _why_no_labels(metric, model, data, chosen.split)
+        for name, metric in metrics.items()
+    }
     available = {name: metric for name, metric in metrics.items() if reasons[name] is None}
     device = torch.device(device or ("cpu" if model is None else model.device))
     options = {"split": chosen.split, "batch_size": chosen.batch_size, "device": device, "show_progress": show_progress}
@@ -75,10 +77,50 @@ def evaluate(
         curves=passes.curves,
         protocol=_protocol(passes, files, chosen, scores),
         skipped={name: reason for name, reason in reasons.items() if reason} | passes.skipped,
-        warnings=_warnings(scores),
+        warnings=_warnings(scores) + _label_warnings(passes),
         seconds=round(time.perf_counter() - start, 3),
         time=datetime.now().isoformat(timespec="seconds"),
     )
+
+
+def check_evaluation(
+    model: "ImageGenerator",
+    data: "ImageData",
+    metrics: Mapping[str, ImageMetric],
+    extractors: Mapping[str, Extractor],
+    **settings: Any,
+) -> list[str]:
+    """Raise the UserErrors of `evaluate` that are known before any work; lines about scores that there won't be."""
+    chosen = Settings(**settings)
+    images = min(_numbers(model, data, None, chosen))
+    lines = []
+    for name, metric in metrics.items():
+        if metric.why_unavailable(model, None, data, extractors):
+            continue
+        if images < metric.min_images:
+            few = f"needs {metric.min_images} images, and there are {images}"
+            lines.append(f"metrics.{name}: {few} (split={chosen.split}): no score")
+        elif reason := _why_no_labels(metric, model, data, chosen.split):
+            lines.append(f"metrics.{name}: {reason}: no score")
+    return lines
+
+
+def _numbers(
+    model: "ImageGenerator | None", data: "ImageData", files: "ImageData | None", settings: Settings
+) -> tuple[int, int]:
+    """The numbers of real images and of samples. UserError if they are too few, or data and samples don't match."""
+    n_real = _num_real(data, settings.split, settings.num_real)
+    n_fake = _num_fake(files, n_real, settings.num_samples)
+    _check_match(files if model is None else model, data)
+    return n_real, n_fake
+
+
+def _why_no_labels(metric: ImageMetric, model: "ImageGenerator | None", data: "ImageData", split: str) -> str | None:
+    """Why a metric can't do without the labels that a split lacks, though the training images have them."""
+    conditional = model is not None and model.num_classes is not None
+    needed = metric.needs_labels or (conditional and isinstance(metric, PairedMetric))
+    missing = needed and data.num_classes is not None and not data.has_labels(split)
+    return f"needs labels, and the images of split={split} have none" if missing else None
 
 
 def _num_real(data: "ImageData", split: str, limit: int | None) -> int:
@@ -87,7 +129,10 @@ def _num_real(data: "ImageData", split: str, limit: int | None) -> int:
         raise UserError(f"num_real={limit}: give at least 2, or null for all")
     count = data.split_sizes[split]
     if count < 2:
-        raise UserError(f"split={split}: data={data.name} has {count} images in it, a comparison needs at least 2")
+        fix = data.fix_for(split)
+        raise UserError(
+            f"split={split}: data={data.name} has {count} images in it, a comparison needs at least 2: {fix}"
+        )
     return count if limit is None else min(limit, count)
 
 
@@ -180,6 +225,14 @@ def _warnings(scores: Mapping[str, Score]) -> list[str]:
     broken = {name: score.value for name, score in scores.items() if not math.isfinite(score.value)}
     texts = {name: exact if value > 0 and "psnr" in name else reason for name, value in broken.items()}
     return [f"{name} is {value}: {texts[name]}" for name, value in broken.items()]
+
+
+def _label_warnings(passes: EvaluationPasses) -> list[str]:
+    model, data = passes.model, passes.data
+    if model is None or model.num_classes is None or not passes.draws_samples or data.num_classes is None:
+        return []
+    borrowed = f"split={passes.split} has no labels: samples have the classes of the training images, in proportion"
+    return [] if data.has_labels(passes.split) else [borrowed]
 
 
 def _versions() -> dict[str, str]:

@@ -28,10 +28,13 @@ class ModelSampler:
         self.labels = self._labels(data, split, n)
 
     def _labels(self, data: "ImageData", split: str, n: int) -> Tensor | None:
-        """Labels in the proportions of the split: uniform if it has none, None for an unconditional model."""
+        """Labels in the proportions of the split, of the training images if it has none, else uniform.
+
+        None for an unconditional model.
+        """
         if self.model.num_classes is None:
             return None
-        labels = data.sources[split].labels
+        labels = next((data.sources[name].labels for name in (split, "train") if data.has_labels(name)), None)
         labels = torch.arange(self.model.num_classes) if labels is None else labels.cpu().sort().values
         quantiles = ((torch.arange(n) + 0.5) * len(labels) / n).long()
         order = torch.randperm(n, generator=generator("evaluate", self.seed, "labels"))

@@ -18,6 +18,7 @@ class Accuracy(PairedMetric):
     """
 
     needs = "classify"
+    needs_labels = True
     better = {"accuracy": "higher", "mean_recall": "higher"}
 
     correct: Tensor

@@ -19,6 +19,7 @@ class ClassFrechet(StoredFeaturesMetric):
     """
 
     better = {"class_frechet": "lower"}
+    needs_labels = True
 
     def __init__(self):
         super().__init__()

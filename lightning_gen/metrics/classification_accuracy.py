@@ -33,6 +33,7 @@ class ClassificationAccuracy(SampleMetric):
     """
 
     better = {"classification_accuracy": "higher", "classification_recall": "higher"}
+    needs_labels = True
 
     images: list[Tensor]
     labels: list[Tensor]

@@ -29,6 +29,8 @@ class ImageMetric(Metric):
 
     needs: ClassVar[str]
     better: dict[str, Direction]
+    needs_labels: ClassVar[bool] = False  # those of the real images of the split
+    min_images = 2  # with fewer on a side, its scores are NaN
     full_state_update = False
     show_progress = False  # of long work besides the passes over images
     num_real: int | None = None  # number of real images, the first in evaluation order; None: the whole split

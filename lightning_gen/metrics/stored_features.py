@@ -18,8 +18,6 @@ class StoredFeaturesMetric(FeatureMetric):
     images on a side.
     """
 
-    min_images = 2
-
     real_features: list[Tensor]
     fake_features: list[Tensor]
     real_labels: list[Tensor]

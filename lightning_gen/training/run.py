@@ -16,16 +16,16 @@ from omegaconf import DictConfig
 
 from lightning_gen.callbacks.last_checkpoint import LastCheckpoint
 from lightning_gen.callbacks.stopping import Interrupted, Stopping
-from lightning_gen.checkpoint import load_weights, provenance, read_checkpoint
+from lightning_gen.checkpoint import load_weights, match_data, provenance, read_checkpoint
 from lightning_gen.config.composition import check
 from lightning_gen.config.containers import as_dict
 from lightning_gen.config.instantiation import build_data, build_model, instantiate
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.errors import UserError
-from lightning_gen.evaluation.evaluator import build_extractors, build_metrics, evaluate
+from lightning_gen.evaluation.evaluator import build_extractors, build_metrics, check_evaluation, evaluate
 from lightning_gen.evaluation.report import print_table, save_evaluation
 from lightning_gen.evaluation.result import Evaluation
-from lightning_gen.image_generator import ImageGenerator
+from lightning_gen.image_generator import KEY, ImageGenerator
 from lightning_gen.trainer import ImageTrainer, check_accelerator
 from lightning_gen.training.resume import Start, start_of
 from lightning_gen.training.run_folder import RunFolder
@@ -47,14 +47,19 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     folder = RunFolder(config.run_dir, start.in_place) if _is_main() else None
     torch.manual_seed(config.seed)  # initial weights
     data = build_data(config.data)
+    saved = _saved(start)
+    if saved:
+        data.notes += match_data(data, saved[KEY])
     model = build_model(config.model, data.image_shape, data.num_classes)
     model.build_optimizers()  # raises for wrong settings before anything is written
-    seen = _load(model, start)
+    seen = _load(model, start, saved)
+    del saved  # a second copy of the weights
     plain = as_dict(config)
     model.provenance = provenance(plain, data)
     model.seed = data.run_seed = config.seed
     metrics = build_metrics(config.metrics)
     extractors = build_extractors(config.extractor, metrics)
+    notes = _check_splits(model, data, metrics, extractors, config)
     with _claimed(folder), _open_trainer(config, data) as trainer:
         if folder:
             folder.save_config(config)
@@ -64,6 +69,8 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
         for logger in trainer.loggers:
             logger.log_hyperparams(plain)
         _describe(model, data, trainer, config)
+        for note in [*(f"data={data.name}: {note}" for note in data.notes), *notes]:
+            log.info("%s", note)
         if start.state and trainer.max_images is not None and seen >= trainer.max_images:
             progress = f"{seen:,} of {trainer.max_images:,}"
             log.info("nothing to train: %s images seen; raise trainer.max_images", progress)
@@ -72,12 +79,32 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
         return _score(model, data, metrics, extractors, trainer, config)
 
 
-def _load(model: ImageGenerator, start: Start) -> int:
-    """Load the weights that a run starts from, or raise; return the number of images they were trained on."""
+def _saved(start: Start) -> dict[str, Any] | None:
+    """The checkpoint that a run starts from."""
     path, key = (start.weights, "init_from") if start.weights else (start.state, "resume")
-    if path is None:
+    return None if path is None else read_checkpoint(path, key)
+
+
+def _check_splits(
+    model: ImageGenerator,
+    data: ImageData,
+    metrics: Mapping[str, Any],
+    extractors: Mapping[str, Any],
+    config: DictConfig,
+) -> list[str]:
+    """UserError for images or labels that will be missing after the training; lines about scores that will be."""
+    if config.trainer.get("limit_val_batches") != 0:
+        data.check_images("val")
+        if model.num_classes is not None:
+            data.check_labels("val")
+    return check_evaluation(model, data, metrics, extractors, **config.evaluation) if metrics else []
+
+
+def _load(model: ImageGenerator, start: Start, content: dict[str, Any] | None) -> int:
+    """Load the weights that a run starts from, or raise; return the number of images they were trained on."""
+    if content is None:
         return 0
-    content = read_checkpoint(path, key)
+    path, key = (start.weights, "init_from") if start.weights else (start.state, "resume")
     load_weights(model, content["state_dict"], f"{key}={path}")
     if start.weights:
         return 0

@@ -43,16 +43,19 @@ def levels(data: Folder, split: str) -> set[int]:
     return {int(image[0, 0, 0]) for image in data.sources[split].images}
 
 
+NUMBER = "data.split_by=number"  # the splits of runs from before the key: exact fractions
+
+
 def test_flat_images_have_no_labels_and_a_stable_split(flat: Path) -> None:
-    data = folder(flat)
+    data = folder(flat, NUMBER)
     assert (data.name, data.num_classes, data.image_shape) == ("images", None, (1, 6, 8))
     assert data.split_sizes == {"train": 16, "val": 2, "test": 2}
     parts = [levels(data, split) for split in ("train", "val", "test")]
     assert parts[1] == {110, 180}  # seed 0, for good
     assert parts[2] == {80, 150}
     assert set.union(*parts) == {10 * number for number in range(20)}
-    assert levels(folder(flat, "data.seed=1"), "val") != parts[1]
-    assert folder(flat, "data.split=[0.5,0.25,0.25]").split_sizes == {"train": 10, "val": 5, "test": 5}
+    assert levels(folder(flat, NUMBER, "data.seed=1"), "val") != parts[1]
+    assert folder(flat, NUMBER, "data.split=[0.5,0.25,0.25]").split_sizes == {"train": 10, "val": 5, "test": 5}
 
 
 def test_streamed_and_in_memory_images_agree(flat: Path) -> None:
@@ -82,7 +85,7 @@ def test_split_folders(tmp_path: Path) -> None:
     for split, count in (("train", 10), ("Validation", 4)):
         for number in range(count):
             save(tmp_path / split / "ab"[number % 2] / f"{number}.png", 10 + count)
-    data = folder(tmp_path)
+    data = folder(tmp_path, NUMBER)
     assert data.split_sizes == {"train": 9, "val": 4, "test": 1}  # no test folder: a tenth of train
     assert levels(data, "val") == {14}
     assert levels(data, "train") == levels(data, "test") == {20}
@@ -251,7 +254,7 @@ def test_a_batch_larger_than_the_folder(flat: Path) -> None:
     with pytest.raises(
         UserError, match=r"data.batch_size=64: data=images has only 16 training images, set .*=16 or less"
     ):
-        folder(flat).train_dataloader()
+        folder(flat, NUMBER).train_dataloader()
 
 
 def printed(capsys: pytest.CaptureFixture, *overrides: str) -> str:
@@ -267,7 +270,7 @@ def test_inspect_reports_a_folder_that_cannot_be_loaded(flat: Path, capsys: pyte
     for part in ("files:       22", "6x8 (20), 5x5 (1)", "L (20), I;16 (1)", "8 (20), 16 (1)", "04.png (", "98.png ("):
         assert part in text
     assert "problem:     data.skip_unreadable=false: " in text
-    text = printed(capsys, "data=folder", f"data.path={flat}", "data.skip_unreadable=true", "data.size=[6,8]")
+    text = printed(capsys, "data=folder", f"data.path={flat}", NUMBER, "data.skip_unreadable=true", "data.size=[6,8]")
     assert "images:      train 16, val 2, test 2" in text
     assert "problem" not in text
 

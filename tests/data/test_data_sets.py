@@ -251,6 +251,35 @@ def test_hub_data_sets(hub: dict[str, Table]) -> None:
     assert everything(streamed, "val")[0].shape == (2, 3, 4, 4)
 
 
+def test_hub_rows_without_labels(hub: dict[str, Table]) -> None:
+    for row in hub["test"]:
+        row["kind"] = -1
+    hub["train"][3]["kind"] = None
+    hub["extra"] = hub.pop("test")
+    hub["test"] = type(hub["train"])(list(hub["extra"]), hub["train"].features)
+    data = load("data=huggingface", "data.path=someone/pets")
+    assert data.split_sizes == {"train": 17, "val": 2, "test": 4}
+    assert [data.has_labels(split) for split in ("train", "val", "test")] == [True, True, False]
+    expected = torch.stack([torch.from_numpy(np.array(row["picture"])) for row in hub["train"]]).permute(0, 3, 1, 2)
+    for split in ("train", "val"):
+        for image, label in zip(data.sources[split].images, data.sources[split].labels.tolist(), strict=True):
+            (row,) = (number for number in range(20) if torch.equal(expected[number], image))
+            assert (row % 2, row == 3) == (label, False)
+    assert data.notes == [
+        "left out, beside train, validation and test: extra (4 rows)",
+        "left out: 1 of the 20 rows of train, which have no label",
+    ]
+    for row in hub["train"]:
+        row["kind"] = -1
+    assert load("data=huggingface", "data.path=someone/pets").num_classes is None
+    hub["train"][5]["picture"] = None
+    with pytest.raises(UserError, match=r"data\.image_column=picture: row 5 has no image"):
+        load("data=huggingface", "data.path=someone/pets")
+    hub["train"].clear()
+    with pytest.raises(UserError, match=r"data\.path=someone/pets: its split train has no rows"):
+        load("data=huggingface", "data.path=someone/pets")
+
+
 def test_hub_mistakes(hub: dict[str, Table]) -> None:
     pets = ("data=huggingface", "data.path=someone/pets")
     with pytest.raises(UserError, match=r"data.path=other: cannot be loaded \(Dataset 'x' doesn't exist on the Hub\)"):

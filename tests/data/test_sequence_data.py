@@ -361,7 +361,7 @@ def test_videos_without_their_package(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_windows_of_a_clip_stay_in_one_split(tmp_path: Path) -> None:
     for clip in range(10):
         save_animation(tmp_path / f"{clip}.gif", clip, 10)
-    data = frames(tmp_path, "data.split=[0.6,0.2,0.2]")
+    data = frames(tmp_path, "data.split=[0.6,0.2,0.2]", "data.split_by=number")
     assert data.split_sizes == {"train": 18, "val": 6, "test": 6}
     clips = [{first // 10 for first, *_ in levels(data, split)} for split in ("train", "val", "test")]
     assert [len(part) for part in clips] == [6, 2, 2]

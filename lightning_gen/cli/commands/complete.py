@@ -33,11 +33,11 @@ def run(job: Job) -> None:
     check_pictures(model, path)
     if not isinstance(model, Completes):
         raise UserError(f"checkpoint={path}: {type(model).__name__} completes no images; pixel models and vrnn do")
-    images, labels = first_images(cfg, path, model)
-    height = images.shape[-2]
+    height = model.image_shape[-2]
     rows = height // 2 if cfg.rows is None else cfg.rows
     if rows >= height:
         raise UserError(f"rows={rows}: the images have {height} rows; give fewer")
+    images, labels = first_images(cfg, path, model)
     out = output_folder(cfg.out, path)
     with torch.no_grad(), preserved_rng():
         seed_all("complete", cfg.seed)

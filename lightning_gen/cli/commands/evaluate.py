@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from lightning_gen.cli.checkpoint_options import check_at_least, choose_device, data_config, load, run_folder, tell
+from lightning_gen.cli.checkpoint_options import check_at_least, choose_device, load, matching_data, run_folder, tell
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.cli.sample_files import in_own_keys, read_files
-from lightning_gen.config.instantiation import build_data
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation.evaluator import Settings, build_extractors, build_metrics, evaluate
 from lightning_gen.evaluation.report import check_readable, print_table, save_evaluation
@@ -73,7 +72,7 @@ def _from_checkpoint(cfg: DictConfig) -> Inputs:
     path, model = load(cfg)
     out = run_folder(path) / "evaluation.json" if cfg.out is None else _file(cfg.out)
     check_readable(out)  # before the work, not after it
-    return Inputs(model, None, build_data(data_config(cfg, path)), out, {"checkpoint": path.name}, cfg.split or "test")
+    return Inputs(model, None, matching_data(cfg, path), out, {"checkpoint": path.name}, cfg.split or "test")
 
 
 def _from_files(cfg: DictConfig) -> Inputs:

@@ -14,6 +14,7 @@ from lightning_gen.cli.checkpoint_options import (
     chosen_classes,
     load,
     output_folder,
+    print_classes,
     print_written,
     spread_labels,
 )
@@ -32,13 +33,14 @@ def run(job: Job) -> None:
     path, model = load(cfg)
     check_pictures(model, path)
     space = space_of(model, cfg.space, path)
-    labels = spread_labels(chosen_classes(cfg.label, model.num_classes), cfg.n)
+    labels = spread_labels(chosen_classes(cfg.label, model.num_classes, model.class_names), cfg.n)
     out = output_folder(cfg.out, path)
     with torch.no_grad(), preserved_rng():
         frames = list(walk(space, cfg.n, labels, stops=cfg.stops, steps=cfg.steps, seed=cfg.seed))
     save_gif(map(grid, frames), out / "interpolation.gif")
     shown = frames[:: strip_stride(cfg.stops, cfg.steps)]
     save_png(grid(torch.stack(shown, dim=1).flatten(0, 1), columns=len(shown)), out / "strip.png")
+    print_classes(model, labels)
     print_written(f"{cfg.n} paths in {space.name} of {type(model).__name__}", out)
 
 

@@ -19,8 +19,10 @@ from lightning_gen.cli.checkpoint_options import (
     load,
     load_data,
     output_folder,
+    print_classes,
     print_written,
     spread_labels,
+    tell,
 )
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.data.image_data import ImageData
@@ -44,12 +46,13 @@ def run(job: Job) -> None:
     check_at_least(cfg, n=1, k=1, batch_size=1, num_real=2)
     path, model = load(cfg)
     check_pictures(model, path)
-    labels = spread_labels(chosen_classes(cfg.label, model.num_classes), cfg.n)
+    labels = spread_labels(chosen_classes(cfg.label, model.num_classes, model.class_names), cfg.n)
     data = load_data(cfg, path, model)
     _check_data(cfg, data)
     extractor = _extractor(cfg.extractor)
     features = pixels if extractor is None else extractor.to(model.device)
     out = output_folder(cfg.out, path)
+    tell(data)
     with torch.no_grad(), preserved_rng():
         with progress("samples", cfg.n) as advance:
             images = [image for _, image in samples(model, cfg.n, labels, cfg.seed, cfg.batch_size, advance)]
@@ -59,6 +62,7 @@ def run(job: Job) -> None:
     save_png(grid(shown.flatten(0, 1), columns=1 + cfg.k), out / "neighbors.png")
     name = extractor.name if extractor else "pixels"
     print("\n".join(report(nearest.distances.cpu(), of_real.cpu(), cfg.split, name)))
+    print_classes(model, labels)
     print_written(f"{cfg.n} samples of {type(model).__name__} with their neighbors", out)
 
 

@@ -33,11 +33,11 @@ def run(job: Job) -> None:
     if not isinstance(model, Predicts):
         fix = "`complete` goes on with images" if isinstance(model, Completes) else "conv_lstm, svg_lp and others do"
         raise UserError(f"checkpoint={path}: {type(model).__name__} predicts no frames; {fix}")
-    sequences, _ = first_images(cfg, path, model)
-    frames = sequences.shape[1]
+    frames = model.image_shape[0]
     context = model.context_frames if cfg.context is None else cfg.context
     if context > frames:
         raise UserError(f"context={context}: the sequences have {frames} frames; give at most {frames}")
+    sequences, _ = first_images(cfg, path, model)
     steps = max(1, frames - context) if cfg.steps is None else cfg.steps
     out = output_folder(cfg.out, path)
     with torch.no_grad(), preserved_rng():

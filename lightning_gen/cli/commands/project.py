@@ -22,7 +22,9 @@ from lightning_gen.cli.checkpoint_options import (
     load,
     load_data,
     output_folder,
+    print_classes,
     print_written,
+    tell,
 )
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.errors import UserError
@@ -68,6 +70,7 @@ def run(job: Job) -> None:
     contents = {space.name: points.cpu(), "mse": mse} | ({} if labels is None else {"labels": labels.cpu()})
     atomic_save(contents, out / "latents.pt")
     _print_errors(names, mse)
+    print_classes(model, labels, "images")
     print_written(f"{len(names)} projections to {space.name} of {type(model).__name__}", out)
 
 
@@ -94,7 +97,9 @@ def _from_data(cfg: DictConfig, checkpoint: Path, model: "ImageGenerator") -> Ta
                 f"data={data.name}: has {data.num_classes or 'no'} classes, the model {model.num_classes}; "
                 f"give data of {model.num_classes} classes"
             )
+        data.check_labels(cfg.split)
         labels = torch.cat([batch.labels for batch in batches if batch.labels is not None])
+    tell(data)
     return [f"{cfg.split} {number}" for number in range(len(images))], images, labels
 
 
@@ -152,7 +157,7 @@ def _labels_of_files(cfg: DictConfig, model: "ImageGenerator", space: LatentSpac
         if space.name == "w":
             return None  # a style includes the label, so both are found together
         raise UserError(f"label=null: this model is conditional, give the images' class (0 to {model.num_classes - 1})")
-    labels = label_list(cfg.label, model.num_classes)
+    labels = label_list(cfg.label, model.num_classes, model.class_names)
     if len(labels) not in (1, n):
         raise UserError(f"label={cfg.label}: {len(labels)} labels for {n} images; give one for all, or one for each")
     return torch.tensor(labels, device=model.device).expand(n)

@@ -23,6 +23,7 @@ from lightning_gen.cli.checkpoint_options import (
     chosen_classes,
     load,
     output_folder,
+    print_classes,
     print_written,
     spread_labels,
 )
@@ -54,7 +55,7 @@ def run(job: Job) -> None:
     path, model = load(cfg)
     check_pictures(model, path, sequences=True)
     _truncate(model, cfg.truncation)
-    classes = chosen_classes(cfg.label, model.num_classes)
+    classes = chosen_classes(cfg.label, model.num_classes, model.class_names)
     labels = spread_labels(classes, cfg.n)
     out = output_folder(cfg.out, path)
     with torch.no_grad(), preserved_rng():
@@ -63,6 +64,7 @@ def run(job: Job) -> None:
             space = space_of(model, "auto", path)
             frames = walk(space, PATHS, spread_labels(classes, PATHS), stops=STOPS, steps=STEPS, seed=cfg.seed)
             save_gif(map(grid, frames), out / "interpolation.gif")
+    print_classes(model, labels if labels is None else labels.unique_consecutive())
     print_written(f"{cfg.n} images of {type(model).__name__}", out)
 
 
