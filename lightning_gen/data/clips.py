@@ -8,13 +8,13 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from lightning_gen.data.decode import header
+from lightning_gen.data.decode import UNREADABLE, header, opened
 from lightning_gen.data.folder_scan import SUFFIXES, Header, natural
 from lightning_gen.errors import UserError
 
 VIDEOS = {".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v"}
 ANIMATIONS = {".gif", ".apng"}
-MAYBE_ANIMATIONS = {".png", ".webp"}
+MAYBE_ANIMATIONS = {".png", ".webp", ".tif", ".tiff", ".avif"}
 
 
 class Clip(Protocol):
@@ -40,7 +40,7 @@ class FrameFiles:
 
     def __post_init__(self) -> None:
         self.path = self.paths[0].parent
-        with Image.open(self.paths[0]) as image:
+        with opened(self.paths[0]) as image:
             self.header = Header(*header(image))
 
     def __len__(self) -> int:
@@ -48,29 +48,31 @@ class FrameFiles:
 
     def pictures(self, numbers: range) -> Iterator[Image.Image]:
         for number in numbers:
-            with Image.open(self.paths[number]) as image:
+            with opened(self.paths[number]) as image:
                 yield image
 
 
 @dataclass
 class Animation:
-    """A GIF, WebP or APNG file."""
+    """A GIF, WebP, APNG or AVIF file, or a TIFF file of several pages."""
 
     kind = "animation"
     path: Path
 
     def __post_init__(self) -> None:
-        with Image.open(self.path) as image:
+        with opened(self.path) as image:
             self.header = Header(*header(image))
-            self.length = getattr(image, "n_frames", 1)
+            # Programs that don't know APNG show an image that is no frame of it.
+            self.first = int(image.info.get("default_image", False))
+            self.length = getattr(image, "n_frames", 1) - self.first
 
     def __len__(self) -> int:
         return self.length
 
     def pictures(self, numbers: range) -> Iterator[Image.Image]:
-        with Image.open(self.path) as image:
+        with opened(self.path) as image:
             for number in numbers:
-                image.seek(number)
+                image.seek(self.first + number)
                 yield image
 
 
@@ -87,8 +89,11 @@ class Video:
             with av.open(str(self.path)) as container:
                 stream = container.streams.video[0]
                 gray = (stream.codec_context.pix_fmt or "").startswith("gray")
-                self.header = Header((stream.height, stream.width), "L" if gray else "RGB")
                 times = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
+            with av.open(str(self.path)) as container:
+                first = next(container.decode(video=0), None)
+                size = (stream.height, stream.width)
+                self.header = Header(size[::-1] if _turn(first) % 180 else size, "L" if gray else "RGB")
         except (av.FFmpegError, IndexError) as error:
             raise OSError(str(error)) from error
         self.times = np.sort(np.array(times, np.int64))
@@ -108,13 +113,18 @@ class Video:
                     if frame.pts is not None and frame.pts < first:
                         continue
                     if number in numbers:
-                        yield frame.to_image()
+                        yield frame.to_image().rotate(_turn(frame), expand=True)
                     if number >= numbers[-1]:
                         return
                     number += 1
         except av.FFmpegError as error:
             raise OSError(str(error)) from error
         raise OSError(f"it ends before frame {numbers[-1] + 1} of {len(self)}")
+
+
+def _turn(frame: Any) -> int:
+    """The degrees, counterclockwise, by which players turn a frame, as telephones ask for; a multiple of 90."""
+    return round(getattr(frame, "rotation", 0) / 90) * 90
 
 
 def clips_of(root: Path, files: list[Path]) -> dict[Path, list[Path]]:
@@ -156,7 +166,7 @@ def _animated(root: Path, files: list[Path], suffix: str) -> bool:
     try:
         with Image.open(root / file) as image:
             return getattr(image, "is_animated", False)
-    except OSError:
+    except UNREADABLE:
         return False  # it is reported when it is read
 
 

@@ -1,6 +1,7 @@
 """A folder of images: sub-folders are classes; `train`, `val` and `test` sub-folders are splits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,14 +9,14 @@ from pathlib import Path
 import torch
 
 from lightning_gen.bounds import PositiveInt
-from lightning_gen.data.decode import ImageFiles, Resize, check_format, is_gray, pair, unreadable
+from lightning_gen.data.decode import ImageFiles, Resize, check_format, check_range, is_gray, pair, unreadable
 from lightning_gen.data.folder_scan import (
     FEW,
     Contents,
     Parts,
     check_folder,
     common_size,
-    decode_errors,
+    each,
     is_image,
     named_as_splits,
     natural,
@@ -25,6 +26,7 @@ from lightning_gen.data.folder_scan import (
 )
 from lightning_gen.data.image_data import SPLITS, ImageData
 from lightning_gen.data.inspection import Rows, counted, listed
+from lightning_gen.data.pixels import decode_errors, doubts_of_files, examine, shown_ranges
 from lightning_gen.data.source import StreamSource, first_of
 from lightning_gen.data.splitting import Pool, SplitBy, check_fractions, digest
 from lightning_gen.errors import UserError
@@ -36,7 +38,8 @@ class Folder(ImageData):
 
     With `labels` false, sub-folders are not classes. `split` is the fractions of train, val and test; a split with a
     folder of its own keeps its images. With `split_by=path` an image's path decides its split, whatever other files
-    there are. `skip_unreadable` decodes every file once at the start and skips failures.
+    there are. `skip_unreadable` decodes every file once at the start and skips failures. `range` is the values that
+    become black and white; None: the least and the greatest of 8 or 16 bits.
     """
 
     path: str
@@ -49,11 +52,14 @@ class Folder(ImageData):
     # The only default outside of YAML: a config without this key is of a run from before it, whose splits and labels
     # stay as they were.
     split_by: SplitBy = "number"
+    range: list[float] | None = None  # a config from before this key lacks it
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_format(self.channels, self.size, self.resize)
         check_fractions(self.split)
+        self.limits = check_range(self.range)
+        self.unreadable: dict[Path, str] = {}  # reasons, of files that are left out
         self.root = Path(self.path).expanduser()
         self.name = self.root.resolve().name
 
@@ -73,9 +79,19 @@ class Folder(ImageData):
         classes = {split: [path.parts[depth] for path in files[split]] for split in labeled}
         self.class_names = self._names(classes)
         notes = [*contents.notes(sum(map(len, files.values()))), *self.pool.notes()]
-        self.notes = notes + self._doubts(files, labeled, depth)
+        self.notes = notes + self._doubts(files, labeled, depth) + self._pixel_notes(files)
         self.digests = {split: digest([path.as_posix() for path in paths]) for split, paths in files.items()}
         return {split: self._source(files[split], classes.get(split), channels, size) for split in SPLITS}
+
+    def _pixel_notes(self, files: dict[str, list[Path]]) -> list[str]:
+        """Lines about unreadable files that are left out, and about those whose pixels may be meant otherwise."""
+        used = [path for paths in files.values() for path in paths]
+        notes = doubts_of_files(self.root, used, self.workers(), self.limits)
+        if self.unreadable:
+            names = [f"{shown(path)} ({why})" for path, why in self.unreadable.items()]
+            counts = f"{len(names):,} of {len(used) + len(names):,} image files"
+            notes.insert(0, f"left out, unreadable: {counts}: {listed(names, ', ')}")
+        return notes
 
     @cached_property
     def _contents(self) -> tuple[Contents, Parts]:
@@ -92,7 +108,8 @@ class Folder(ImageData):
     def _readable(self, files: dict[str, list[Path]]) -> dict[str, list[Path]]:
         readable = {}
         for split, paths in files.items():
-            errors = decode_errors(self.root, paths, self.workers())
+            errors = decode_errors(self.root, paths, self.workers(), self.channels, self.limits)
+            self.unreadable |= errors
             readable[split] = [path for path in paths if path not in errors]
         if not readable["train"]:
             raise UserError(f"data.path={self.path}: none of the {len(files['train'])} image files can be read")
@@ -145,7 +162,8 @@ class Folder(ImageData):
     def _source(
         self, paths: list[Path], classes: list[str] | None, channels: int, size: tuple[int, int]
     ) -> StreamSource:
-        images = ImageFiles([self.root / path for path in paths], channels, size, self.resize)
+        resize = None if self.size is None else self.resize
+        images = ImageFiles([self.root / path for path in paths], channels, size, resize, self.limits)
         labels = None
         if self.class_names is not None and classes is not None:
             number = {name: index for index, name in enumerate(self.class_names)}
@@ -160,17 +178,25 @@ class Folder(ImageData):
         _, parts = self._contents
         paths = [path for paths in parts.files.values() for path in paths]
         headers, _ = read_headers(self.root, paths, self.workers())
-        errors = decode_errors(self.root, paths, self.workers())
+        found = each(lambda path: examine(self.root / path, self.channels or 3, self.limits), paths, self.workers())
+        pixels = {path: facts for path, (facts, _) in found.items() if facts}
+        errors = {path: why for path, (_, why) in found.items() if why}
         rows: Rows = [
             ("path", str(self.root)),
             ("files", f"{len(paths):,}"),
             ("sizes", counted(f"{height}x{width}" for (height, width), _ in headers.values())),
             ("modes", counted(header.mode for header in headers.values())),
             ("bits", counted(str(header.bit_depth) for header in headers.values())),
+            ("values", shown_ranges(pixels.values())),
+            ("frames", counted(str(facts.frames) for facts in pixels.values())),
             ("unreadable", listed([f"{shown(path)} ({error})" for path, error in errors.items()]) or "none"),
         ]
         try:
-            return rows + super().inspect()
+            rows += super().inspect()
+            if errors and not self.skip_unreadable:
+                stops = [unreadable(self.root / path, ValueError(why)) for path, why in errors.items()]
+                rows.append(("problem", first_of(stops)))
+            return rows
         except UserError as error:
             return [*rows, ("notes", listed(self._contents[0].notes_left_out()) or "none"), ("problem", str(error))]
 
@@ -196,12 +222,40 @@ def class_doubts(files: dict[str, list[Path]], labeled: list[str], depth: int) -
     return doubts
 
 
-def image_folder(path: str, key: str, channels: int | None = None) -> Folder:
-    """All images under `path` as one split, `train`, with sub-folders as classes; UserErrors name the config key."""
-    data = Folder(
+def _files(source: StreamSource) -> ImageFiles:
+    assert isinstance(source.images, ImageFiles)
+    return source.images
+
+
+def image_paths(source: StreamSource) -> list[Path]:
+    """The files of a source that a folder loaded."""
+    return _files(source).paths
+
+
+class WholeFolder(Folder):
+    """All images of a folder as `train`, whatever splits are in it."""
+
+    def load(self) -> Mapping[str, StreamSource]:
+        parts = [part for part in super().load().values() if len(part)]
+        labels = [part.labels for part in parts if part.labels is not None]
+        images, nothing = copy(_files(parts[0])), copy(_files(parts[0]))
+        images.paths, nothing.paths = [path for part in parts for path in image_paths(part)], []
+        together = torch.cat(labels) if len(labels) == len(parts) else None
+        if together is None:
+            self.class_names = None
+        no_labels = None if together is None else together[:0]
+        whole = StreamSource(images, together, self.workers())
+        return {"train": whole} | {split: StreamSource(nothing, no_labels, self.workers()) for split in SPLITS[1:]}
+
+
+def image_folder(
+    path: str, channels: int | None = None, size: Sequence[int] | None = None, split: str | None = None
+) -> Folder:
+    """The images under `path` as they are, all as `train`, or with `split` those of split folders."""
+    return (WholeFolder if split is None else Folder)(
         path=str(path),
         channels=channels,
-        size=None,
+        size=None if size is None else list(size),
         resize="crop",
         labels=True,
         split=[1.0, 0.0, 0.0],
@@ -215,8 +269,3 @@ def image_folder(path: str, key: str, channels: int | None = None) -> Folder:
         in_memory=None,
         num_workers=None,
     )
-    try:
-        data.setup()
-    except UserError as error:
-        raise UserError(str(error).replace("data.path=", f"{key}=", 1)) from None
-    return data

@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from PIL import Image
-
-from lightning_gen.data.decode import UNREADABLE, bit_depth, header, reason, unreadable
+from lightning_gen.data.decode import UNREADABLE, bit_depth, header, opened, unreadable
 from lightning_gen.data.inspection import listed
 from lightning_gen.data.source import first_of
 from lightning_gen.errors import UserError
@@ -244,7 +242,7 @@ def read_headers(root: Path, paths: list[Path], num_threads: int) -> tuple[dict[
 
     def read(path: Path) -> Header | Exception:
         try:
-            with Image.open(root / path) as image:
+            with opened(root / path) as image:
                 return Header(*header(image))
         except UNREADABLE as error:
             return error
@@ -252,20 +250,6 @@ def read_headers(root: Path, paths: list[Path], num_threads: int) -> tuple[dict[
     found = each(read, paths, num_threads)
     headers = {path: result for path, result in found.items() if isinstance(result, Header)}
     return headers, {path: result for path, result in found.items() if isinstance(result, Exception)}
-
-
-def decode_errors(root: Path, paths: list[Path], num_threads: int) -> dict[Path, str]:
-    """Decode every file; the reason for each that fails."""
-
-    def decode(path: Path) -> str | None:
-        try:
-            with Image.open(root / path) as image:
-                image.load()
-        except UNREADABLE as error:
-            return reason(error)
-        return None
-
-    return {path: why for path, why in each(decode, paths, num_threads).items() if why is not None}
 
 
 def common_size(root: str, headers: dict[Path, Header]) -> tuple[int, int]:

@@ -1,16 +1,27 @@
 """Sequences from a folder of clips; its sub-folders `train`, `val` and `test` are splits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from lightning_gen.bounds import PositiveInt
-from lightning_gen.data.clips import Clip, FrameFiles, clips_of, is_clip_file, open_clip
-from lightning_gen.data.decode import UNREADABLE, Resize, check_format, is_gray, pair, to_tensor, unreadable
+from lightning_gen.data.clips import Animation, Clip, FrameFiles, clips_of, is_clip_file, open_clip
+from lightning_gen.data.decode import (
+    UNREADABLE,
+    Limits,
+    Resize,
+    check_format,
+    check_range,
+    is_gray,
+    pair,
+    to_tensor,
+    unreadable,
+)
 from lightning_gen.data.folder_scan import (
     FEW,
     Contents,
@@ -25,6 +36,7 @@ from lightning_gen.data.folder_scan import (
 )
 from lightning_gen.data.image_data import SPLITS, ImageData
 from lightning_gen.data.inspection import Rows, counted, listed
+from lightning_gen.data.pixels import doubts_of_files
 from lightning_gen.data.source import StreamSource, first_of
 from lightning_gen.data.splitting import Pool, SplitBy, check_fractions, digest
 from lightning_gen.errors import UserError
@@ -49,11 +61,14 @@ class Frames(ImageData):
     split: list[float]
     skip_unreadable: bool
     split_by: SplitBy = "number"  # as of `folder`
+    range: list[float] | None = None  # as of `folder`
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_format(self.channels, self.size, self.resize)
         check_fractions(self.split)
+        self.limits = check_range(self.range)
+        self.damaged: list[tuple[Clip, int]] = []  # sequences that are left out, by their first frame
         self.root = Path(self.path).expanduser()
         self.name = self.root.resolve().name
 
@@ -73,7 +88,7 @@ class Frames(ImageData):
         sources = {split: self._source([every[name] for name in names[split]], channels, size) for split in SPLITS}
         if not len(sources["train"]):
             raise UserError(f"data.path={self.path}: no clip is for training, {self.fix_for('train')}")
-        self.notes = self._notes(every, problems)
+        self.notes = self._notes(every, problems) + self._pixel_notes(list(every.values()))
         self.digests = {split: digest([name.as_posix() for name in part]) for split, part in names.items()}
         return sources
 
@@ -88,6 +103,18 @@ class Frames(ImageData):
             where = self.root / parts.folders.get("train", "")
             raise UserError(f"data.path={self.path}: there are no clips (folders of images, gif, mp4, ...) in {where}")
         return contents, parts
+
+    def _pixel_notes(self, clips: list[Clip]) -> list[str]:
+        """Lines about frames whose pixels may be meant otherwise."""
+        frames = [path for clip in clips if isinstance(clip, FrameFiles) for path in clip.paths]
+        animations = [clip.path for clip in clips if isinstance(clip, Animation)]
+        fix = "move such files to folders of their own"
+        notes = []
+        if self.damaged:
+            places = [f"{shown(clip.path)} from frame {start}" for clip, start in self.damaged]
+            notes.append(f"left out, unreadable: {len(places):,} sequences: {listed(places, ', ')}")
+        notes += doubts_of_files(self.root, frames, self.workers(), self.limits, fix)
+        return notes + doubts_of_files(self.root, animations, self.workers(), self.limits, "")
 
     @cached_property
     def _found(self) -> tuple[dict[str, Clips], dict[Path, str]]:
@@ -148,9 +175,11 @@ class Frames(ImageData):
 
     def _source(self, clips: list[Clip], channels: int, size: tuple[int, int]) -> StreamSource:
         starts = [(clip, start) for clip in clips for start in range(0, len(clip) - self._span + 1, self._span)]
-        windows = Windows(starts, self.frames, self.stride, channels, size, self.resize)
+        resize = None if self.size is None else self.resize
+        windows = Windows(starts, self.frames, self.stride, channels, size, resize, self.limits)
         if self.skip_unreadable:
             readable = each(windows.is_readable, list(range(len(starts))), self.workers())
+            self.damaged += [start for number, start in enumerate(starts) if not readable[number]]
             windows.starts = [start for number, start in enumerate(starts) if readable[number]]
         return StreamSource(windows, None, self.workers())
 
@@ -170,6 +199,34 @@ class Frames(ImageData):
         except UserError as error:
             return [*rows, ("notes", listed(self._contents[0].notes_left_out()) or "none"), ("problem", str(error))]
 
+    @property
+    def is_one_clip(self) -> bool:
+        """Whether the folder holds nothing but images, which are then one clip."""
+        clips, problems = self._found
+        return [*clips["train"], *problems] == [Path()]
+
+
+def clip_folder(path: str, frames: int, channels: int | None = None, size: Sequence[int] | None = None) -> Frames:
+    """The clips under `path` as they are, all as `train`, in sequences of `frames` frames."""
+    return Frames(
+        path=str(path),
+        frames=frames,
+        stride=1,
+        channels=channels,
+        size=None if size is None else list(size),
+        resize="crop",
+        split=[1.0, 0.0, 0.0],
+        skip_unreadable=False,
+        split_by="path",
+        batch_size=1,
+        seed=0,
+        augment={},
+        augment_share=1.0,
+        binarize=False,
+        in_memory=None,
+        num_workers=None,
+    )
+
 
 class Windows:
     """A map-style data set of the sequences, uint8 `(frames, channels, *size)`, that begin at `starts` of clips."""
@@ -181,7 +238,8 @@ class Windows:
         stride: int,
         channels: int,
         size: tuple[int, int],
-        resize: Resize,
+        resize: Resize | None,
+        limits: Limits | None = None,
     ) -> None:
         self.starts = starts
         self.frames = frames
@@ -189,6 +247,7 @@ class Windows:
         self.channels = channels
         self.size = size
         self.resize = resize
+        self.limits = limits
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -202,9 +261,12 @@ class Windows:
         numbers = range(start, start + self.frames * self.stride, self.stride)
         try:
             pictures = clip.pictures(numbers)
-            return torch.stack([to_tensor(picture, self.channels, self.size, self.resize) for picture in pictures])
+            return torch.stack([self._frame(picture) for picture in pictures])
         except UNREADABLE as error:
             raise UserError(unreadable(clip.path, error)) from error
+
+    def _frame(self, picture: Image.Image) -> Tensor:
+        return to_tensor(picture, self.channels, self.size, self.resize, self.limits)
 
     def is_readable(self, index: int) -> bool:
         try:

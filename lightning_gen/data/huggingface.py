@@ -8,10 +8,23 @@ import torch
 from torch import Tensor
 
 from lightning_gen.bounds import PositiveInt
-from lightning_gen.data.decode import Resize, check_format, header, is_gray, pair, reason, to_tensor
+from lightning_gen.data.decode import (
+    UNREADABLE,
+    Limits,
+    Resize,
+    check_format,
+    check_range,
+    header,
+    is_gray,
+    pair,
+    reason,
+    samples_of,
+    to_tensor,
+)
 from lightning_gen.data.folder_scan import shown
 from lightning_gen.data.image_data import SPLITS, ImageData
 from lightning_gen.data.inspection import listed
+from lightning_gen.data.pixels import FEW, doubts_of_frames, doubts_of_values, pixels_of, spread
 from lightning_gen.data.source import StreamSource
 from lightning_gen.data.splitting import check_fractions, missing_fractions, split_indices
 from lightning_gen.errors import UserError
@@ -36,11 +49,13 @@ class HuggingFace(ImageData):
     size: int | list[int] | None
     resize: Resize
     split: list[float]
+    range: list[float] | None = None  # as of `folder`
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_format(self.channels, self.size, self.resize)
         check_fractions(self.split)
+        self.limits = check_range(self.range)
         self.name = self.path.rpartition("/")[2]
 
     def prepare_data(self) -> None:
@@ -60,10 +75,11 @@ class HuggingFace(ImageData):
         labels = {split: self._labels(table[label_column][:]) for split, table in tables.items() if label_column}
         self.class_names = names if labels.get("train") is not None else None
         channels, size = self._format(tables["train"][0][image_column])
+        self.notes += self._pixel_notes(tables["train"], image_column)
         resize = None if self.size is None else self.resize
         sources = {}
         for split, (origin, rows) in self._rows(tables, labels).items():
-            images = _Rows(tables[origin], image_column, rows, channels, size, resize)
+            images = _Rows(tables[origin], image_column, rows, channels, size, resize, self.limits)
             known = None if self.class_names is None else labels[origin]
             sources[split] = StreamSource(images, None if known is None else known[rows], self.workers())
         return sources
@@ -86,6 +102,19 @@ class HuggingFace(ImageData):
         origins = {split: split if split in tables else "train" for split in SPLITS}
         parts = rows | {split: rows["train"][part] for split, part in drawn.items()}
         return {split: (origins[split], parts[split]) for split in SPLITS}
+
+    def _pixel_notes(self, table: Any, column: str) -> list[str]:
+        """Lines about images whose pixels may be meant otherwise."""
+        pixels = {}
+        for row in spread(list(range(len(table))), FEW // 4):
+            try:
+                if (image := table[row][column]) is not None:
+                    pixels[row] = pixels_of(image, samples_of(image))
+            except UNREADABLE:
+                continue  # it is reported when it is used
+        several = {f"row {row}": facts.frames for row, facts in pixels.items() if facts.frames > 1}
+        frames = doubts_of_frames(several, len(pixels), "make a data set of single images for the others")
+        return frames + doubts_of_values(pixels.values(), self.limits)
 
     def _open(self) -> Any:
         try:
@@ -140,7 +169,14 @@ class _Rows:
     """Rows of a table as a map-style data set of uint8 images; with `resize` None they must have the size."""
 
     def __init__(
-        self, table: Any, column: str, rows: Tensor, channels: int, size: tuple[int, int], resize: Resize | None
+        self,
+        table: Any,
+        column: str,
+        rows: Tensor,
+        channels: int,
+        size: tuple[int, int],
+        resize: Resize | None,
+        limits: Limits | None = None,
     ) -> None:
         self.table = table
         self.column = column
@@ -148,6 +184,7 @@ class _Rows:
         self.channels = channels
         self.size = size
         self.resize = resize
+        self.limits = limits
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -168,8 +205,8 @@ class _Rows:
                     f"data.size=null: images differ in size, row {row} is {size[0]}x{size[1]} and row 0 is "
                     f"{self.size[0]}x{self.size[1]}: set data.size=[{self.size[0]},{self.size[1]}]"
                 )
-            return to_tensor(image, self.channels, self.size, self.resize or "crop")
-        except (OSError, ValueError, SyntaxError) as error:
+            return to_tensor(image, self.channels, self.size, self.resize or "crop", self.limits)
+        except UNREADABLE as error:
             raise UserError(
                 f"data.image_column={self.column}: row {row} cannot be read as an image ({reason(error)})"
             ) from error

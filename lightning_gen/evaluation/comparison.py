@@ -17,7 +17,7 @@ from lightning_gen.utilities.suggestions import did_you_mean
 
 # Entries of the protocol that scores depend on, beside the settings of their metric and extractor.
 SHARED_KEYS = ["data", "split", "binarize", "n_real"]
-SAMPLE_KEYS = ["n_fake"]
+SAMPLE_KEYS = ["n_fake", "resized"]
 
 Selection = list[Evaluation | None]  # by run; None: it lacks the score
 

@@ -104,6 +104,7 @@ def summary(evaluation: Evaluation) -> str:
         f"{protocol.n_fake} samples",
         extractors or "no extractor",
         _origin_of_samples(protocol),
+        f"resized: {protocol.resized}" if protocol.resized else "",
         *(f"model.{key}={value}" for key, value in (protocol.model or {}).items()),
         _seeds(protocol),
         f"{evaluation.seconds:.1f} s",

@@ -49,6 +49,7 @@ class Protocol:
     n_real: int
     n_fake: int  # 0 if no metric looks at samples
     samples: str = "model"  # or the name of the folder that the samples are from
+    resized: str | None = None  # how samples from files were made as large as the real images
     extractors: dict[str, dict[str, Any]]
     metrics: dict[str, dict[str, Any]]
     seed: int = 0
@@ -61,8 +62,8 @@ class Protocol:
     model: dict[str, Any] | None = None  # changes of the checkpoint's config
 
     def to_json(self) -> dict[str, Any]:
-        """Its fields in their order, `model` only where something was changed."""
-        return {key: value for key, value in vars(self).items() if key != "model" or value}
+        """Its fields in their order, `model` and `resized` only where something was changed."""
+        return {key: value for key, value in vars(self).items() if key not in ("model", "resized") or value}
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> Self:

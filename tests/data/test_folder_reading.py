@@ -66,7 +66,9 @@ def test_a_class_called_train_is_a_class(tmp_path: Path, capsys: pytest.CaptureF
     before = whole(tmp_path, "data.split_by=number")
     assert (before.class_names, before.split_sizes["train"]) == (None, 12)
     assert "left out, beside the folders of the splits: bus/ (12), car/ (12)" in before.notes
-    assert image_folder(str(tmp_path), "samples").num_classes == 3
+    data = image_folder(str(tmp_path))
+    data.setup()
+    assert data.num_classes == 3
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lightning_gen.cli.checkpoint_options import choose_device, load, matching_data, run_folder, tell
 from lightning_gen.cli.hydra_app import Job
-from lightning_gen.config.instantiation import build_data
-from lightning_gen.data.folder import image_folder
+from lightning_gen.cli.sample_files import in_own_keys, read_files
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation.evaluator import Settings, build_extractors, build_metrics, evaluate
 from lightning_gen.evaluation.report import check_readable, print_table, save_evaluation
@@ -31,18 +30,21 @@ def run(job: Job) -> None:
     cfg = job.config
     inputs = _from_files(cfg) if cfg.samples else _from_checkpoint(cfg)
     metrics = build_metrics(cfg.metrics)
-    evaluation = evaluate(
-        inputs.model,
-        inputs.data,
-        metrics,
-        build_extractors(cfg.extractor, metrics),
-        files=inputs.files,
-        device=choose_device(cfg.device),
-        **{option.name: cfg[option.name] for option in fields(Settings)},
-    )
+    settings: dict[str, Any] = {option.name: cfg[option.name] for option in fields(Settings)} | {"split": inputs.split}
+    with in_own_keys(cfg, inputs.data):
+        evaluation = evaluate(
+            inputs.model,
+            inputs.data,
+            metrics,
+            build_extractors(cfg.extractor, metrics),
+            files=inputs.files,
+            device=choose_device(cfg.device),
+            **settings,
+        )
     tell(inputs.files, inputs.data)
     changes: Any = OmegaConf.to_container(cfg.model)
-    evaluation = replace(evaluation, source=inputs.source, protocol=replace(evaluation.protocol, model=changes or None))
+    protocol = replace(evaluation.protocol, model=changes or None, resized=inputs.resized)
+    evaluation = replace(evaluation, source=inputs.source, protocol=protocol)
     print_table(evaluation)
     if inputs.out is not None:
         save_evaluation(evaluation, inputs.out)
@@ -57,6 +59,8 @@ class Inputs(NamedTuple):
     data: "ImageData"
     out: Path | None  # the JSON file to add the evaluation to
     source: dict[str, str]  # as in Evaluation
+    split: str
+    resized: str | None = None  # as in Protocol
 
 
 def _from_checkpoint(cfg: DictConfig) -> Inputs:
@@ -67,7 +71,7 @@ def _from_checkpoint(cfg: DictConfig) -> Inputs:
     path, model = load(cfg)
     out = run_folder(path) / "evaluation.json" if cfg.out is None else _file(cfg.out)
     check_readable(out)  # before the work, not after it
-    return Inputs(model, None, matching_data(cfg, path), out, {"checkpoint": path.name})
+    return Inputs(model, None, matching_data(cfg, path), out, {"checkpoint": path.name}, cfg.split or "test")
 
 
 def _from_files(cfg: DictConfig) -> Inputs:
@@ -83,18 +87,8 @@ def _from_files(cfg: DictConfig) -> Inputs:
     out = None if cfg.out is None else _file(cfg.out)
     if out is not None:
         check_readable(out)
-    if cfg.reference:
-        cfg.split = "train"
-        data = image_folder(cfg.reference, "reference")
-        files = image_folder(cfg.samples, "samples")
-        if files.image_shape[0] != data.image_shape[0]:  # only one of them is gray
-            files = image_folder(cfg.samples, "samples", channels=3)
-            data = image_folder(cfg.reference, "reference", channels=3)
-    else:
-        data = build_data(data)
-        files = image_folder(cfg.samples, "samples", channels=data.image_shape[0])
-    files.notes += files.match_classes(data.class_names or [], "the data")
-    return Inputs(None, files, data, out, {"samples": str(cfg.samples)})
+    files = read_files(cfg)
+    return Inputs(None, files.samples, files.data, out, {"samples": str(cfg.samples)}, files.split, files.resized)
 
 
 def _file(out: str) -> Path:

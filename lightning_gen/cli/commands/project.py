@@ -7,6 +7,7 @@ Examples:
   lightning-gen project checkpoint=PATH images=my_folder n=100
 """
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -101,6 +102,7 @@ def _from_data(cfg: DictConfig, checkpoint: Path, model: "ImageGenerator") -> Ta
 def _from_files(cfg: DictConfig, model: "ImageGenerator", space: LatentSpace) -> Targets:
     from lightning_gen.data.decode import ImageFiles, Resize
     from lightning_gen.data.loader import normalize
+    from lightning_gen.data.pixels import doubts_of_files
 
     if cfg.resize not in get_args(Resize):
         fix = did_you_mean(cfg.resize, get_args(Resize)) or f", choose one of {', '.join(get_args(Resize))}"
@@ -111,7 +113,10 @@ def _from_files(cfg: DictConfig, model: "ImageGenerator", space: LatentSpace) ->
     files = ImageFiles(paths, channels, (height, width), cfg.resize)
     pixels = torch.stack([_pixels(files, number, cfg.images) for number in range(len(paths))])
     names = [path.relative_to(root).as_posix() if root.is_dir() else path.name for path in paths]
-    return names, normalize(pixels).to(model.device), _labels_of_files(cfg, model, space, len(paths))
+    labels = _labels_of_files(cfg, model, space, len(paths))
+    for doubt in doubts_of_files(root, paths, num_threads=1, limits=None):
+        print(f"images={cfg.images}: {doubt.partition('; ')[0]}", file=sys.stderr)
+    return names, normalize(pixels).to(model.device), labels
 
 
 def _pixels(files: "ImageFiles", number: int, images: str) -> Tensor:
@@ -119,7 +124,7 @@ def _pixels(files: "ImageFiles", number: int, images: str) -> Tensor:
     try:
         return files[number]
     except UserError as error:
-        reason = error.__cause__ or "damaged"
+        reason = str(error.__cause__ or "damaged").replace("give data.range=[lo,hi]", "convert it to 8 bits")
         raise UserError(f"images={images}: {files.paths[number]} cannot be read ({reason}); leave it out") from None
 
 
