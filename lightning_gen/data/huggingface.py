@@ -87,8 +87,8 @@ class HuggingFace(ImageData):
         pixels = {}
         for row in spread(list(range(len(table))), FEW // 4):
             try:
-                image = table[row][column]
-                pixels[row] = pixels_of(image, samples_of(image))
+                if (image := table[row][column]) is not None:
+                    pixels[row] = pixels_of(image, samples_of(image))
             except UNREADABLE:
                 continue  # it is reported when it is used
         several = {f"row {row}": facts.frames for row, facts in pixels.items() if facts.frames > 1}

@@ -186,8 +186,8 @@ def _doubt(facts: Pixels, limits: Limits | None) -> str | None:
     kind, low, high, full = facts[:4]
     black, white = limits or full or (low, high)
     said = f"values ({kind}) go from {number(low)} to {number(high)}"
-    if black == white or (low == high == 0):
-        return f"{said}: the images are black"
+    if black == white or low == high == 0:  # one value, or black: what it shows
+        return None
     if limits is None and (low < black or high > white):
         fix = f"set data.range=[{number(low)},{number(high)}]"
         return f"{said}: those outside {number(black)} to {number(white)} are clipped; {fix}"
