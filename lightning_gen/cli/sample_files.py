@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from lightning_gen.config.instantiation import build_data
 from lightning_gen.data.folder import Folder, image_folder, image_paths
 from lightning_gen.data.frames import clip_folder
+from lightning_gen.data.inspection import listed
 from lightning_gen.data.pixels import frames_of
 from lightning_gen.data.source import StreamSource, TensorSource
 from lightning_gen.errors import UserError
@@ -131,6 +132,9 @@ def match_classes(samples: "ImageData", data: "ImageData") -> None:
         samples.class_names = samples.num_classes = None
     else:
         samples.class_names, samples.num_classes = known, len(known)
+        lacking = [name for name, given in zip(known, order, strict=True) if given not in names]
+        if lacking:
+            samples.notes.append(f"has other classes than the data: lacks {listed(lacking, ', ')}")
     source = samples.sources["train"]
     assert isinstance(source, TensorSource | StreamSource)
     assert source.labels is not None  # it has class names

@@ -169,8 +169,9 @@ class WholeFolder(Folder):
         together = torch.cat(labels) if len(labels) == len(parts) else None
         if together is None:
             self.class_names = None
+        no_labels = None if together is None else together[:0]
         whole = StreamSource(images, together, self.workers())
-        return {"train": whole} | {split: StreamSource(nothing, None, self.workers()) for split in SPLITS[1:]}
+        return {"train": whole} | {split: StreamSource(nothing, no_labels, self.workers()) for split in SPLITS[1:]}
 
 
 def image_folder(
