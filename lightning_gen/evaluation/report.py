@@ -4,7 +4,7 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation.result import Evaluation, Protocol, Score
@@ -48,7 +48,7 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def are_evaluations(entries: Any) -> bool:
+def are_evaluations(entries: Any) -> TypeGuard[list[dict[str, Any]]]:
     """Whether the content of a JSON file is a list of evaluations, and not that of another program."""
     return isinstance(entries, list) and all(
         isinstance(entry, dict) and {"scores", "protocol"} <= entry.keys() for entry in entries
