@@ -52,7 +52,7 @@ class BestCheckpoint(ModelCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the best score if its checkpoint is in this run's folder (a warm start has none yet)."""
         path = Path(str(self.dirpath), "best.ckpt")
-        if not path.is_file() or state_dict["best_model_score"] is None:
+        if not path.is_file() or state_dict.get("best_model_score") is None:
             return
         score = state_dict["best_model_score"]
         moved = {"dirpath": self.dirpath, "best_model_path": str(path), "kth_best_model_path": str(path)}

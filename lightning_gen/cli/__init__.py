@@ -1,16 +1,13 @@
 """The console command: `lightning-gen <command> key=value ...`."""
 
-import logging
 import os
 import sys
 from typing import NoReturn
 
 from lightning_gen.cli.commands import COMMANDS, description, has_config, load_run, summary
 from lightning_gen.errors import UserError
-from lightning_gen.utilities.printable import PrintableFilter, printable
+from lightning_gen.utilities.printable import make_printable, printable
 from lightning_gen.utilities.suggestions import did_you_mean
-
-PRINTABLE = PrintableFilter()  # once: a logger has a filter once
 
 
 def train() -> NoReturn:
@@ -24,7 +21,6 @@ def main(arguments: list[str] | None = None) -> int:
     0, 1 for a bug, 2 for a user's mistake or a failure of the machine, 130 for Ctrl-C.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    logging.getLogger("lightning_gen").addFilter(PRINTABLE)
     try:
         return _dispatch(arguments)
     except UserError as error:
@@ -87,6 +83,8 @@ def _command_help(command: str) -> str:
 
 
 def _run_with_config(command: str, arguments: list[str]) -> int:
+    import logging
+
     from lightning_gen.cli.hydra_app import read_command_line
     from lightning_gen.cli.launch import command_arguments, relaunchable
     from lightning_gen.config.saved import trusting
@@ -95,6 +93,7 @@ def _run_with_config(command: str, arguments: list[str]) -> int:
     if isinstance(job, int):
         return job
     run = load_run(command)
+    logging.getLogger("lightning_gen").addFilter(make_printable)  # once: a logger has a filter once
     arguments = command_arguments(command, job.config, job.overrides, job.flags)
     with relaunchable(arguments), trusting(job.config.get("trust") or ()):
         run(job)

@@ -25,7 +25,7 @@ from lightning_gen.config.run_options import OPTIONS
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation.evaluator import build_extractors, build_metrics, check_evaluation, evaluate
-from lightning_gen.evaluation.report import print_table, save_evaluation
+from lightning_gen.evaluation.report import check_readable, save_and_print
 from lightning_gen.evaluation.result import Evaluation
 from lightning_gen.image_generator import KEY, ImageGenerator
 from lightning_gen.trainer import ImageTrainer, check_accelerator
@@ -47,6 +47,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     check(config)
     check_accelerator(config.trainer.get("accelerator", "auto"))
     folder = RunFolder(config.run_dir, start.in_place) if _is_main() else None
+    check_readable(Path(config.run_dir, "evaluation.json"), key="run_dir")  # now, not after the training
     torch.manual_seed(config.seed)  # initial weights
     data = build_data(config.data)
     saved = _saved(start)
@@ -63,24 +64,31 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     extractors = build_extractors(config.extractor, metrics)
     notes = _check_splits(model, data, metrics, extractors, config)
     with _claimed(folder), _open_trainer(config, data) as trainer:
-        if folder:
-            folder.save_config(config, start.options)
-        for logger in trainer.loggers:
-            if start.in_place and hasattr(logger, "rewind"):
-                logger.rewind(seen)
-        for logger in trainer.loggers:
-            logger.log_hyperparams(plain)
+        trained = start.state and trainer.max_images is not None and seen >= trainer.max_images
+        if not (trained and start.in_place):  # a folder in which nothing is trained stays as it is
+            _begin(folder, trainer.loggers, start, rewind_to=seen if start.in_place else None)
         _describe(model, data, trainer, config)
-        for change in start.changes:
-            log.info("changed: %s", change)
         for note in [*(f"data={data.name}: {note}" for note in data.notes), *notes]:
             log.info("%s", note)
-        if start.state and trainer.max_images is not None and seen >= trainer.max_images:
+        if trained:
             progress = f"{seen:,} of {trainer.max_images:,}"
             log.info("nothing to train: %s images seen; raise trainer.max_images", progress)
         else:
             _fit(trainer, model, data, start.state, config.run_dir)
         return _score(model, data, metrics, extractors, trainer, config)
+
+
+def _begin(folder: RunFolder | None, loggers: Sequence[Any], start: Start, rewind_to: int | None) -> None:
+    """Make the folder that of this run, and tell the loggers; those of a resumed run go back to its checkpoint."""
+    if folder:
+        folder.save_config(start.config, start.options)
+    for logger in loggers:
+        if rewind_to is not None and hasattr(logger, "rewind"):
+            logger.rewind(rewind_to)
+    for logger in loggers:
+        logger.log_hyperparams(as_dict(start.config))
+    for change in start.changes:
+        log.info("changed: %s", change)
 
 
 def _saved(start: Start) -> dict[str, Any] | None:
@@ -195,13 +203,12 @@ def _score(
         return None
     device = trainer.strategy.root_device
     evaluation = evaluate(model.to(device), data, metrics, extractors, device=device, **config.evaluation)
+    evaluation = replace(evaluation, source={"checkpoint": "last.ckpt"})
+    if trainer.is_global_zero:
+        save_and_print(evaluation, Path(config.run_dir, "evaluation.json"))
+        log.info("run folder: %s", config.run_dir)
     for logger in trainer.loggers:
         logger.log_metrics({f"test/{name}": value for name, value in evaluation.values.items()}, model.images_seen)
-    if trainer.is_global_zero:
-        evaluation = replace(evaluation, source={"checkpoint": "last.ckpt"})
-        save_evaluation(evaluation, Path(config.run_dir) / "evaluation.json")
-        print_table(evaluation)
-        log.info("run folder: %s", config.run_dir)
     return evaluation
 
 

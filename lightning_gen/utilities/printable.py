@@ -1,7 +1,10 @@
 """Names from files, folders and checkpoints, safe to print: a terminal obeys the control characters in them."""
 
-import logging
 import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from logging import LogRecord
 
 # Control characters, and those that reorder or hide text.
 _UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -18,10 +21,7 @@ def _escaped(letter: str) -> str:
     return letter.encode("unicode_escape").decode()
 
 
-class PrintableFilter(logging.Filter):
-    """Makes the messages of a logger printable."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Replace the message."""
-        record.msg, record.args = printable(record.getMessage()), ()
-        return True
+def make_printable(record: "LogRecord") -> bool:
+    """A filter of a logger, which makes its messages printable and lets all pass."""
+    record.msg, record.args = printable(record.getMessage()), ()
+    return True

@@ -140,7 +140,7 @@ def test_grids_of_many_classes_are_no_strips(classes, n, shown, columns):
 @pytest.mark.parametrize("truncation", ["0", "-1", "true", "wide"])
 def test_truncation_must_be_positive(tmp_path, truncation):
     write_checkpoint(tmp_path / "a.ckpt", *TINY_VAE)
-    with pytest.raises(UserError, match=r"truncation=.*: give a number above 0"):
+    with pytest.raises(UserError, match=r"truncation=.*: expected float above 0 or null"):
         command(f"checkpoint={tmp_path / 'a.ckpt'}", f"truncation={truncation}")
 
 

@@ -18,6 +18,7 @@ from lightning_gen.config.instantiation import build_model
 from lightning_gen.config.options import list_options
 from lightning_gen.config.plugins import Plugin, clashes, discover, usable
 from lightning_gen.errors import UserError
+from lightning_gen.evaluation.evaluator import build_metrics
 
 FLOW = {"model/flow_vae.yaml": "# A VAE with a flow.\ndefaults: [vae]\nbeta: 2.0\n"}
 
@@ -264,3 +265,39 @@ def test_the_commands_show_plugins(tmp_path):
     assert "flow_vae" in run_command("train", "--help", cwd=tmp_path, path=site).stdout
     shown = run_command("train", "model=flow_vae", "--cfg", "job", "-p", "model", cwd=tmp_path, path=site)
     assert "beta: 2.0" in shown.stdout, shown.stderr
+
+
+ODD_METRICS = {
+    "abstract": ("class Odd(SampleMetric):\n    better = {'a': 'lower'}\n", "Can't instantiate abstract class Odd"),
+    "no needs": (
+        "class Odd(PairedMetric):\n    better = {'a': 'lower'}\n    def update(self, x): ...\n",
+        "metrics.odd: Odd has no `needs`; set it",
+    ),
+    "no better": (
+        "class Odd(SampleMetric):\n    def update(self, images, labels): ...\n",
+        "metrics.odd: Odd has no `better`; set it",
+    ),
+    "no metric": ("class Odd: ...\n", "metrics.odd: Odd is no ImageMetric; extend one of its subclasses"),
+}
+
+
+@pytest.mark.parametrize("kind", list(ODD_METRICS))
+def test_metrics_that_lack_something(site, kind):
+    code, told = ODD_METRICS[kind]
+    code = "from lightning_gen.metrics.image_metric import PairedMetric, SampleMetric\n" + code
+    make_plugin(site, "lg_odd", {"metrics/odd.yaml": "odd:\n  _target_: lg_odd.Odd\n"}, code=code)
+    with pytest.raises(UserError) as caught:
+        build_metrics(compose(["metrics=[odd]"]).metrics)
+    assert told in str(caught.value)
+    assert str(caught.value).startswith("metrics.odd: ") or kind == "abstract"
+    sys.modules.pop("lg_odd", None)
+
+
+def test_doctor_fails_with_a_broken_plugin_and_only_then(site, capsys):
+    make_plugin(site, "lg_good", {"model/good.yaml": "# A model.\ndefaults: [vae]\n"}, code="")
+    assert main(["doctor"]) == 0
+    make_plugin(site, "lg_bad", {"model/bad.yaml": "# \x1b[31mred\ndefaults: [vae\n"}, code="")
+    assert main(["doctor"]) == 2
+    capsys.readouterr()
+    assert main(["list", "model"]) == 0
+    assert r"\x1b[31mred" in capsys.readouterr().out

@@ -432,6 +432,5 @@ def test_command_explains_mistakes(tmp_path, override, message):
     write_checkpoint(tmp_path / "best.ckpt", *TINY_VAE)
     checkpoint = f"checkpoint={tmp_path / 'best.ckpt'}"
     overrides = [checkpoint, "metrics=[reconstruction]", "extractor=none", override.format(tmp_path)]
-    config = compose(overrides, "evaluate")
     with pytest.raises(UserError, match=message):
-        evaluate_command.run(Job(config))
+        evaluate_command.run(Job(compose(overrides, "evaluate")))

@@ -110,3 +110,15 @@ def test_a_group_without_its_device_is_that_of_this_machine(tmp_path, done):
     kept = ["data=fake", "data.image_shape=[1,12,12]", "debug=smoke", "metrics=[]", "trainer.max_images=16"]
     train(compose([*kept, "~trainer.accelerator", f"run_dir={tmp_path / 'run'}"]))
     assert (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_an_unknown_score_to_monitor(tmp_path):
+    with pytest.raises(
+        UserError, match=r"^callbacks\.early_stopping\.monitor=val/los: no such score; did you mean val/loss"
+    ):
+        run(
+            tmp_path / "run",
+            "callbacks=[log_terms,sample_grid,reconstructions,checkpoint,early_stopping]",
+            "callbacks.early_stopping.monitor=val/los",
+            images=32,
+        )

@@ -18,7 +18,7 @@ from lightning_gen.cli.hydra_app import Job
 from lightning_gen.cli.sample_files import in_own_keys, read_files
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation.evaluator import Settings, build_extractors, build_metrics, evaluate
-from lightning_gen.evaluation.report import check_readable, print_table, save_evaluation
+from lightning_gen.evaluation.report import check_readable, save_and_print
 
 if TYPE_CHECKING:
     from lightning_gen.data.image_data import ImageData
@@ -44,10 +44,8 @@ def run(job: Job) -> None:
     tell(inputs.files, inputs.data)
     changes: Any = OmegaConf.to_container(cfg.model)
     protocol = replace(evaluation.protocol, model=changes or None, resized=inputs.resized)
-    evaluation = replace(evaluation, source=inputs.source, protocol=protocol)
-    print_table(evaluation)
+    save_and_print(replace(evaluation, source=inputs.source, protocol=protocol), inputs.out)
     if inputs.out is not None:
-        save_evaluation(evaluation, inputs.out)
         print(f"added to {inputs.out}")
 
 
