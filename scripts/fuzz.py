@@ -703,7 +703,7 @@ def snapshot(work: Path) -> dict[str, str]:
 
 # Audit events with the places of their paths.
 CHANGING = {"os.mkdir": [0], "os.remove": [0], "os.rmdir": [0], "os.chmod": [0], "os.rename": [0, 1],
-            "os.symlink": [1], "os.link": [1]}  # fmt: skip
+            "os.symlink": [1], "os.link": [1], "shutil.rmtree": [0]}  # fmt: skip
 
 
 def watch(folder: Path, log: int) -> None:
@@ -722,7 +722,7 @@ def watch(folder: Path, log: int) -> None:
     def hook(event: str, arguments: tuple) -> None:
         if event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
             check(arguments[0], True)
-        elif event in CHANGING and arguments[-1] == -1:  # no path relative to an open folder
+        elif event in CHANGING and arguments[-1] in (-1, None):  # no path relative to an open folder
             for index in CHANGING[event]:
                 check(arguments[index], False)
         elif event == "subprocess.Popen" and "lightning_gen" in map(str, arguments[1]):
