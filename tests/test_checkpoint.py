@@ -204,3 +204,69 @@ def test_a_model_comes_back_with_other_values(saved):
         load_model(path, changes={"betta": 4.0})
     with pytest.raises(UserError, match="tensors don't fit"):
         load_model(path, changes={"latent_dim": 5})
+
+
+DROPPED = object()
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "told"),
+    [
+        ("state_dict", DROPPED, "it lacks state_dict"),
+        ("state_dict", [1], "state_dict is [1], expected mapping of keys to values"),
+        ("state_dict.encoder", 3, "state_dict.encoder is no tensor"),
+        ("lightning_gen", [1], "lightning_gen is [1], expected mapping"),
+        ("lightning_gen.config", DROPPED, "it lacks lightning_gen.config"),
+        ("lightning_gen.config", "abc", "lightning_gen.config is 'abc', expected mapping"),
+        ("lightning_gen.config.model", DROPPED, "it lacks lightning_gen.config.model"),
+        ("lightning_gen.config.model", None, "lightning_gen.config.model is None, expected mapping"),
+        ("lightning_gen.config.data", 2.5, "lightning_gen.config.data is 2.5, expected mapping"),
+        ("lightning_gen.config.seed", "abc", "its config is damaged: seed=abc: expected int"),
+        ("lightning_gen.config.metrics", 3, "its config is damaged: metrics=3: expected mapping"),
+        ("lightning_gen.config.run_dir", [1, 2], "its config is damaged: run_dir=[1, 2]: expected str"),
+        (
+            "lightning_gen.image_shape",
+            [1, 8],
+            "lightning_gen.image_shape is [1, 8], expected list of int of at least 1",
+        ),
+        ("lightning_gen.image_shape", [1, 0, 8], "lightning_gen.image_shape is [1, 0, 8], expected list"),
+        ("lightning_gen.image_shape", "1x8x8", "lightning_gen.image_shape is '1x8x8', expected list"),
+        ("lightning_gen.num_classes", 0, "lightning_gen.num_classes is 0, expected int of at least 1 or null"),
+        ("lightning_gen.images_seen", -1, "lightning_gen.images_seen is -1, expected int of at least 0"),
+        ("lightning_gen.images_seen", 2.5, "lightning_gen.images_seen is 2.5, expected int of at least 0"),
+    ],
+)
+def test_what_a_checkpoint_lacks_or_has_of_another_type_is_named(saved, tmp_path, entry, value, told):
+    content = torch.load(saved[0], weights_only=True)
+    *parents, name = entry.split(".")
+    node = content
+    for parent in parents:
+        node = node[parent]
+    if value is DROPPED:
+        del node[name]
+    else:
+        node[name] = value
+    path = tmp_path / "a.ckpt"
+    torch.save(content, path)
+    assert told in refusal(path)
+    with pytest.raises(UserError, match=r"damaged"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("latent_dim", None), ("likelihood", None), ("encoder", "abc"), ("prior", -1), ("compile", -1)]
+)
+def test_the_config_of_a_saved_model_is_checked_as_one_from_the_command_line(saved, tmp_path, key, value):
+    content = torch.load(saved[0], weights_only=True)
+    content[KEY]["config"]["model"][key] = value
+    path = tmp_path / "a.ckpt"
+    torch.save(content, path)
+    with pytest.raises(UserError, match=rf"^model\.{key}=.*: expected "):
+        load_model(path)
+
+
+def test_tensors_that_do_not_fit_are_counted_once(saved):
+    state = {f"other.{name}": tensor for name, tensor in saved[1].state_dict().items()}
+    count = len(state)
+    with pytest.raises(UserError, match=rf": {2 * count} of {2 * count} tensors don't fit"):
+        load_weights(saved[1], state, "checkpoint=a")

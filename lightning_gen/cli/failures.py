@@ -1,5 +1,6 @@
 """Failures of the machine, not of the program: files that cannot be read or written, and too little memory."""
 
+import os
 import re
 from collections.abc import Iterator
 
@@ -32,7 +33,9 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     cause: BaseException | None = error
     while cause is not None:
         yield cause
-        cause = cause.__cause__
+        # torch's writer raises RuntimeError while the error of our file is on its way.
+        writer = isinstance(cause, RuntimeError) and isinstance(cause.__context__, OSError)
+        cause = cause.__cause__ or (cause.__context__ if writer else None)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
@@ -43,8 +46,14 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 def _os_error(error: OSError) -> str:
     reason = error.strerror or _first_line(error)
-    files = [str(name) for name in (error.filename, error.filename2) if name is not None]
-    return f"{' -> '.join(files) or type(error).__name__}: {reason}{_fix(error)}"
+    files = [_target(name) for name in (error.filename, error.filename2) if name is not None]
+    return f"{' -> '.join(dict.fromkeys(files)) or type(error).__name__}: {reason}{_fix(error)}"
+
+
+def _target(name: str | bytes | int) -> str:
+    """The file that was to be written, where an atomic write failed at its temporary one."""
+    text = os.fsdecode(name) if isinstance(name, str | bytes) else str(name)
+    return re.sub(r"(^|/)\.([^/]+)\.\d+\.tmp$", r"\1\2", text)
 
 
 def _fix(error: OSError) -> str:
@@ -56,6 +65,7 @@ def _fix(error: OSError) -> str:
         errno.EROFS: "name a folder that can be written",
         errno.EACCES: "change its permissions, or name another one",
         errno.EPERM: "change its permissions, or name another one",
+        errno.EEXIST: "it is there already, name another one",
         errno.ENOENT: "make its folder, or name another file",
         errno.EISDIR: "it is a folder, name a file",
         errno.ENOTDIR: "a part of its path is a file, name a folder",

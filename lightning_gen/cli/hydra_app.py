@@ -4,6 +4,7 @@ So the command runs in the user's folder, with a resolved config, and Lightning'
 """
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,11 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
     from lightning_gen.config.hydra_errors import explained
 
     flags, overrides = _parse(command, arguments)
+    if _resumes(command, overrides):
+        from lightning_gen.training.resume import options_of_resumed  # slow to import
+
+        own, first = options_of_resumed(overrides), arguments.index(overrides[0])
+        arguments, overrides = [*arguments[:first], *own, *arguments[first:]], [*own, *overrides]
     prepare_hydra()
     composed: list[tuple[DictConfig, DictConfig]] = []
     failed: list[int] = []
@@ -65,7 +71,15 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
             raise UserError(f"{len(failed)} of the jobs failed; their messages are above")
         return 0
     config, node = composed[0]
+    if _resumes(command, overrides):
+        from lightning_gen.training.resume import fill_missing
+
+        fill_missing(config, overrides)
     return Job(finish(config, node, command), task_overrides(node), flags + _search_path(node))
+
+
+def _resumes(command: str, overrides: Sequence[str]) -> bool:
+    return command == "train" and any(text.lstrip("+").startswith(("resume=", "init_from=")) for text in overrides)
 
 
 def _parse(command: str, arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -73,7 +87,9 @@ def _parse(command: str, arguments: list[str]) -> tuple[list[str], list[str]]:
     parser = hydra_argument_parser()
 
     def error(message: str) -> NoReturn:
-        raise UserError(f"{message}; see lightning-gen {command} --help")
+        keys = [argument for argument in arguments if re.match(r"--?[\w./@]+=", argument) and argument in message]
+        fix = f"write {' '.join(key.lstrip('-') for key in keys)}, or " if keys else ""
+        raise UserError(f"{message}; {fix}see lightning-gen {command} --help")
 
     parser.error = error
     parsed = parser.parse_args(arguments)

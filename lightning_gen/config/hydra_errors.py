@@ -31,14 +31,14 @@ def explain(error: Exception, command: str, overrides: list[str]) -> str:
 
     text = str(error)
     if isinstance(error, OverrideParseException):
-        return (
-            f"{error.override}: cannot be read; write key=value, and quote text with special characters: key='\"a b\"'"
-        )
+        return _unreadable(error.override)
     if isinstance(error, MissingConfigException):
         return _missing_option(error, overrides)
     if isinstance(error, MarkedYAMLError) and error.problem_mark:
         mark = error.problem_mark
         return f"{mark.name} line {mark.line + 1}: {error.problem}{_fix_of_file(mark.name)}"
+    if re.match(r"Could not (?:override|delete) ''", text):
+        return _unreadable(" ".join(overrides))
     if match := re.match(r"(?:Could not override|Could not delete from config\.) '(.+?)'", text):
         return _unknown_key(_full_key(error.__cause__) or match[1], match[1], command, overrides)
     if match := re.match(r"Could not delete '(.+?)'", text):
@@ -47,13 +47,18 @@ def explain(error: Exception, command: str, overrides: list[str]) -> str:
         return f"{_typed(match[1], overrides)}: {match[1]} is there already; leave out the +"
     if match := re.match(r"Ambiguous value for argument '(.+?)'", text):
         return f"{match[1]}: several values; add -m to run each, or write [a,b] for a list"
+    if match := re.match(r"Error merging override (\S+)", text):
+        return _misplaced(match[1])
     if "appears more than once in the final defaults list" in text:
+        several = next((typed for typed in overrides if re.fullmatch(r"model=\[.*,.*\]", typed)), None)
+        if several:
+            return f"{several}: choose one, or add -m to run each: {several.replace('[', '').replace(']', '')}"
         group = re.split(r" appears", text)[0].strip("'\"")
         return f"{group} is chosen twice; leave out the + before a group that is chosen already"
     if match := re.match(r"You must specify '(.+?)'", text):
         return f"{command} needs {match[1]}=OPTION; options: {', '.join(_options(match[1]))}"
     if text.startswith("Config group override must be"):
-        return _not_an_option(overrides)
+        return _not_an_option(command, overrides)
     return _other(error) + _chosen_of_plugins(overrides)
 
 
@@ -97,10 +102,52 @@ def _typed(key: str, overrides: list[str]) -> str:
     return next((typed for typed in overrides if typed.lstrip("+~").split("=")[0] == key), key)
 
 
+def _unreadable(typed: str) -> str:
+    write = "write key=value without spaces around the =, and quote text with special characters: key='\"a b\"'"
+    if Path(typed).expanduser().exists():
+        write = f"name what the path is, as checkpoint={typed}"
+    return f"{typed}: cannot be read; {write}"
+
+
+def _misplaced(typed: str) -> str:
+    """A value where keys are, such as the names of options in `data.augment=[flip]`."""
+    key, _, value = typed.lstrip("+").partition("=")
+    group = key.replace(".", "/")
+    options = _options(group)
+    if not options:
+        return f"{typed}: {key} has keys of its own; give one of these, as {key}.KEY=VALUE"
+    wrong = next((option for option in re.split(r"[\[\], ]+", value) if option and option not in options), None)
+    return f"{typed}: options are chosen with a slash, {group}={value}" + (
+        f", and {wrong} is none{_suggest_option(group, wrong, group)}" if wrong else ""
+    )
+
+
 def _unknown_key(key: str, override_key: str, command: str, overrides: list[str]) -> str:
     typed = _typed(override_key, overrides)
+    group, _, rest = key.partition(".")
+    option = rest.partition(".")[0]
+    if rest and option in _options(group) and typed.startswith(key):
+        return f"{typed}: {option} is not chosen; choose it too, as {group}=[...,{option}]"
+    if group in ("model", "data") and command not in ("train", "inspect") and not _chosen(group, typed, overrides):
+        fix = f"write +{typed}" if "." in override_key else f"change a value with +{group}.KEY=VALUE"
+        return f"{typed}: is the checkpoint's; {fix}"
     known = _known_keys(command, [other for other in overrides if other != typed])
-    return f"{typed}: no such key{suggest_key(key, known)}"
+    chosen = _as_choice(key, typed.partition("=")[2], known)
+    keys = sorted(name for name in known if re.fullmatch(r"\w+", name) and name != "hydra")
+    suggestion = chosen or suggest_key(key, known - {key}) or f"; {command} has {', '.join(keys)}"
+    return f"{typed}: no such key{suggestion}"
+
+
+def _chosen(group: str, typed: str, overrides: list[str]) -> bool:
+    """Whether another override than `typed` chooses an option of the group."""
+    return any(other.startswith(f"{group}=") for other in overrides if other != typed)
+
+
+def _as_choice(key: str, value: str, known: Iterable[str]) -> str:
+    """How to choose an option for a part of a model, where `optimizer=sgd` or `model/optimizer=sgd` was written."""
+    places = [name.partition("@") for name in known if re.match(r"[\w/]+@", name)]
+    wanted = [f"{group}@{path}={value}" for group, _, path in places if key in (group, path.replace(".", "/"))]
+    return f"; did you mean {' or '.join(sorted(wanted))}?" if wanted else ""
 
 
 def suggest_key(key: str, known: Iterable[str]) -> str:
@@ -115,11 +162,14 @@ def _known_keys(command: str, overrides: list[str]) -> set[str]:
     """All dotted keys and chosen groups of the config; if the overrides have other mistakes, of the default one."""
     from omegaconf import OmegaConf
 
-    for attempt in (overrides, []):
+    choices = [typed for typed in overrides if "." not in typed.partition("=")[0].partition("@")[0]]
+    # Another mistake among them must not hide the keys of the chosen model.
+    groups = [typed for typed in choices if _options(typed.lstrip("+~").partition("=")[0].partition("@")[0])]
+    for attempt in (overrides, choices, groups, []):
         try:
             config = compose_unchecked(command, attempt)
-            choices = {group for group in config.hydra.runtime.choices if not group.startswith("hydra")}
-            return choices | set(_dotted(OmegaConf.to_container(config, resolve=False)))
+            chosen = {group for group in config.hydra.runtime.choices if not group.startswith("hydra")}
+            return chosen | set(_dotted(OmegaConf.to_container(config, resolve=False)))
         except Exception:
             continue
     return set()
@@ -178,12 +228,14 @@ def _options(group: str) -> list[str]:
     return [option.name for option in list_options(group)]
 
 
-def _not_an_option(overrides: list[str]) -> str:
+def _not_an_option(command: str, overrides: list[str]) -> str:
     """A group was given null or a number, which Hydra does not name."""
     for typed in overrides:
         key, _, value = typed.lstrip("+").partition("=")
         options = _options(key.split("@")[0]) if key else []
-        if options and value not in options:
+        if options and value not in options and not value.startswith("["):
+            if key == "model" and command != "train":
+                return f"{typed}: the model is the checkpoint's; change a value of it with +model.KEY=VALUE"
             return f"{typed}: choose one of {', '.join(options)}"
     return f"{' '.join(overrides)}: a group needs the name of an option"
 
@@ -196,15 +248,27 @@ def explain_instantiation(error: Exception) -> UserError | None:
         if isinstance(cause, UserError):
             return cause
         if _refuses_arguments(cause):
-            text = (str(cause).splitlines() or [type(cause).__name__])[0]
+            text = _missing_arguments(cause, key) or (str(cause).splitlines() or [type(cause).__name__])[0]
             return UserError(f"{key}: {text}" if key else text)
+        if isinstance(cause, OSError):
+            return UserError(f"{key}: {cause}" if key else str(cause))
         cause = cause.__cause__
     return None
+
+
+def _missing_arguments(cause: BaseException, key: str | None) -> str:
+    """What to write for arguments that were removed, as with `~model.beta`; empty for other errors."""
+    match = re.search(r"(\w+)\(\) missing \d+ required .*argument", str(cause))
+    names = re.findall(r"'(\w+)'", str(cause)) if match else []
+    if not names:
+        return ""
+    parent = f"{key}." if key else ""
+    return f"{str(cause).splitlines()[0]}; give {' '.join(f'{parent}{name}=VALUE' for name in names)}"
 
 
 def _refuses_arguments(cause: BaseException) -> bool:
     if cause.__cause__ is None and type(cause).__name__ == "InstantiationException":
         return True  # Hydra itself: a target that it cannot find, or does not trust
     if isinstance(cause, TypeError):
-        return bool(re.search(r"\(\) (missing|got|takes) ", str(cause)))
+        return bool(re.search(r"\(\) (missing|got|takes) |^Can't instantiate abstract class ", str(cause)))
     return isinstance(cause, ValueError | ImportError) or type(cause).__name__ == "MisconfigurationException"

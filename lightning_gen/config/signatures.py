@@ -119,12 +119,12 @@ def _members_fit(members: dict, annotation: Any) -> bool:
 
 
 def _is_object(annotation: Any) -> bool:
-    """Whether `annotation` is a tensor, a module, or a class of ours."""
+    """Whether `annotation` is a tensor, a module, a duration, or a class of ours."""
     if not inspect.isclass(annotation) or issubclass(annotation, Enum):
         return False
     names = {(base.__module__, base.__name__) for base in annotation.__mro__}
     modules = ("torch", "Tensor"), ("torch.nn.modules.module", "Module")
-    return not names.isdisjoint(modules) or annotation.__module__.startswith("lightning_gen.")
+    return not names.isdisjoint(modules) or annotation.__module__.startswith(("lightning_gen.", "datetime"))
 
 
 def _is_scalar(value: Any, annotation: type) -> bool:
@@ -166,4 +166,6 @@ def describe(annotation: Any) -> str:
         inner = [describe(argument) for argument in arguments if argument is not Ellipsis]
         fixed = origin is tuple and Ellipsis not in arguments
         return f"[{', '.join(inner)}]" if fixed else f"list of {inner[0]}"
+    if (origin or annotation) in _MAPPINGS:
+        return "mapping of keys to values"
     return getattr(origin or annotation, "__name__", str(annotation))

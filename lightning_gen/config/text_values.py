@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from lightning_gen.config.keys import annotation_of
+from lightning_gen.config.keys import SECTIONS, annotation_of
 from lightning_gen.config.signatures import fits, signature_of
 from lightning_gen.config.validation import locate
 
@@ -15,8 +15,8 @@ def restore_text(config: "DictConfig", command: str, overrides: Iterable[str]) -
     """Put the text of an override where it was read as a number and only text fits; call it before resolving."""
     from omegaconf import OmegaConf
 
-    for override in overrides:
-        key, _, typed = override.lstrip("+").partition("=")
+    last = dict(override.lstrip("+").split("=", 1) for override in overrides if "=" in override)
+    for key, typed in last.items():
         if not all(part.isidentifier() for part in key.split(".")):
             continue  # a group, or a removal
         value = OmegaConf.select(config, key)
@@ -30,7 +30,9 @@ def _annotation(config: "DictConfig", key: str, command: str) -> Any:
     from omegaconf import OmegaConf
 
     parent, _, name = key.rpartition(".")
-    if not parent:
+    if not parent or parent in SECTIONS:
         return annotation_of(name, command)
     target = OmegaConf.select(config, f"{parent}._target_")
-    return signature_of(locate(target, f"{parent}._target_")).parameters.get(name, Any) if target else Any
+    return (
+        signature_of(locate(target, f"{parent}._target_")).parameters.get(name, Any) if isinstance(target, str) else Any
+    )

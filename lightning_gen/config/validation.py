@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_gen.config.keys import SECTIONS, annotation_of
+from lightning_gen.config.options import list_groups, list_options
 from lightning_gen.config.plugins import owner
 from lightning_gen.config.signatures import describe, fits, is_number, signature_of
 from lightning_gen.errors import UserError
@@ -25,6 +26,9 @@ def check_targets(node: Any, path: str = "") -> None:
     if isinstance(node, Mapping):
         if isinstance(node.get("_target_"), str):
             _check_call(node, path)
+        elif "_target_" in node:
+            where = as_typed(_join(path, "_target_"), node["_target_"])
+            raise UserError(f"{where}: expected the name of a class or a function, as my_package.MyClass")
         elif path and any(isinstance(value, Mapping) and "_target_" in value for value in node.values()):
             _check_members(path, {name: member for name, member in node.items() if member is not None})
         for key, value in node.items():
@@ -52,7 +56,17 @@ def _check_value(path: str, value: Any, annotation: Any) -> None:
     if isinstance(value, Mapping) and "_target_" in value and not is_number(annotation):
         return  # checked by itself
     if not fits(value, annotation):
-        raise UserError(f"{as_typed(path, value)}: expected {describe(annotation)}{_fix(value, annotation)}")
+        fix = _as_choice(path, value) or _fix(value, annotation)
+        raise UserError(f"{as_typed(path, value)}: expected {describe(annotation)}{fix}")
+
+
+def _as_choice(path: str, value: Any) -> str:
+    """The way to choose the option that is named where an object is expected, as in `model.loss=hinge`."""
+    own = path.replace(".", "/")
+    for group in list_groups() if isinstance(value, str) else ():
+        if (group == own or "/" not in group) and value in {option.name for option in list_options(group)}:
+            return f"; choose it with {group if group == own else f'{group}@{path}'}={value}"
+    return ""
 
 
 def _fix(value: Any, annotation: Any) -> str:

@@ -5,9 +5,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
+from lightning_gen.bounds import NonNegativeFloat, PositiveInt
+from lightning_gen.config.signatures import fits
 from lightning_gen.errors import UserError
+from lightning_gen.evaluation.report import are_evaluations
 from lightning_gen.evaluation.result import SEEDS, Direction, Evaluation, Score
 from lightning_gen.evaluation.table import STANDARD_ERRORS, Cell, Table
 from lightning_gen.utilities.suggestions import did_you_mean
@@ -58,12 +61,46 @@ def _read(path: Path) -> list[Evaluation]:
         raise UserError(f"compare {path}: {problem}; score a run with lightning-gen evaluate checkpoint={path}")
     try:
         entries = json.loads(file.read_text())
-        if not isinstance(entries, list) or not all("protocol" in entry for entry in entries):
+        if not are_evaluations(entries):
             raise ValueError
         # Early versions wrote no origins, without which protocols can't be compared.
-        return [Evaluation.from_json(entry) for entry in entries if "origin" in entry]
-    except (ValueError, TypeError, KeyError):
-        raise UserError(f"compare {path}: {file.name} holds something other than evaluations") from None
+        evaluations = [Evaluation.from_json(entry) for entry in entries if "origin" in entry]
+        for evaluation in evaluations:
+            _check_types(evaluation)
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        fix = "name the folder of a run, or the file that lightning-gen evaluate wrote"
+        raise UserError(f"compare {path}: {file.name} holds something other than evaluations; {fix}") from None
+    return evaluations
+
+
+def _check_types(evaluation: Evaluation) -> None:
+    """TypeError or KeyError for values of other types than those that a comparison reads."""
+    scores = evaluation.scores.values()
+    uncertain = [score.uncertainty for score in scores if score.uncertainty is not None]
+    expected: list[tuple[Any, Any]] = [
+        (evaluation.time, str),
+        (evaluation.protocol.seeds, PositiveInt),
+        *_fields(evaluation.protocol),
+        *(pair for score in scores for pair in _fields(score.origin)),
+        *((score.direction, Direction) for score in scores),
+        *((score.value, float) for score in scores if not _is_nan(score.value)),
+        *((uncertainty.over, str) for uncertainty in uncertain),
+        *((uncertainty.std, NonNegativeFloat) for uncertainty in uncertain if not _is_nan(uncertainty.std)),
+    ]
+    if not all(fits(value, annotation) for value, annotation in expected):
+        raise TypeError
+    for name in filter(None, (score.origin.extractor for score in scores)):
+        evaluation.protocol.extractors[name]
+
+
+def _fields(record: Any) -> Iterator[tuple[Any, Any]]:
+    """The values of a dataclass, each with its annotation."""
+    hints = get_type_hints(type(record))
+    return ((value, hints[name]) for name, value in vars(record).items())
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def protocol_of(evaluation: Evaluation, score: str) -> str:

@@ -247,7 +247,16 @@ def _versions() -> dict[str, str]:
 
 def build_metrics(config: Mapping[str, Any] | None) -> dict[str, ImageMetric]:
     """The metrics of a config's `metrics`, by name, without those that are null."""
-    return {name: instantiate(metric) for name, metric in (config or {}).items() if metric}
+    metrics = {name: instantiate(metric) for name, metric in (config or {}).items() if metric}
+    for name, metric in metrics.items():
+        if not isinstance(metric, ImageMetric):
+            raise UserError(f"metrics.{name}: {type(metric).__name__} is no ImageMetric; extend one of its subclasses")
+        for attribute in ("needs", "better"):
+            if not hasattr(metric, attribute):
+                raise UserError(
+                    f"metrics.{name}: {type(metric).__name__} has no `{attribute}`; set it, as ImageMetric describes"
+                )
+    return metrics
 
 
 def build_extractors(

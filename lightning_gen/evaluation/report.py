@@ -9,6 +9,7 @@ from typing import Any
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation.result import Evaluation, Protocol, Score
 from lightning_gen.utilities.atomic_files import atomic_write
+from lightning_gen.utilities.printable import printable
 
 
 def save_evaluation(evaluation: Evaluation, path: str | os.PathLike) -> None:
@@ -40,25 +41,33 @@ def _entries(path: Path) -> list[dict[str, Any]]:
         return []
     try:
         entries = json.loads(path.read_text())
-    except ValueError:
+    except (ValueError, RecursionError):
         entries = None
-    if not isinstance(entries, list):
+    if not are_evaluations(entries):
         raise UserError(f"out={path}: holds something other than evaluations; move it away or name another file")
     return entries
+
+
+def are_evaluations(entries: Any) -> bool:
+    """Whether the content of a JSON file is a list of evaluations, and not that of another program."""
+    return isinstance(entries, list) and all(
+        isinstance(entry, dict) and {"scores", "protocol"} <= entry.keys() for entry in entries
+    )
 
 
 def print_table(evaluation: Evaluation) -> None:
     """Print scores with their protocol, skipped metrics and warnings; a table on a terminal, else plain lines."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(highlight=False)
     directions = {"lower": "lower is better", "higher": "higher is better"}
-    rows = [(name, _text(score), directions[score.direction]) for name, score in evaluation.scores.items()]
+    rows = [(printable(name), _text(score), directions[score.direction]) for name, score in evaluation.scores.items()]
     if console.is_terminal:
-        table = Table("score", "value", "", title=summary(evaluation), title_justify="left")
+        table = Table("score", "value", "", title=escape(summary(evaluation)), title_justify="left")
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(escape, row))
         console.print(table)
     else:
         print(summary(evaluation))
@@ -67,9 +76,9 @@ def print_table(evaluation: Evaluation) -> None:
     if over := sorted({score.uncertainty.over for score in evaluation.scores.values() if score.uncertainty}):
         print(f"  ± is one standard deviation over {' or '.join(over)}")
     for name, reason in evaluation.skipped.items():
-        print(f"  skipped {name}: {reason}")
+        print(printable(f"  skipped {name}: {reason}"))
     for warning in evaluation.warnings:
-        print(f"  warning: {warning}")
+        print(printable(f"  warning: {warning}"))
 
 
 def _text(score: Score) -> str:
@@ -99,7 +108,7 @@ def summary(evaluation: Evaluation) -> str:
         _seeds(protocol),
         f"{evaluation.seconds:.1f} s",
     ]
-    return ", ".join(filter(None, parts))
+    return printable(", ".join(filter(None, parts)))
 
 
 def _origin_of_samples(protocol: Protocol) -> str:

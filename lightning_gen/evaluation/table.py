@@ -3,10 +3,12 @@
 import csv
 import html
 import io
+import re
 from dataclasses import dataclass
 
 from lightning_gen.evaluation.report import with_error
 from lightning_gen.evaluation.result import Direction
+from lightning_gen.utilities.printable import printable
 
 FORMATS = {".txt": "text", ".md": "markdown", ".csv": "csv", ".html": "html"}
 ARROWS = {"lower": "↓", "higher": "↑"}
@@ -45,9 +47,9 @@ class Table:
 
     def _rows(self, best: str, noise: str) -> list[list[str]]:
         signs = {"best": best, "noise": noise, "": "{}"}
-        head = ["run", *(f"{score} {ARROWS[self.directions[score]]}" for score in self.cells)]
+        head = ["run", *(f"{printable(score)} {ARROWS[self.directions[score]]}" for score in self.cells)]
         rows = [
-            [run, *(signs[cell.mark].format(cell) if cell else "-" for cell in self._row(n))]
+            [printable(run), *(signs[cell.mark].format(cell) if cell else "-" for cell in self._row(n))]
             for n, run in enumerate(self.runs)
         ]
         return [head, *rows]
@@ -67,25 +69,27 @@ class Table:
             cells = [value.rjust(width) for value, width in zip(values, widths[1:], strict=True)]
             lines.append("  ".join([name.ljust(widths[0]), *cells]))
         marks = f"* is the best; ~ is within {STANDARD_ERRORS} standard errors of the best"
-        return "\n".join([*lines, "", f"sorted by {self.sort}; {marks}", *self.notes])
+        return "\n".join([*lines, "", printable(f"sorted by {self.sort}; {marks}"), *map(printable, self.notes)])
 
     def markdown(self) -> str:
         """GitHub's Markdown, the best in bold."""
         head, *rows = self._rows(best="**{}**", noise="{} ≈")
-        lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-        table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+        escaped = [[_markdown(cell) for cell in line] for line in (head, *rows)]
+        lines = [escaped[0], ["---", *["---:"] * (len(head) - 1)], *escaped[1:]]
+        table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
         marked = f"≈ is within {STANDARD_ERRORS} standard errors of the best"
-        notes = "\n".join(f"- {note}" for note in [marked, *self.notes])
+        notes = "\n".join(f"- {note}" for note in [marked, *map(_markdown, self.notes)])
         return f"{table}\n\n{notes}"
 
     def csv(self) -> str:
         """Full precision, with columns for errors and marks."""
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["run", *(name for score in self.cells for name in (score, f"{score} error", f"{score} mark"))])
+        scores = map(_csv_text, self.cells)
+        writer.writerow(["run", *(name for score in scores for name in (score, f"{score} error", f"{score} mark"))])
         for n, run in enumerate(self.runs):
             row = [field for cell in self._row(n) for field in _csv_fields(cell)]
-            writer.writerow([run, *row])
+            writer.writerow([_csv_text(run), *row])
         return file.getvalue().rstrip("\n")
 
     def html(self) -> str:
@@ -99,7 +103,7 @@ class Table:
                 "<tr>" + "".join(f'<td class="{mark}">{html.escape(cell)}</td>' for cell, mark in cells) + "</tr>"
             )
         marked = f"Bold is the best, blue within {STANDARD_ERRORS} standard errors of the best."
-        notes = [f"Sorted by {self.sort}. {marked}", *self.notes]
+        notes = [f"Sorted by {printable(self.sort)}. {marked}", *map(printable, self.notes)]
         return "\n".join(
             [
                 '<!doctype html><html lang="en"><meta charset="utf-8"><title>Comparison of runs</title>',
@@ -110,6 +114,18 @@ class Table:
                 "</html>",
             ]
         )
+
+
+def _markdown(text: str) -> str:
+    """`text` as it is: without HTML, cells or links of its own; marks of the best stay."""
+    text = re.sub(r"([\\`|\[\]])", r"\\\1", printable(text))
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _csv_text(text: str) -> str:
+    """A name as text for spreadsheets, which take what begins with one of these for a formula."""
+    text = printable(text)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def _csv_fields(cell: Cell | None) -> list[float | str]:

@@ -63,17 +63,24 @@ class CSV(Logger):
     def rewind(self, images_seen: int) -> None:
         """Go back to a checkpoint at `images_seen`: remove the later rows, which will be logged again."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        rows = self._rows()
+        try:
+            rows = self._rows()
+            kept = [row for row in rows if int(row["images"]) <= images_seen]
+        except (KeyError, ValueError, TypeError, csv.Error):
+            raise UserError(f"{self.path}: is damaged, or no metrics.csv of a run; move it away, then resume") from None
         self._columns = list(rows[0]) if rows else ["images"]
         if self.path.exists():
-            self._rewrite([row for row in rows if int(row["images"]) <= images_seen])
+            self._rewrite(kept)
 
     def _rows(self) -> list[dict[str, str]]:
         if not self.path.exists():
             return []
         with open(self.path, newline="") as file:
             # A killed process or a full disk leaves a row without its end.
-            return list(csv.DictReader(line for line in file if line.endswith("\n")))
+            rows = list(csv.DictReader(line for line in file if line.endswith("\n")))
+        if any(None in row for row in rows):
+            raise ValueError("more values than columns")
+        return rows
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
         text = io.StringIO(newline="")

@@ -5,27 +5,33 @@
 - warm start: `resume=CHECKPOINT` takes that run's config and whole state into a new folder.
 - finetune: `init_from=CHECKPOINT` takes its model config and weights, nothing else.
 
-Overrides of the command line apply in all of them.
+Overrides of the command line apply in all of them: they are composed on the options that the run was composed of, and
+what they change is changed in its saved config. All else stays as it was saved.
 """
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
 from lightning_gen.checkpoint import checkpoint_of, read_checkpoint, saved_config
+from lightning_gen.config.composition import compose_unresolved, finish
 from lightning_gen.config.containers import as_dict
+from lightning_gen.config.run_options import OPTIONS, installed_options, is_of_model, not_among, options_among
 from lightning_gen.config.saved import installed_hashes, leaves, read_saved_yaml, targets_in, trusting
 from lightning_gen.errors import UserError
+from lightning_gen.image_generator import KEY
 
 START_KEYS = ("run_dir", "resume", "init_from", "trust")  # of the new run, not of the one it starts from
 # A stranger's file must not decide where a run writes, whom it tells, and which weights may be opened by their hash.
 CONFIRMED_GROUPS = ("callbacks", "extractor", "logger", "metrics", "trainer")
 CONFIRMED_KEYS = {"default_root_dir", "dir", "dirpath", "folder", "save_dir", "settings", "sha256"}
+_ABSENT = object()
 
 
 @dataclass
@@ -36,60 +42,200 @@ class Start:
     in_place: bool = False  # continue the run that is in the folder already
     state: Path | None = None  # a checkpoint to load completely: weights, optimizers, counters
     weights: Path | None = None  # a checkpoint to load the weights of
+    options: list[str] = field(default_factory=list)  # that the config was composed of
+    changes: list[str] = field(default_factory=list)  # of the saved config, by the command line
+
+
+class SavedRun(NamedTuple):
+    """The run that another one starts from."""
+
+    origin: str  # as it was typed, for errors
+    checkpoint: Path | None  # None if it ended before its first one
+    config: dict[str, Any]  # checked; only its model to finetune
+    options: list[str] | None  # None in files from before they were saved
 
 
 def start_of(config: DictConfig, overrides: Sequence[str] = ()) -> Start:
     """The start by `resume` and `init_from` of a composed config; `overrides` are those of the command line."""
-    with trusting(targets_in(as_dict(config))):  # typed again, as by a requeued job
-        return _start_of(config, overrides)
+    run = saved_run(config, targets_in(as_dict(config)))
+    if run is None:
+        return Start(config, options=options_among(overrides))
+    merged = _merged(config, run, overrides)
+    if config.init_from and not _continues(config):
+        return Start(merged, weights=run.checkpoint, options=_with(run.options, overrides, of_model=True))
+    merged = _confirmed(config, merged, run.origin)
+    before = _saved_values(run, config.run_dir)
+    changed = _differences(before, _part(as_dict(merged), before))
+    changes = [f"{'.'.join(path)}: {_brief(old)} -> {_brief(new)}" for path, old, new in changed]
+    return Start(
+        merged,
+        in_place=_continues(config),
+        state=run.checkpoint,
+        options=_with(run.options, overrides),
+        changes=changes,
+    )
 
 
-def _start_of(config: DictConfig, overrides: Sequence[str]) -> Start:
-    if _requeued(config):
-        return _continue(config, overrides)
-    if config.resume and config.init_from:
-        raise UserError(f"init_from={config.init_from}: can't be used with resume={config.resume}; use one of them")
-    if config.init_from:
-        path = checkpoint_of(config.init_from, key="init_from")
-        model = saved_config(read_checkpoint(path, key="init_from"), f"init_from={path}", "model")
-        return Start(_merged(config, {"model": model}, overrides), weights=path)
-    if isinstance(config.resume, str):
-        path = checkpoint_of(config.resume, key="resume")
-        saved = saved_config(read_checkpoint(path, key="resume"), f"resume={path}")
-        return Start(_confirmed(config, _merged(config, saved, overrides), f"resume={path}"), state=path)
-    if config.resume:
-        return _continue(config, overrides)
-    return Start(config)
+def saved_run(config: DictConfig, targets: Sequence[str]) -> SavedRun | None:
+    """The run that `resume` and `init_from` of a config name; None for a new run.
+
+    It may name `targets`, which are typed again, as by the command line of a requeued job.
+    """
+    with trusting(config.trust or ()), trusting(targets):
+        if _continues(config):
+            return _run_in(Path(config.run_dir))
+        if config.resume and config.init_from:
+            fix = f"can't be used with resume={config.resume}; use one of them"
+            raise UserError(f"init_from={config.init_from}: {fix}")
+        key = "init_from" if config.init_from else "resume"
+        if not config[key]:
+            return None
+        path = checkpoint_of(config[key], key=key)
+        content = read_checkpoint(path, key=key)
+        origin = f"{key}={path}"
+        model_alone = key == "init_from"
+        saved = {"model": saved_config(content, origin, "model")} if model_alone else saved_config(content, origin)
+        return SavedRun(origin, path, saved, _options(content[KEY].get(OPTIONS)))
 
 
-def _continue(config: DictConfig, overrides: Sequence[str]) -> Start:
-    folder = Path(config.run_dir)
+def _continues(config: DictConfig) -> bool:
+    # Slurm counts the restarts of a job, and its run id, and so its folder, stays the same.
+    requeued = os.environ.get("SLURM_RESTART_COUNT", "0") not in ("", "0")
+    return config.resume is True or (requeued and (Path(config.run_dir) / "config.yaml").is_file())
+
+
+def _run_in(folder: Path) -> SavedRun:
     if not folder.is_dir() or not (folder / "config.yaml").is_file():
         raise UserError(f"run_dir={folder}: no run to resume there; resume=true needs run_dir=PATH of a run's folder")
     saved = read_saved_yaml(folder / "config.yaml", f"run_dir={folder}")
+    options = _options(saved.pop(OPTIONS, None))
     checkpoints = [folder / "checkpoints" / name for name in ("last.ckpt", "best.ckpt")]
-    state = next((path for path in checkpoints if path.is_file()), None)  # none if it ended before its first one
-    merged = _confirmed(config, _merged(config, saved, overrides), f"run_dir={folder}")
-    return Start(merged, in_place=True, state=state)
+    return SavedRun(f"run_dir={folder}", next((p for p in checkpoints if p.is_file()), None), saved, options)
 
 
-def _requeued(config: DictConfig) -> bool:
-    # Slurm counts the restarts of a job, and its run id, and so its folder, stays the same.
-    return int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0 and (Path(config.run_dir) / "config.yaml").is_file()
+def _options(saved: Any) -> list[str] | None:
+    return None if saved is None else installed_options(saved)
 
 
-def _merged(composed: DictConfig, saved: Mapping[Any, Any], overrides: Sequence[str]) -> DictConfig:
-    """`composed` with the values of `saved`, except those that are overridden on the command line."""
-    config = OmegaConf.create(as_dict(composed))
-    for key, value in saved.items():
-        if key not in START_KEYS:
-            config[key] = _moved(value, saved.get("run_dir"), composed.run_dir)
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
+def _with(options: list[str] | None, overrides: Sequence[str], of_model: bool = False) -> list[str]:
+    """A run's options and those of the command line, which replace them; `of_model`: only the model's of the run's."""
+    own = [option for option in options or [] if not of_model or is_of_model(option)]
+    return [*not_among(own, overrides), *options_among(overrides)]
+
+
+def options_of_resumed(overrides: Sequence[str]) -> list[str]:
+    """The options of the run that the overrides of a command line resume or take weights from; else none.
+
+    They belong before these overrides, which then find the keys of that run's config.
+    """
+    try:
+        run = _resumed(overrides, [text.partition("._target_=")[2] for text in overrides if "._target_=" in text])
+    except UserError:  # told by `start_of`, which knows all that is typed
+        return []
+    return not_among(_composing(run), overrides) if run and run.options is not None else []
+
+
+def fill_missing(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Give the keys without a value (`???`) of an unresolved config the value that they have in a resumed run."""
+    if OmegaConf.missing_keys(config):
+        plain: Any = OmegaConf.to_container(config, resolve=False)
+        _fill(config, _resumed(overrides, targets_in(plain)))
+
+
+def _fill(config: DictConfig, run: SavedRun | None) -> None:
+    saved = OmegaConf.create(run.config if run else {})
+    for key in OmegaConf.missing_keys(config):
+        value = OmegaConf.select(saved, key)
+        if value is not None:
+            OmegaConf.update(config, key, value)
+
+
+def _resumed(overrides: Sequence[str], targets: Sequence[str]) -> SavedRun | None:
+    """The run that START_KEYS among overrides name, if they are plain."""
+    texts = [text for text in overrides if text.lstrip("+").partition("=")[0] in START_KEYS]
+    try:
+        parsed = OverridesParser.create().parse_overrides(texts)
+    except OverrideParseException:
+        return None  # told when Hydra reads them
+    values = {override.key_or_group: override.value() for override in parsed}
+    typed = {key: getattr(value, "text", value) for key, value in values.items()}
+    if typed.get("resume") is True and not typed.get("run_dir"):
+        return None
+    return saved_run(OmegaConf.create(dict.fromkeys(START_KEYS) | {"run_dir": ""} | typed), targets)
+
+
+def _composing(run: SavedRun) -> list[str]:
+    """The options that compose the config of a run again; to finetune, those of its model."""
+    options = run.options or []
+    if run.config.keys() != {"model"}:
+        return options
+    _, node = compose_unresolved("train", options)
+    model = f"model={node.runtime.choices.model}"  # which may be from an experiment
+    return [model, *not_among([option for option in options if is_of_model(option)], [model])]
+
+
+def _merged(composed: DictConfig, run: SavedRun, overrides: Sequence[str]) -> DictConfig:
+    """The config of a saved run with what the overrides change, and START_KEYS of `composed`."""
+    saved = _saved_values(run, composed.run_dir)
+    config = as_dict(composed) | saved
+    chosen = set()
+    if run.options is not None and not not_among(_composing(run), overrides):  # else they were not composed on
+        chosen = set(options_among(overrides))
+        before, after = _composed_again(run, composed.run_dir), as_dict(composed)
+        for path, _, value in _differences(_part(before, saved), _part(after, saved)):
+            _update(config, path, value)
+    merged = OmegaConf.create(config)
+    # What is typed counts, even if it is what the options have: the saved value may be another one.
+    for override in OverridesParser.create().parse_overrides([text for text in overrides if text not in chosen]):
         path = override.package or override.key_or_group.replace("/", ".")
         value = OmegaConf.select(composed, path)
         if value is not None or not override.is_delete():
-            OmegaConf.update(config, path, value, force_add=True, merge=False)
-    return config
+            OmegaConf.update(merged, path, value, force_add=True, merge=False)
+    return merged
+
+
+def _saved_values(run: SavedRun, run_dir: str) -> dict[str, Any]:
+    """The saved config without START_KEYS, for the folder `run_dir`."""
+    old = run.config.get("run_dir")
+    return {key: _moved(value, old, run_dir) for key, value in run.config.items() if key not in START_KEYS}
+
+
+def _composed_again(run: SavedRun, run_dir: str) -> dict[str, Any]:
+    """The config by a run's options alone, without its other overrides."""
+    config, node = compose_unresolved("train", [*_composing(run), "run_dir=null"])
+    config.run_dir = run_dir
+    _fill(config, run)
+    return as_dict(finish(config, node, "train"))
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple]:
+    """Path, old and new value of each difference; objects of different classes differ as a whole."""
+    for key in {**old, **new}:
+        before, after = old.get(key, _ABSENT), new.get(key, _ABSENT)
+        if isinstance(before, dict) and isinstance(after, dict) and before.get("_target_") == after.get("_target_"):
+            yield from _differences(before, after, (*path, key))
+        elif before != after:
+            yield (*path, key), before, after
+
+
+def _part(config: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    return {key: config[key] for key in keys if key in config}
+
+
+def _update(config: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    *parents, key = path
+    for parent in parents:
+        config = config.setdefault(parent, {})
+    if value is _ABSENT:
+        config.pop(key, None)
+    else:
+        config[key] = value
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, dict):
+        return str(value.get("_target_", "several keys"))
+    return "absent" if value is _ABSENT else OmegaConf.to_yaml([value])[2:].strip()
 
 
 def _confirmed(composed: DictConfig, config: DictConfig, origin: str) -> DictConfig:

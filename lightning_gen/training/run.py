@@ -21,6 +21,7 @@ from lightning_gen.checkpoint import check_state, load_weights, match_data, prov
 from lightning_gen.config.composition import check
 from lightning_gen.config.containers import as_dict
 from lightning_gen.config.instantiation import build_data, build_model, instantiate
+from lightning_gen.config.run_options import OPTIONS
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation.evaluator import build_extractors, build_metrics, check_evaluation, evaluate
@@ -44,7 +45,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     start = start_of(config, overrides)
     config = start.config
     check(config)
-    check_accelerator(config.trainer.accelerator)
+    check_accelerator(config.trainer.get("accelerator", "auto"))
     folder = RunFolder(config.run_dir, start.in_place) if _is_main() else None
     torch.manual_seed(config.seed)  # initial weights
     data = build_data(config.data)
@@ -56,20 +57,22 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     seen = _load(model, start, saved, optimizers)
     del saved  # a second copy of the weights
     plain = as_dict(config)
-    model.provenance = provenance(plain, data)
+    model.provenance = provenance(plain, data) | {OPTIONS: start.options}
     model.seed = data.run_seed = config.seed
     metrics = build_metrics(config.metrics)
     extractors = build_extractors(config.extractor, metrics)
     notes = _check_splits(model, data, metrics, extractors, config)
     with _claimed(folder), _open_trainer(config, data) as trainer:
         if folder:
-            folder.save_config(config)
+            folder.save_config(config, start.options)
         for logger in trainer.loggers:
             if start.in_place and hasattr(logger, "rewind"):
                 logger.rewind(seen)
         for logger in trainer.loggers:
             logger.log_hyperparams(plain)
         _describe(model, data, trainer, config)
+        for change in start.changes:
+            log.info("changed: %s", change)
         for note in [*(f"data={data.name}: {note}" for note in data.notes), *notes]:
             log.info("%s", note)
         if start.state and trainer.max_images is not None and seen >= trainer.max_images:
@@ -215,7 +218,7 @@ def _describe(model: ImageGenerator, data: ImageData, trainer: ImageTrainer, con
     splits = " / ".join(f"{count:,}" for count in data.split_sizes.values())
     shape = "x".join(map(str, data.image_shape))
     log.info("%s: %s parameters; %s: %s images of %s", type(model).__name__, f"{trained:,}", data.name, splits, shape)
-    where = f"{config.trainer.accelerator} x {trainer.world_size}, {trainer.precision}"
+    where = f"{config.trainer.get('accelerator', 'auto')} x {trainer.world_size}, {trainer.precision}"
     log.info("%s; run folder: %s", where, config.run_dir)
 
 

@@ -5,11 +5,14 @@ import errno
 import fcntl
 import os
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 from omegaconf import DictConfig, OmegaConf
 
+from lightning_gen.config.containers import as_dict
+from lightning_gen.config.run_options import OPTIONS
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.atomic_files import atomic_write
 
@@ -47,9 +50,9 @@ class RunFolder:
             raise UserError(f"run_dir={self.path}: {error.strerror}; name a folder that can be written") from error
         self._check_free()  # another process may have been faster
 
-    def save_config(self, config: DictConfig) -> None:
-        """Write `config.yaml`, with every interpolation resolved: now the folder holds a run."""
-        atomic_write(self.config_file, OmegaConf.to_yaml(config, resolve=True))
+    def save_config(self, config: DictConfig, options: Sequence[str] = ()) -> None:
+        """Write `config.yaml`, with every interpolation resolved and the run's options: now the folder holds a run."""
+        atomic_write(self.config_file, OmegaConf.to_yaml({**as_dict(config), OPTIONS: list(options)}))
 
     def release(self) -> None:
         """Unlock the folder; without a run in it, remove what `claim` and the loggers have made."""

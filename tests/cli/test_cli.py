@@ -192,7 +192,7 @@ def test_doctor(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LIGHTNING_GEN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("LIGHTNING_GEN_PLUGINS", "gone")
-    assert main(["doctor"]) == 0
+    assert main(["doctor"]) == 2
     printed = capsys.readouterr().out
     assert re.search(r"^  torch \d", printed, re.MULTILINE)
     assert "  core " in printed

@@ -64,6 +64,29 @@ TRAIN = {
         "model._target_=lightning_gen.models.vae.VEA: lightning_gen.models.vae has no VEA; did you mean VAE?"
     ),
     "hydra.run.dri=x": "hydra.run.dri=x: no such key; did you mean hydra.run.dir?",
+    "data.augment=[flp]": (
+        "data.augment=[flp]: options are chosen with a slash, data/augment=[flp], and flp is none; "
+        "did you mean data/augment=flip?"
+    ),
+    "data.augment=[flip]": "data.augment=[flip]: options are chosen with a slash, data/augment=[flip]",
+    "model.optimizer=sgd": ("model.optimizer=sgd: expected Callable; choose it with optimizer@model.optimizer=sgd"),
+    "model/optimizer=sgd": "model/optimizer=sgd: no such key; did you mean optimizer@model.optimizer=sgd?",
+    "optimizer=sgd": "optimizer=sgd: no such key; did you mean optimizer@model.optimizer=sgd?",
+    "model.encoder=mlp_encoder": (
+        "model.encoder=mlp_encoder: expected Callable; choose it with network@model.encoder=mlp_encoder"
+    ),
+    "callbacks.early_stopping.patience=3": (
+        "callbacks.early_stopping.patience=3: early_stopping is not chosen; "
+        "choose it too, as callbacks=[...,early_stopping]"
+    ),
+    "model=[vae,gan]": "model=[vae,gan]: choose one, or add -m to run each: model=vae,gan",
+    "model._target_=3": "model._target_=3: expected the name of a class or a function",
+    "model.encoder._target_=null": "model.encoder._target_=null: expected the name of a class or a function",
+    "run_dir=null": "run_dir=null: expected str",
+    "seed = 1": "seed = 1: cannot be read; write key=value without spaces around the =",
+    "=": "=: cannot be read; write key=value",
+    "--model.latent_dim=16": "unrecognized arguments: --model.latent_dim=16; write model.latent_dim=16, or see ",
+    "--seed=1": "unrecognized arguments: --seed=1; write seed=1, or see lightning-gen train --help",
     "--hepl": "unrecognized arguments: --hepl; see lightning-gen train --help",
     "--config-dir=nowhere": "Additional config directory",
     "--config-name=trian": "Cannot find primary config 'trian'",
@@ -97,6 +120,40 @@ def test_a_second_mistake_does_not_hide_the_first(capsys):
     err = capsys.readouterr().err
     assert "did you mean" in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("second", ["sede=1", "trainer.nope=1", "metrics=[nope]"])
+def test_a_key_is_never_its_own_suggestion(second, capsys):
+    key = "model.encoder.width"  # the default model has it, this one has not
+    assert main(["train", "model=gan", f"{key}=3", second]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert f"did you mean {key}" not in err
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("model=vae", "model=vae: is the checkpoint's; change a value with +model.KEY=VALUE"),
+        ("model=3", "model=3: the model is the checkpoint's; change a value of it with +model.KEY=VALUE"),
+        ("model.latent_dim=3", "model.latent_dim=3: is the checkpoint's; write +model.latent_dim=3"),
+        ("data.seed=3", "data.seed=3: is the checkpoint's; write +data.seed=3"),
+    ],
+)
+def test_what_is_of_the_checkpoint(override, told, capsys):
+    assert main(["evaluate", "checkpoint=a", "metrics=[kid]", override]) == 2
+    assert capsys.readouterr().err == f"error: {told}\n"
+
+
+def test_what_is_of_the_chosen_data(capsys):
+    assert main(["evaluate", "checkpoint=a", "data=fake", "data.sede=3"]) == 2
+    assert capsys.readouterr().err == "error: data.sede=3: no such key; did you mean data.seed?\n"
+
+
+def test_a_path_without_its_key(capsys):
+    assert main(["sample", "/dev/null"]) == 2
+    told = "error: /dev/null: cannot be read; name what the path is, as checkpoint=/dev/null\n"
+    assert capsys.readouterr().err == told
 
 
 def test_multirun_with_a_mistake_everywhere(capsys):

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -160,3 +161,57 @@ def test_mistakes_are_one_line(tmp_path, capsys, arguments, message):
     assert status == (2 if arguments else 0)
     if arguments:
         assert printed.err.count("\n") == 1
+
+
+def test_names_stay_names_in_every_format(tmp_path, capsys):
+    name = "=1+1|<script>alert(1)</script>\x1b[31m"
+    paths = [str(tmp_path / "plain"), str(tmp_path / name.replace("/", "_"))]
+    for path, kid in zip(paths, (2.0, 1.0), strict=True):
+        Path(path).mkdir()
+        Path(path, "evaluation.json").write_text(json.dumps([evaluation(kid, **{"-1.5": -1.5})]))
+    shown = {format: table(capsys, *paths, f"format={format}") for format in ("text", "markdown", "csv", "html")}
+    assert not any("\x1b" in text for text in shown.values())
+    row = shown["markdown"].splitlines()[2]
+    assert row.startswith("| =1+1\\|&lt;script&gt;")
+    assert row.count("|") - row.count("\\|") == 1 + len(shown["markdown"].splitlines()[1].strip("|").split("|"))
+    rows = list(csv.reader(shown["csv"].splitlines()))
+    assert rows[1][0].startswith("'=1+1|<script>")
+    assert "'-1.5" in rows[0]
+    assert rows[1][rows[0].index("'-1.5")] == "-1.5"
+    assert "<script>" not in shown["html"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        {},
+        [None],
+        [1, "protocol"],
+        [[]],
+        [{"model": "a", "accuracy": 0.9}],
+        [{"scores": None, "protocol": None, "origin": None}],
+        [evaluation(1.0) | {"origin": {}}],
+        [evaluation(1.0) | {"better": []}],
+        [evaluation(1.0) | {"uncertainty": {"kid/net": []}}],
+        [evaluation("abc")],
+        [evaluation(10**400)],
+        [evaluation(1.0, std=-1.0)],
+        [evaluation(1.0, seeds=-1)],
+        [evaluation(1.0, time=3)],
+    ],
+)
+def test_files_of_other_programs_are_refused(tmp_path, capsys, content):
+    (tmp_path / "evaluation.json").write_text(json.dumps(content))
+    assert main(["compare", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: compare {tmp_path}: evaluation.json holds something other than evaluations; "
+        "name the folder of a run, or the file that lightning-gen evaluate wrote\n"
+    )
+
+
+@pytest.mark.parametrize("content", [[], [evaluation(None, nll_nats=None)]])
+def test_files_without_a_score(tmp_path, capsys, content):
+    (tmp_path / "evaluation.json").write_text(json.dumps(content))
+    assert main(["compare", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
