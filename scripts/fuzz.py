@@ -166,7 +166,7 @@ def hydra_text(value: Any) -> str:
         return "{" + ",".join(f"{key}:{hydra_text(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(hydra_text, value)) + "]"
-    return value
+    return "null" if value is None else str(value)
 
 
 def weighted(*choices: tuple[int, Any]) -> Any:
@@ -204,18 +204,30 @@ def value_texts() -> Any:
 # Random arguments
 
 
-def keys_of(command: str, arguments: Sequence[str]) -> list[str]:
-    """All keys of a command's config, with dots."""
+def values_of(command: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """All keys of a command's config, with dots, and their values."""
     from lightning_gen.config.composition import compose
     from lightning_gen.config.containers import as_dict
 
-    def walk(node: Any, prefix: str) -> Iterator[str]:
+    def walk(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
         for key, value in node.items():
-            yield f"{prefix}{key}"
+            yield f"{prefix}{key}", value
             if isinstance(value, dict):
                 yield from walk(value, f"{prefix}{key}.")
 
-    return list(walk(as_dict(compose(arguments, command)), ""))
+    return dict(walk(as_dict(compose(arguments, command)), ""))
+
+
+def near(value: Any) -> list[str]:
+    """Other values of the same type, or almost."""
+    if isinstance(value, bool) or value is None:
+        return [str(not value).lower(), f"[{str(value).lower()}]"]
+    if isinstance(value, int | float):
+        return [str(number) for number in (0, -value, value + 1, value - 1, value / 2, 1000 * value, [value])]
+    if isinstance(value, list):
+        others = [[], [*value, *value], value[:1], value[::-1], [*value, None], [value]]
+        return [hydra_text(other) for other in others]
+    return [quoted(text) for text in ("", value * 2, value.upper(), f" {value}")] if isinstance(value, str) else ["{}"]
 
 
 def group_choices(keys: list[str]) -> list[str]:
@@ -233,11 +245,11 @@ def group_choices(keys: list[str]) -> list[str]:
     ]
 
 
-def overrides(keys: list[str]) -> Any:
-    """One override: a key, group or malformed text, with a value."""
+def overrides(values: dict[str, Any]) -> Any:
+    """One override of a config with these values: a key, group or malformed text, with a value."""
     from hypothesis import strategies as st
 
-    value = value_texts()
+    value, keys = value_texts(), list(values)
     top = [key for key in keys if "." not in key]
     key = st.sampled_from(keys) | st.sampled_from(top)
     changed = st.builds("{}{}={}".format, st.sampled_from([""] * 8 + ["+", "++"]), key, value)
@@ -248,6 +260,7 @@ def overrides(keys: list[str]) -> Any:
     groups = sorted({choice.partition("=")[0] for choice in choices})
     return weighted(
         (12, changed),
+        (6, st.sampled_from([f"{key}={text}" for key in keys for text in near(values[key])])),
         (1, below),
         (2, st.builds("{}={}".format, st.sampled_from(groups), value)),
         (2, st.builds("{}{}".format, st.sampled_from(["", "", "+"]), st.sampled_from(choices))),
@@ -261,7 +274,7 @@ def with_config(command: str) -> Any:
     from hypothesis import strategies as st
 
     def of(arguments: Sequence[str]) -> Any:
-        one = overrides(keys_of(command, arguments))
+        one = overrides(values_of(command, arguments))
         more = weighted((2, st.tuples(one)), (1, st.lists(one, min_size=2, max_size=3, unique=True)))
         return more.map(lambda added: with_runs(command, *arguments, *added))
 
@@ -690,7 +703,7 @@ def snapshot(work: Path) -> dict[str, str]:
 
 # Audit events with the places of their paths.
 CHANGING = {"os.mkdir": [0], "os.remove": [0], "os.rmdir": [0], "os.chmod": [0], "os.rename": [0, 1],
-            "os.symlink": [1], "os.link": [1]}  # fmt: skip
+            "os.symlink": [1], "os.link": [1], "shutil.rmtree": [0]}  # fmt: skip
 
 
 def watch(folder: Path, log: int) -> None:
@@ -709,7 +722,7 @@ def watch(folder: Path, log: int) -> None:
     def hook(event: str, arguments: tuple) -> None:
         if event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
             check(arguments[0], True)
-        elif event in CHANGING and arguments[-1] == -1:  # no path relative to an open folder
+        elif event in CHANGING and arguments[-1] in (-1, None):  # no path relative to an open folder
             for index in CHANGING[event]:
                 check(arguments[index], False)
         elif event == "subprocess.Popen" and "lightning_gen" in map(str, arguments[1]):
