@@ -55,6 +55,7 @@ KEYS: dict[str, Any] = {
 }
 _OF_COMMAND: dict[str, Any] = {
     "evaluate.checkpoint": str | None,
+    "evaluate.split": str | None,
     "inspect.data": dict,
     "interpolate.steps": Annotated[int, Ge(1), Le(10_000)],  # frames of a GIF
     "neighbors.num_real": Annotated[int, Ge(2)] | None,
