@@ -159,7 +159,8 @@ def _resumed(overrides: Sequence[str], targets: Sequence[str]) -> SavedRun | Non
         return None  # told when Hydra reads them
     values = {override.key_or_group: override.value() for override in parsed}
     typed = {key: getattr(value, "text", value) for key, value in values.items()}
-    kinds = {"run_dir": str, "resume": str | bool | None, "init_from": str | None, "trust": str | list}
+    nothing = type(None)
+    kinds = {"run_dir": (str,), "resume": (str, bool, nothing), "init_from": (str, nothing), "trust": (str, list)}
     if not all(isinstance(value, kinds[key]) for key, value in typed.items()):
         return None  # told with the types of all keys
     if typed.get("resume") is True and not typed.get("run_dir"):

@@ -119,7 +119,7 @@ def test_instantiate_partial_takes_arguments_later():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({}, r"^part: .*missing 1 required positional argument: 'size'$"),
+        ({}, r"^part: .*missing 1 required positional argument: 'size'; give part.size=VALUE$"),
         ({"size": 1, "sise": 2}, r"^part: .*unexpected keyword argument 'sise'"),
         ({"size": -1}, r"^part: size is -1$"),
         ({"size": 13}, r"^part\.size=13: bad luck$"),

@@ -167,7 +167,7 @@ def test_a_transparent_value_of_sixteen_bits(tmp_path: Path) -> None:
     assert clear.tolist() == [[255, 0, 255]]
 
 
-@pytest.mark.parametrize("wrong", ["[1]", "[3,2]", "[0,inf]", "[0,1,2]", "[1,1]"])
+@pytest.mark.parametrize("wrong", ["[1]", "[3,2]", "[0,1,2]", "[1,1]"])
 def test_mistakes_in_the_range(tmp_path: Path, wrong: str) -> None:
     Image.new("L", (2, 2)).save(tmp_path / "a.png")
     with pytest.raises(UserError, match=r"^data\.range=\[.*: give the values that are black and white, as \[0,4095\]"):
