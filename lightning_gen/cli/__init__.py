@@ -17,7 +17,9 @@ def train() -> NoReturn:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit status: 0, 1 for a bug, 2 for a user's mistake, 130 for Ctrl-C."""
     try:
-        return _dispatch(sys.argv[1:] if arguments is None else list(arguments))
+        status = _dispatch(sys.argv[1:] if arguments is None else list(arguments))
+        sys.stdout.flush()  # a closed one fails here, and not at the end of the process
+        return status
     except UserError as error:
         return _report(error)
     except KeyboardInterrupt:

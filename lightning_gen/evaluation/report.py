@@ -1,8 +1,11 @@
 """Evaluation results on disk and on screen."""
 
+import contextlib
+import fcntl
 import json
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +14,39 @@ from lightning_gen.evaluation.result import Evaluation, Protocol, Score
 from lightning_gen.utilities.atomic_files import atomic_write
 
 
+def save_and_print(evaluation: Evaluation, path: str | os.PathLike | None) -> None:
+    """`save_evaluation`, if there is a path, then `print_table`: the scores are in the file before the output can
+    break (`| head`), and on the screen even if the file cannot be written.
+    """
+    try:
+        if path is not None:
+            save_evaluation(evaluation, path)
+    finally:
+        print_table(evaluation)
+
+
 def save_evaluation(evaluation: Evaluation, path: str | os.PathLike) -> None:
-    """Append `evaluation` to the JSON list of evaluations at `path`.
+    """Append `evaluation` to the JSON list of evaluations at `path`; one process of a host at a time.
 
     JSON has no NaN: such scores become null, and the warnings give their values.
     """
     path = Path(path)
-    entries = [*_entries(path), _finite(evaluation.to_json())]
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(path, json.dumps(entries, indent=2, allow_nan=False) + "\n")
+    with _locked(path.parent):
+        entries = [*_entries(path), _finite(evaluation.to_json())]
+        atomic_write(path, json.dumps(entries, indent=2, allow_nan=False) + "\n")
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Within it no other process is; between reading and writing it would append to a list that is then replaced."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _finite(value: Any) -> Any:
@@ -30,12 +57,12 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def check_readable(path: Path) -> None:
-    """UserError if `path` exists and is no list of evaluations."""
-    _entries(path)
+def check_readable(path: Path, key: str = "out") -> None:
+    """UserError, which names the config key, if `path` exists and is no list of evaluations."""
+    _entries(path, key)
 
 
-def _entries(path: Path) -> list[dict[str, Any]]:
+def _entries(path: Path, key: str = "out") -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
@@ -43,7 +70,7 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     except ValueError:
         entries = None
     if not isinstance(entries, list):
-        raise UserError(f"out={path}: holds something other than evaluations; move it away or name another file")
+        raise UserError(f"{key}={path}: holds something other than evaluations; move it away or name another file")
     return entries
 
 

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from lightning_gen.config.instantiation import build_data, build_model, instanti
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation.evaluator import build_extractors, build_metrics, evaluate
-from lightning_gen.evaluation.report import print_table, save_evaluation
+from lightning_gen.evaluation.report import check_readable, save_and_print
 from lightning_gen.evaluation.result import Evaluation
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.trainer import ImageTrainer, check_accelerator
@@ -45,6 +46,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     check(config)
     check_accelerator(config.trainer.accelerator)
     folder = RunFolder(config.run_dir, start.in_place) if _is_main() else None
+    check_readable(Path(config.run_dir, "evaluation.json"), key="run_dir")  # now, not after the training
     torch.manual_seed(config.seed)  # initial weights
     data = build_data(config.data)
     model = build_model(config.model, data.image_shape, data.num_classes)
@@ -56,20 +58,27 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     metrics = build_metrics(config.metrics)
     extractors = build_extractors(config.extractor, metrics)
     with _claimed(folder), _open_trainer(config, data) as trainer:
-        if folder:
-            folder.save_config(config)
-        for logger in trainer.loggers:
-            if start.in_place and hasattr(logger, "rewind"):
-                logger.rewind(seen)
-        for logger in trainer.loggers:
-            logger.log_hyperparams(plain)
+        trained = start.state and trainer.max_images is not None and seen >= trainer.max_images
+        if not (trained and start.in_place):  # a folder in which nothing is trained stays as it is
+            _begin(folder, trainer.loggers, config, rewind_to=seen if start.in_place else None)
         _describe(model, data, trainer, config)
-        if start.state and trainer.max_images is not None and seen >= trainer.max_images:
+        if trained:
             progress = f"{seen:,} of {trainer.max_images:,}"
             log.info("nothing to train: %s images seen; raise trainer.max_images", progress)
         else:
             _fit(trainer, model, data, start.state, config.run_dir)
         return _score(model, data, metrics, extractors, trainer, config)
+
+
+def _begin(folder: RunFolder | None, loggers: Sequence[Any], config: DictConfig, rewind_to: int | None) -> None:
+    """Make the folder that of this run, and tell the loggers; those of a resumed run go back to its checkpoint."""
+    if folder:
+        folder.save_config(config)
+    for logger in loggers:
+        if rewind_to is not None and hasattr(logger, "rewind"):
+            logger.rewind(rewind_to)
+    for logger in loggers:
+        logger.log_hyperparams(as_dict(config))
 
 
 def _load(model: ImageGenerator, start: Start) -> int:
@@ -163,13 +172,12 @@ def _score(
         return None
     device = trainer.strategy.root_device
     evaluation = evaluate(model.to(device), data, metrics, extractors, device=device, **config.evaluation)
+    evaluation = replace(evaluation, source={"checkpoint": "last.ckpt"})
+    if trainer.is_global_zero:
+        save_and_print(evaluation, Path(config.run_dir, "evaluation.json"))
+        log.info("run folder: %s", config.run_dir)
     for logger in trainer.loggers:
         logger.log_metrics({f"test/{name}": value for name, value in evaluation.values.items()}, model.images_seen)
-    if trainer.is_global_zero:
-        evaluation = replace(evaluation, source={"checkpoint": "last.ckpt"})
-        save_evaluation(evaluation, Path(config.run_dir) / "evaluation.json")
-        print_table(evaluation)
-        log.info("run folder: %s", config.run_dir)
     return evaluation
 
 
@@ -199,6 +207,19 @@ def _set_up_logging(folder: Path | None) -> None:
     log.propagate = False
     for handler in list(log.handlers):
         log.removeHandler(handler)
-    log.addHandler(logging.StreamHandler(sys.stdout))
+    log.addHandler(_tolerant(logging.StreamHandler(sys.stdout)))
     if folder:
-        log.addHandler(logging.FileHandler(folder / "log.txt"))
+        # Opened at the first message, and again if it was moved or removed.
+        log.addHandler(_tolerant(WatchedFileHandler(folder / "log.txt", delay=True)))
+
+
+def _tolerant(handler: logging.Handler) -> logging.Handler:
+    """`handler`, silent about messages that can't be written (`| head`, a full disk): a run goes on without them."""
+    report = handler.handleError
+
+    def handle(record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            report(record)
+
+    handler.handleError = handle
+    return handler

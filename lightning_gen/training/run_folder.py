@@ -13,23 +13,41 @@ from omegaconf import DictConfig, OmegaConf
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.atomic_files import atomic_write
 
+# What a run writes besides its config: in a folder without one, it is somebody else's.
+RESULTS = ("checkpoints", "samples", "metrics.csv", "evaluation.json", "report.html")
+BEGUN = ("log.txt", "tensorboard", "wandb", "wandb_id.txt")  # before the config; beside `.lock`, by a run killed then
+
+
 
 class RunFolder:
     """The folder of a run; call `claim` before writing to it.
 
-    Raises UserError for a folder that holds a run already, unless that run is continued (`in_place`).
+    Raises UserError for a folder that holds a run already, unless that run is continued (`in_place`), and for one with
+    other files that a run would write to or replace.
     """
 
     def __init__(self, folder: str | Path, in_place: bool = False):
         self.path = Path(folder).absolute()
         self.config_file = self.path / "config.yaml"
         self.in_place = in_place
+        self._config = ""  # once it is saved
         self._check_free()
+        self._check_foreign()
 
     def _check_free(self) -> None:
         if self.config_file.exists() and not self.in_place:
             raise UserError(
                 f"run_dir={self.path}: holds a run already; add resume=true to go on with it, or name another folder"
+            )
+
+    def _check_foreign(self) -> None:
+        if self.in_place or not self.path.is_dir():
+            return
+        names = RESULTS if (self.path / ".lock").exists() else RESULTS + BEGUN
+        if foreign := next((name for name in names if _has_content(self.path / name)), None):
+            raise UserError(
+                f"run_dir={self.path}: holds {foreign} and no config.yaml, so it is no run's folder; nothing in it is "
+                "overwritten: name another folder"
             )
 
     def claim(self) -> None:
@@ -38,7 +56,8 @@ class RunFolder:
         Raises UserError if another process has locked it, or if it cannot be written to.
         """
         try:
-            self._names_before = set(os.listdir(self.path)) if self.path.is_dir() else set()
+            self._made = not self.path.is_dir()
+            self._names_before = set() if self._made else set(os.listdir(self.path))
             (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.path / ".lock")
         except BlockingIOError:
@@ -49,20 +68,37 @@ class RunFolder:
 
     def save_config(self, config: DictConfig) -> None:
         """Write `config.yaml`, with every interpolation resolved: now the folder holds a run."""
-        atomic_write(self.config_file, OmegaConf.to_yaml(config, resolve=True))
+        text = OmegaConf.to_yaml(config, resolve=True)
+        atomic_write(self.config_file, text)
+        self._config = text
 
     def release(self) -> None:
-        """Unlock the folder; without a run in it, remove what `claim` and the loggers have made."""
-        if not self.config_file.exists():
+        """Unlock the folder; if no run has begun in it, remove what `claim` and the loggers have made.
+
+        A config.yaml that was removed meanwhile is written again.
+        """
+        if self._config and not self.config_file.exists():
+            with contextlib.suppress(OSError):  # a full disk; checkpoints hold the config too
+                self.path.mkdir(parents=True, exist_ok=True)
+                atomic_write(self.config_file, self._config)
+        elif not self.config_file.exists():
             for name in {".lock", "log.txt", "wandb_id.txt"} - self._names_before:
                 (self.path / name).unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # not empty: files of a user or another process
                 if "checkpoints" not in self._names_before:
                     (self.path / "checkpoints").rmdir()
-                self.path.rmdir()
+                if self._made:
+                    self.path.rmdir()
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(self._lock, fcntl.LOCK_UN)
         self._lock.close()
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return any(path.iterdir()) if path.is_dir() else path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 _lock_files: weakref.WeakSet[IO[str]] = weakref.WeakSet()
@@ -78,7 +114,7 @@ os.register_at_fork(after_in_child=_close_locks)
 
 
 def _lock(path: Path) -> IO[str]:
-    file = open(path, "w")  # noqa: SIM115 (held open as long as the claim)
+    file = open(path, "a")  # noqa: SIM115 (held open as long as the claim)
     _lock_files.add(file)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

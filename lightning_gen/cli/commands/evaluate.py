@@ -19,7 +19,7 @@ from lightning_gen.config.instantiation import build_data
 from lightning_gen.data.folder import image_folder
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation.evaluator import Settings, build_extractors, build_metrics, evaluate
-from lightning_gen.evaluation.report import check_readable, print_table, save_evaluation
+from lightning_gen.evaluation.report import check_readable, save_and_print
 
 if TYPE_CHECKING:
     from lightning_gen.data.image_data import ImageData
@@ -43,9 +43,8 @@ def run(job: Job) -> None:
     )
     changes: Any = OmegaConf.to_container(cfg.model)
     evaluation = replace(evaluation, source=inputs.source, protocol=replace(evaluation.protocol, model=changes or None))
-    print_table(evaluation)
+    save_and_print(evaluation, inputs.out)
     if inputs.out is not None:
-        save_evaluation(evaluation, inputs.out)
         print(f"added to {inputs.out}")
 
 
