@@ -11,12 +11,11 @@ from typing import IO
 from omegaconf import DictConfig, OmegaConf
 
 from lightning_gen.errors import UserError
-from lightning_gen.utilities.atomic_files import atomic_write
+from lightning_gen.utilities.atomic_files import atomic_write, remove_leftovers
 
 # What a run writes besides its config: in a folder without one, it is somebody else's.
 RESULTS = ("checkpoints", "samples", "metrics.csv", "evaluation.json", "report.html")
 BEGUN = ("log.txt", "tensorboard", "wandb", "wandb_id.txt")  # before the config; beside `.lock`, by a run killed then
-
 
 
 class RunFolder:
@@ -65,6 +64,8 @@ class RunFolder:
         except OSError as error:
             raise UserError(f"run_dir={self.path}: {error.strerror}; name a folder that can be written") from error
         self._check_free()  # another process may have been faster
+        for folder in (self.path, self.path / "checkpoints", self.path / "samples"):
+            remove_leftovers(folder)
 
     def save_config(self, config: DictConfig) -> None:
         """Write `config.yaml`, with every interpolation resolved: now the folder holds a run."""

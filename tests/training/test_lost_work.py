@@ -16,6 +16,7 @@ from lightning_gen.evaluation.report import save_evaluation
 from lightning_gen.evaluation.result import Evaluation, Protocol
 from lightning_gen.training.loggers import CSV
 from lightning_gen.training.run_folder import RunFolder
+from lightning_gen.utilities.atomic_files import _place
 
 SCORED = ("metrics=[reconstruction]", "evaluation.half_samples=0")
 
@@ -71,8 +72,9 @@ def test_scores_are_printed_if_they_cannot_be_saved(tmp_path, capsys, monkeypatc
 
 
 def _append(path: Path, number: int) -> None:
-    protocol = Protocol(data="fake", split="test", images={}, binarize=False, n_real=2, n_fake=2, extractors={},
-                        metrics={}, versions={})
+    protocol = Protocol(
+        data="fake", split="test", images={}, binarize=False, n_real=2, n_fake=2, extractors={}, metrics={}, versions={}
+    )
     for _ in range(20):
         save_evaluation(Evaluation(scores={}, protocol=protocol, seconds=number), path)
 
@@ -137,6 +139,14 @@ def test_a_foreign_evaluation_json_is_refused_before_the_training(tiny_run, caps
     error = refused(capsys, f"run_dir={folder}", "resume=true", "trainer.max_images=128")
     assert error.startswith(f"error: run_dir={folder / 'evaluation.json'}: holds something other than evaluations")
     assert contents(folder) == before
+
+
+def test_a_resumed_run_removes_what_killed_saves_have_left(tiny_run):
+    folder = tiny_run()
+    for name in ("checkpoints/.last.ckpt", ".metrics.csv", "samples/.samples_0000000064.png"):
+        (folder / f"{name}.{_place()}.{2**80}.tmp").write_text("part")
+    resume(folder, "trainer.max_images=96")
+    assert [path for path in folder.rglob(".*") if path.name != ".lock"] == []
 
 
 # Files removed during a run
