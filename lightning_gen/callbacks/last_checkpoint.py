@@ -5,14 +5,15 @@ from pathlib import Path
 from lightning.pytorch.callbacks import Checkpoint
 
 from lightning_gen.bounds import PositiveInt
-from lightning_gen.callbacks.finite_guard import all_finite, diverged
+from lightning_gen.callbacks.finite_guard import FiniteGuard, all_finite, diverged
 from lightning_gen.callbacks.interval import crossed, validates
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.trainer import ImageTrainer
 
 
 class LastCheckpoint(Checkpoint):
-    """Writes `folder/last.ckpt` every `every_images` and at the end; never a state with NaN or infinite weights.
+    """Writes `folder/last.ckpt` every `every_images` and at the end; never a state with NaN or infinite weights, or
+    whose loss is absurd (`FiniteGuard`).
 
     If the same step is followed by a validation, the state is written after it, so that a resumed run doesn't skip the
     validation.
@@ -37,7 +38,9 @@ class LastCheckpoint(Checkpoint):
         self.save(trainer, model)
 
     def save(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
-        """Write the training state; UserError if a weight is not finite."""
+        """Write the training state, unless the finite guard doubts it; UserError if a weight is not finite."""
+        if any(callback.suspects for callback in trainer.callbacks if isinstance(callback, FiniteGuard)):
+            return
         if not all_finite(model):
             raise diverged(model, "a weight is not finite")
         trainer.save_checkpoint(self.path)

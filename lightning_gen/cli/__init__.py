@@ -22,7 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        return _dispatch(arguments)
+        status = _dispatch(arguments)
+        sys.stdout.flush()  # a closed one fails here, and not at the end of the process
+        return status
     except UserError as error:
         return _report(str(error))
     except KeyboardInterrupt:

@@ -1,8 +1,10 @@
 """Config keys that the commands with a checkpoint share: loading, checks, classes, data and output."""
 
+import shutil
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -13,6 +15,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor
 
 from lightning_gen.batch import Batch
+from lightning_gen.callbacks.finite_guard import all_finite
 from lightning_gen.checkpoint import checkpoint_of, load_model, match_data, read_checkpoint, saved_config
 from lightning_gen.config.composition import check
 from lightning_gen.config.containers import as_dict, merge
@@ -41,8 +44,14 @@ def load(cfg: DictConfig) -> tuple[Path, "ImageGenerator"]:
     if not cfg.checkpoint:
         raise UserError("checkpoint=null: give a checkpoint file or a run's folder, as checkpoint=outputs/my_run")
     device = choose_device(cfg.device)
-    path = checkpoint_of(Path(cfg.checkpoint).expanduser())
-    return path, load_model(path, ema=cfg.ema, device=device, changes=as_dict(cfg.model))
+    path = checkpoint_of(cfg.checkpoint)
+    model = load_model(path, ema=cfg.ema, device=device, changes=as_dict(cfg.model))
+    if not all_finite(model):
+        raise UserError(
+            f"checkpoint={path}: weights of this model are NaN or infinite, its training diverged; "
+            "use another checkpoint"
+        )
+    return path, model
 
 
 def run_folder(checkpoint: Path) -> Path:
@@ -174,15 +183,65 @@ def data_config(cfg: DictConfig, checkpoint: Path) -> DictConfig:
 
 
 def output_folder(out: str | None, checkpoint: Path) -> Path:
-    """Make the folder `out`; null: one in the run's folder. UserError for a folder that is not empty."""
-    folder = _new_folder(checkpoint) if out is None else Path(out).expanduser()
+    """The folder `out` to write to; null: one in the run's folder. UserError for one that is not empty."""
+    folder = _new_folder(checkpoint) if out is None else Path(out)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"out={folder}: exists and is not an empty folder, name another one")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"out={folder}: {error.strerror}; name a folder that can be written") from None
     return folder
+
+
+@contextmanager
+def filled(out: Path) -> Iterator[Path]:
+    """A folder to write to that becomes `out` at the end: what was written until a failure is kept beside it.
+
+    So `out` holds all files or none, and can be given again. After a UserError nothing is kept.
+    """
+    out = out.resolve()
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        # A folder that exists may be one that can't be replaced: mounted, or the current one.
+        part = _new_part(out / "unfinished" if out.is_dir() else _beside(out))
+    except OSError as error:
+        raise UserError(f"out={out}: {error.strerror}; name a folder that can be written") from None
+    try:
+        yield part
+    except UserError:
+        shutil.rmtree(part)
+        raise
+    except BaseException:
+        _keep(part, out)
+        raise
+    if part.parent != out:
+        part.replace(out)
+        return
+    for path in part.iterdir():
+        path.replace(out / path.name)
+    part.rmdir()
+
+
+def _beside(out: Path) -> Path:
+    return out.with_name(f"{out.name}-unfinished")
+
+
+def _new_part(path: Path) -> Path:
+    """Make the folder `path`, with a number if an earlier command, or one that runs now, has made it."""
+    for number in count(1):
+        part = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        with suppress(FileExistsError):
+            part.mkdir()
+            return part
+    raise AssertionError("unreachable")
+
+
+def _keep(part: Path, out: Path) -> None:
+    """Move the files of a command that failed out of `out`, and tell where they are; if there are any."""
+    if not any(part.iterdir()):
+        part.rmdir()
+        return
+    if part.parent == out:
+        with suppress(OSError):  # the folder of `out` can't be written to
+            part = part.replace(_new_part(_beside(out)))
+    print(f"unfinished: what was written until then is in {part}", file=sys.stderr)
 
 
 def _new_folder(checkpoint: Path) -> Path:

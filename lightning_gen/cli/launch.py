@@ -57,7 +57,7 @@ def _objective(config: "DictConfig") -> float | None:
     """The score that a sweeper optimizes: that of evaluation.json whose name is `objective`."""
     if not config.get("objective") or not config.get("run_dir"):
         return None
-    path = Path(config.run_dir, "evaluation.json")
+    path = Path(config.run_dir, "evaluation.json").expanduser()
     return json.loads(path.read_text())[-1]["scores"].get(config.objective) if path.is_file() else None
 
 

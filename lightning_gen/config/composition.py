@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lightning_gen.config.containers import as_dict, overrides_as_typed
+from lightning_gen.config.containers import as_dict, expand_home, overrides_as_typed
 from lightning_gen.config.hydra_errors import explained
 from lightning_gen.config.hydra_setup import compose_unchecked, prepare_hydra
 from lightning_gen.config.plugins import check_choices, conf_dir
@@ -61,6 +61,7 @@ def finish(config: "DictConfig", hydra_node: "DictConfig", command: str) -> "Dic
             raise UserError(f"{command} needs {' '.join(f'{key}={_placeholder(key)}' for key in missing)}")
         restore_text(config, command, task_overrides(hydra_node))
         OmegaConf.resolve(config)
+    expand_home(config)
     if primary.is_file():
         check_top_level(as_dict(config), primary)
     check(config, command)

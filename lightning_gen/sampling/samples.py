@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from lightning_gen.errors import UserError
 from lightning_gen.images import to_uint8
 from lightning_gen.randomness import seed_all
 from lightning_gen.utilities.progress import Advance, sampling_progress, silent
@@ -32,8 +33,17 @@ def samples(
         seed_all("sample", seed, start // batch_size)
         batch_labels = None if labels is None else labels[start : start + size].to(model.device)
         with sampling_progress(model, size, advance):
-            images = to_uint8(model.sample(size, batch_labels)).cpu()
+            images = model.sample(size, batch_labels)
+        check_finite(images, model)
+        images = to_uint8(images).cpu()
         yield from enumerate(images, start)
+
+
+def check_finite(images: Tensor, model: "ImageGenerator") -> None:
+    """UserError for images with NaN or infinity, which are black or white in files."""
+    if not images.isfinite().all():
+        name = type(model).__name__
+        raise UserError(f"checkpoint: images of this {name} hold NaN or infinity, its training diverged; use another")
 
 
 def rows_of(labels: Tensor | None, n: int) -> tuple[list[int], int | None]:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +239,19 @@ def _set_up_logging(folder: Path | None) -> None:
     log.propagate = False
     for handler in list(log.handlers):
         log.removeHandler(handler)
-    log.addHandler(logging.StreamHandler(sys.stdout))
+    log.addHandler(_tolerant(logging.StreamHandler(sys.stdout)))
     if folder:
-        log.addHandler(logging.FileHandler(folder / "log.txt"))
+        # Opened at the first message, and again if it was moved or removed.
+        log.addHandler(_tolerant(WatchedFileHandler(folder / "log.txt", delay=True)))
+
+
+def _tolerant(handler: logging.Handler) -> logging.Handler:
+    """`handler`, silent about messages that can't be written (`| head`, a full disk): a run goes on without them."""
+    report = handler.handleError
+
+    def handle(record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            report(record)
+
+    handler.handleError = handle
+    return handler

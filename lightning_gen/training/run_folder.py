@@ -14,13 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 from lightning_gen.config.containers import as_dict
 from lightning_gen.config.run_options import OPTIONS
 from lightning_gen.errors import UserError
-from lightning_gen.utilities.atomic_files import atomic_write
+from lightning_gen.utilities.atomic_files import atomic_write, remove_leftovers
 
 # What a run writes besides its config: in a folder without one, it is somebody else's.
-OURS = (
-    *("checkpoints", "samples", "generated", "metrics.csv", "evaluation.json", "report.html", "log.txt"),
-    *("tensorboard", "wandb", "wandb_id.txt"),
-)
+RESULTS = ("checkpoints", "samples", "generated", "metrics.csv", "evaluation.json", "report.html")
+BEGUN = ("log.txt", "tensorboard", "wandb", "wandb_id.txt")  # before the config; beside `.lock`, by a run killed then
 
 
 class RunFolder:
@@ -47,7 +45,8 @@ class RunFolder:
     def _check_foreign(self) -> None:
         if self.in_place or not self.path.is_dir():
             return
-        if foreign := next((name for name in OURS if _has_content(self.path / name)), None):
+        names = RESULTS if (self.path / ".lock").exists() else RESULTS + BEGUN
+        if foreign := next((name for name in names if _has_content(self.path / name)), None):
             raise UserError(
                 f"run_dir={self.path}: holds {foreign} and no config.yaml, so it is no run's folder; nothing in it is "
                 "overwritten: name another folder"
@@ -59,7 +58,8 @@ class RunFolder:
         Raises UserError if another process has locked it, or if it cannot be written to.
         """
         try:
-            self._names_before = set(os.listdir(self.path)) if self.path.is_dir() else set()
+            self._made = not self.path.is_dir()
+            self._names_before = set() if self._made else set(os.listdir(self.path))
             (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.path / ".lock")
         except BlockingIOError:
@@ -67,11 +67,14 @@ class RunFolder:
         except OSError as error:
             raise UserError(f"run_dir={self.path}: {error.strerror}; name a folder that can be written") from error
         self._check_free()  # another process may have been faster
+        for folder in (self.path, self.path / "checkpoints", self.path / "samples"):
+            remove_leftovers(folder)
 
     def save_config(self, config: DictConfig, options: Sequence[str] = ()) -> None:
         """Write `config.yaml`, with every interpolation resolved and the run's options: now the folder holds a run."""
-        self._config = OmegaConf.to_yaml({**as_dict(config), OPTIONS: list(options)})
-        atomic_write(self.config_file, self._config)
+        text = OmegaConf.to_yaml({**as_dict(config), OPTIONS: list(options)})
+        atomic_write(self.config_file, text)
+        self._config = text
 
     def release(self) -> None:
         """Unlock the folder; if no run has begun in it, remove what `claim` and the loggers have made.
@@ -88,7 +91,8 @@ class RunFolder:
             with contextlib.suppress(OSError):  # not empty: files of a user or another process
                 if "checkpoints" not in self._names_before:
                     (self.path / "checkpoints").rmdir()
-                self.path.rmdir()
+                if self._made:
+                    self.path.rmdir()
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(self._lock, fcntl.LOCK_UN)
         self._lock.close()

@@ -1,16 +1,24 @@
 """Atomic writes: even if the process is killed, there is the old file or the new one, never a part of it."""
 
+import hashlib
 import os
+import re
+import socket
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
+
+OLD = 24 * 3600  # seconds since the last write, after which no process writes a file any more
+_TEMPORARY = re.compile(r"\..+?(?:\.(?P<place>[0-9a-f]{8}))?\.(?P<pid>\d+)\.tmp")
 
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[IO[bytes]]:
     # The temporary file lies in the same folder: os.replace is atomic only within one file system.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{_place()}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
             yield file
@@ -23,6 +31,41 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@cache
+def _place() -> str:
+    """Eight digits for the host, and for the container in it, whose processes `os.kill` knows."""
+    container = os.readlink("/proc/self/ns/pid") if os.path.exists("/proc/self/ns/pid") else ""
+    return hashlib.blake2b(f"{socket.gethostname()} {container}".encode(), digest_size=4).hexdigest()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes have left in `folder` of their writes.
+
+    A file of another host on a shared file system, or of a version that named none, stays until it is a day old.
+    """
+    with suppress(OSError):  # no such folder, or not ours to clean
+        for entry in os.scandir(folder):
+            name = _TEMPORARY.fullmatch(entry.name)
+            if name and entry.is_file(follow_symlinks=False) and _is_left(name, entry.stat().st_mtime):
+                Path(entry.path).unlink(missing_ok=True)
+
+
+def _is_left(name: re.Match[str], written: float) -> bool:
+    if time.time() - written > OLD:
+        return True
+    return name["place"] == _place() and not _is_alive(int(name["pid"]))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True
 
 
 def atomic_write(path: str | os.PathLike, content: str | bytes | Callable[[IO[bytes]], Any]) -> None:

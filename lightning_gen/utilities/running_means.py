@@ -28,6 +28,14 @@ class RunningMeans:
         else:
             self._sums[names] = (values, weight)
 
+    def peek(self) -> dict[str, Tensor]:
+        """Means of this rank since the last flush, on the device."""
+        return {
+            name: mean
+            for names, (total, count) in self._sums.items()
+            for name, mean in zip(names, total / count, strict=True)
+        }
+
     def flush(self) -> dict[str, float]:
         """Weighted means since the last flush; under data parallelism, over all ranks."""
         if not self._sums:

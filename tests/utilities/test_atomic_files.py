@@ -1,11 +1,15 @@
 """Files are written whole or not at all."""
 
 import io
+import os
 import pickle
+import subprocess
+import time
 
 import pytest
 import torch
 
+from lightning_gen.utilities import atomic_files
 from lightning_gen.utilities.atomic_files import atomic_save, atomic_write
 
 
@@ -44,3 +48,38 @@ def test_atomic_save_is_torch_save(tmp_path):
     loaded = torch.load(io.BytesIO((tmp_path / "a.ckpt").read_bytes()), weights_only=True)
     assert torch.equal(loaded.pop("a"), content.pop("a"))
     assert loaded == content
+
+
+def test_leftovers_of_killed_processes(tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    here, alive, old = atomic_files._place(), os.getpid(), time.time() - atomic_files.OLD - 60
+    kept = {
+        f".a.ckpt.{here}.{alive}.tmp",  # being written
+        f".a.ckpt.00000000.{dead.pid}.tmp",  # on another host
+        f".a.ckpt.{dead.pid}.tmp",  # of a version that named no host
+        f"a.ckpt.{here}.{dead.pid}.tmp",  # a user's
+        f".a.{here}.tmp",
+        "a.ckpt",
+    }
+    left = {
+        f".a.ckpt.{here}.{dead.pid}.tmp": None,
+        f".a.b c.json.{here}.{2**80}.tmp": None,
+        f".b.ckpt.00000000.{alive}.tmp": old,
+        f".b.ckpt.{alive}.tmp": old,
+    }
+    for name in (*kept, *left):
+        (tmp_path / name).write_text("part")
+        if left.get(name):
+            os.utime(tmp_path / name, (old, old))
+    (tmp_path / f".folder.{here}.{dead.pid}.tmp").mkdir()
+    atomic_files.remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == kept | {f".folder.{here}.{dead.pid}.tmp"}
+    atomic_files.remove_leftovers(tmp_path / "nowhere")
+
+
+def test_files_being_written_have_names_that_are_known(tmp_path):
+    names = []
+    atomic_write(tmp_path / "a.b", lambda file: names.extend(path.name for path in tmp_path.iterdir()))
+    (match,) = (atomic_files._TEMPORARY.fullmatch(name) for name in names)
+    assert (match["place"], match["pid"]) == (atomic_files._place(), str(os.getpid()))

@@ -11,6 +11,7 @@ import torch
 from lightning_gen.capabilities import Completes
 from lightning_gen.cli.checkpoint_options import (
     check_pictures,
+    filled,
     first_images,
     load,
     output_folder,
@@ -21,6 +22,7 @@ from lightning_gen.errors import UserError
 from lightning_gen.images import save_png
 from lightning_gen.randomness import preserved_rng, seed_all
 from lightning_gen.sampling.continuation import DRAWS, completions
+from lightning_gen.sampling.samples import check_finite
 from lightning_gen.utilities.progress import progress, sampling_progress
 
 
@@ -37,10 +39,11 @@ def run(job: Job) -> None:
         raise UserError(f"rows={rows}: the images have {height} rows; give fewer")
     images, labels = first_images(cfg, path, model)
     out = output_folder(cfg.out, path)
-    with torch.no_grad(), preserved_rng():
+    with filled(out) as folder, torch.no_grad(), preserved_rng():
         seed_all("complete", cfg.seed)
         total = DRAWS * len(images)
         with progress("completions", total) as advance, sampling_progress(model, total, advance):
             picture = completions(model, images, rows, labels if model.num_classes else None)
-        save_png(picture, out / "completions.png")
+        check_finite(picture, model)
+        save_png(picture, folder / "completions.png")
     print_written(f"{len(images)} images completed by {type(model).__name__}", out)

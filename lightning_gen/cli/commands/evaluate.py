@@ -90,5 +90,5 @@ def _from_files(cfg: DictConfig) -> Inputs:
 
 
 def _file(out: str) -> Path:
-    path = Path(out).expanduser()
+    path = Path(out)
     return path / "evaluation.json" if path.is_dir() else path

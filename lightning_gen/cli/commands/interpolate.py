@@ -11,6 +11,7 @@ import torch
 from lightning_gen.cli.checkpoint_options import (
     check_pictures,
     chosen_classes,
+    filled,
     load,
     output_folder,
     print_classes,
@@ -21,6 +22,7 @@ from lightning_gen.cli.hydra_app import Job
 from lightning_gen.images import grid, save_gif, save_png
 from lightning_gen.randomness import preserved_rng
 from lightning_gen.sampling.latent_space import space_of, walk
+from lightning_gen.sampling.samples import check_finite
 
 STRIP_LENGTH = 16  # frames in a row of the strip, or the number of stops if that is larger
 
@@ -33,11 +35,12 @@ def run(job: Job) -> None:
     space = space_of(model, cfg.space, path)
     labels = spread_labels(chosen_classes(cfg.label, model.num_classes, model.class_names), cfg.n)
     out = output_folder(cfg.out, path)
-    with torch.no_grad(), preserved_rng():
+    with filled(out) as folder, torch.no_grad(), preserved_rng():
         frames = list(walk(space, cfg.n, labels, stops=cfg.stops, steps=cfg.steps, seed=cfg.seed))
-    save_gif(map(grid, frames), out / "interpolation.gif")
-    shown = frames[:: strip_stride(cfg.stops, cfg.steps)]
-    save_png(grid(torch.stack(shown, dim=1).flatten(0, 1), columns=len(shown)), out / "strip.png")
+        check_finite(torch.stack(frames), model)
+        save_gif(map(grid, frames), folder / "interpolation.gif")
+        shown = frames[:: strip_stride(cfg.stops, cfg.steps)]
+        save_png(grid(torch.stack(shown, dim=1).flatten(0, 1), columns=len(shown)), folder / "strip.png")
     print_classes(model, labels)
     print_written(f"{cfg.n} paths in {space.name} of {type(model).__name__}", out)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from lightning_gen.cli.checkpoint_options import (
     check_pictures,
     chosen_classes,
+    filled,
     load,
     load_data,
     output_folder,
@@ -51,13 +52,13 @@ def run(job: Job) -> None:
     features = pixels if extractor is None else extractor.to(model.device)
     out = output_folder(cfg.out, path)
     tell(data)
-    with torch.no_grad(), preserved_rng():
+    with filled(out) as folder, torch.no_grad(), preserved_rng():
         with progress("samples", cfg.n) as advance:
             images = [image for _, image in samples(model, cfg.n, labels, cfg.seed, cfg.batch_size, advance)]
         fake = torch.stack(images).to(model.device)
         nearest, of_real = search(data, features, fake, cfg.split, cfg.num_real, cfg.k, cfg.seed)
         shown = torch.cat([fake[:, None], images_at(data, nearest.numbers, cfg.seed)], 1)
-    save_png(grid(shown.flatten(0, 1), columns=1 + cfg.k), out / "neighbors.png")
+        save_png(grid(shown.flatten(0, 1), columns=1 + cfg.k), folder / "neighbors.png")
     name = extractor.name if extractor else "pixels"
     print("\n".join(report(nearest.distances.cpu(), of_real.cpu(), cfg.split, name)))
     print_classes(model, labels)

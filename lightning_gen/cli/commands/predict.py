@@ -11,6 +11,7 @@ import torch
 from lightning_gen.capabilities import Completes, Predicts
 from lightning_gen.cli.checkpoint_options import (
     check_pictures,
+    filled,
     first_images,
     load,
     output_folder,
@@ -21,6 +22,7 @@ from lightning_gen.errors import UserError
 from lightning_gen.images import save_gif, save_png
 from lightning_gen.randomness import preserved_rng, seed_all
 from lightning_gen.sampling.continuation import moving_predictions, predictions
+from lightning_gen.sampling.samples import check_finite
 
 
 def run(job: Job) -> None:
@@ -38,9 +40,11 @@ def run(job: Job) -> None:
     sequences, _ = first_images(cfg, path, model)
     steps = max(1, frames - context) if cfg.steps is None else cfg.steps
     out = output_folder(cfg.out, path)
-    with torch.no_grad(), preserved_rng():
+    with filled(out) as folder, torch.no_grad(), preserved_rng():
         seed_all("predict", cfg.seed)
-        save_png(predictions(model, sequences, context, steps), out / "predictions.png")
+        picture = predictions(model, sequences, context, steps)
+        check_finite(picture, model)
+        save_png(picture, folder / "predictions.png")
         seed_all("predict", cfg.seed)
-        save_gif(moving_predictions(model, sequences, context, steps), out / "predictions.gif")
+        save_gif(moving_predictions(model, sequences, context, steps), folder / "predictions.gif")
     print_written(f"{steps} frames after {context} of {len(sequences)} sequences by {type(model).__name__}", out)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lightning_gen.cli.checkpoint_options import (
     check_pictures,
+    filled,
     label_list,
     load,
     load_data,
@@ -31,6 +32,7 @@ from lightning_gen.images import pairs, save_png
 from lightning_gen.randomness import preserved_rng, seed_all
 from lightning_gen.sampling.latent_space import LatentSpace, space_of
 from lightning_gen.sampling.projection import Descent, project
+from lightning_gen.sampling.samples import check_finite
 from lightning_gen.utilities.atomic_files import atomic_save
 from lightning_gen.utilities.suggestions import closest, did_you_mean
 
@@ -58,13 +60,14 @@ def run(job: Job) -> None:
         batch_size=cfg.batch_size,
         seed=cfg.seed,
     )
-    with preserved_rng():
+    with filled(out) as folder, preserved_rng():
         points, images = project(space, targets, labels, descent)
-    save_png(pairs(targets, images, columns=8), out / "projection.png")
-    # Squared errors on the range [0, 1], as in the metric `reconstruction`.
-    mse = (images.clamp(-1, 1) - targets).div(2).square().flatten(1).mean(1).cpu()
-    contents = {space.name: points.cpu(), "mse": mse} | ({} if labels is None else {"labels": labels.cpu()})
-    atomic_save(contents, out / "latents.pt")
+        check_finite(images, model)
+        save_png(pairs(targets, images, columns=8), folder / "projection.png")
+        # Squared errors on the range [0, 1], as in the metric `reconstruction`.
+        mse = (images.clamp(-1, 1) - targets).div(2).square().flatten(1).mean(1).cpu()
+        contents = {space.name: points.cpu(), "mse": mse} | ({} if labels is None else {"labels": labels.cpu()})
+        atomic_save(contents, folder / "latents.pt")
     _print_errors(names, mse)
     print_classes(model, labels, "images")
     print_written(f"{len(names)} projections to {space.name} of {type(model).__name__}", out)
@@ -107,7 +110,7 @@ def _from_files(cfg: DictConfig, model: "ImageGenerator", space: LatentSpace) ->
     if cfg.resize not in get_args(Resize):
         fix = did_you_mean(cfg.resize, get_args(Resize)) or f", choose one of {', '.join(get_args(Resize))}"
         raise UserError(f"resize={cfg.resize}: no such method{fix}")
-    root = Path(cfg.images).expanduser()
+    root = Path(cfg.images)
     paths = _image_files(root, cfg.images)[: cfg.n]
     channels, height, width = model.image_shape
     files = ImageFiles(paths, channels, (height, width), cfg.resize)

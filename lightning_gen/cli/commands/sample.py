@@ -20,6 +20,7 @@ from lightning_gen.capabilities import HasLatent, Truncates
 from lightning_gen.cli.checkpoint_options import (
     check_pictures,
     chosen_classes,
+    filled,
     load,
     output_folder,
     print_classes,
@@ -31,7 +32,7 @@ from lightning_gen.errors import UserError
 from lightning_gen.images import film, grid, moving_grid, save_gif, save_png
 from lightning_gen.randomness import preserved_rng
 from lightning_gen.sampling.latent_space import space_of, walk
-from lightning_gen.sampling.samples import rows_of, samples
+from lightning_gen.sampling.samples import check_finite, rows_of, samples
 from lightning_gen.utilities.progress import progress
 
 if TYPE_CHECKING:
@@ -56,12 +57,13 @@ def run(job: Job) -> None:
     classes = chosen_classes(cfg.label, model.num_classes, model.class_names)
     labels = spread_labels(classes, cfg.n)
     out = output_folder(cfg.out, path)
-    with torch.no_grad(), preserved_rng():
-        _write_images(model, cfg, labels, out)
+    with filled(out) as folder, torch.no_grad(), preserved_rng():
+        _write_images(model, cfg, labels, folder)
         if cfg.interpolation and isinstance(model, HasLatent) and len(model.image_shape) == 3:
             space = space_of(model, "auto", path)
-            frames = walk(space, PATHS, spread_labels(classes, PATHS), stops=STOPS, steps=STEPS, seed=cfg.seed)
-            save_gif(map(grid, frames), out / "interpolation.gif")
+            frames = list(walk(space, PATHS, spread_labels(classes, PATHS), stops=STOPS, steps=STEPS, seed=cfg.seed))
+            check_finite(torch.stack(frames), model)
+            save_gif(map(grid, frames), folder / "interpolation.gif")
     print_classes(model, labels if labels is None else labels.unique_consecutive())
     print_written(f"{cfg.n} images of {type(model).__name__}", out)
 
