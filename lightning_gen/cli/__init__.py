@@ -74,7 +74,10 @@ def _run_with_config(command: str, arguments: list[str]) -> int:
     from lightning_gen.cli.hydra_app import read_command_line
     from lightning_gen.cli.launch import command_arguments, relaunchable
     from lightning_gen.config.saved import trusting
+    from lightning_gen.utilities.launchers import ignore_stray_ranks
 
+    for stray in ignore_stray_ranks():
+        print(f"{stray} in the environment is ignored: the rest of a launcher's variables is missing", file=sys.stderr)
     job = read_command_line(command, arguments)
     if isinstance(job, int):
         return job

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from lightning_gen.config.composition import task_overrides
 from lightning_gen.config.plugins import PACKAGE, is_checkout
+from lightning_gen.utilities.launchers import is_first_process
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -100,8 +101,7 @@ def should_print_error() -> bool:
 
     A rank that Lightning launched waits a while for rank 0 to end with the same error.
     """
-    ranks = [os.environ[name] for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if name in os.environ]
-    if not ranks or ranks[0] == "0":
+    if is_first_process():
         return True
     if RELAUNCHED not in os.environ:  # torchrun, srun: all ranks read the same command line
         return False

@@ -2,7 +2,6 @@
 
 import errno
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,9 +25,10 @@ from lightning_gen.evaluation.evaluator import build_extractors, build_metrics, 
 from lightning_gen.evaluation.report import print_table, save_evaluation
 from lightning_gen.evaluation.result import Evaluation
 from lightning_gen.image_generator import ImageGenerator
-from lightning_gen.trainer import ImageTrainer, check_accelerator
+from lightning_gen.trainer import ImageTrainer, check_accelerator, check_world_size
 from lightning_gen.training.resume import Start, start_of
 from lightning_gen.training.run_folder import RunFolder
+from lightning_gen.utilities.launchers import is_first_process
 
 log = logging.getLogger("lightning_gen")
 
@@ -44,7 +44,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     config = start.config
     check(config)
     check_accelerator(config.trainer.accelerator)
-    folder = RunFolder(config.run_dir, start.in_place) if _is_main() else None
+    folder = RunFolder(config.run_dir, start.in_place) if is_first_process() else None
     torch.manual_seed(config.seed)  # initial weights
     data = build_data(config.data)
     model = build_model(config.model, data.image_shape, data.num_classes)
@@ -106,7 +106,7 @@ def _open_trainer(config: DictConfig, data: ImageData) -> Iterator[ImageTrainer]
     loggers = [instantiate(logger) for logger in (config.logger or {}).values()]
     try:
         for logger in loggers:
-            if hasattr(logger, "open") and _is_main():
+            if hasattr(logger, "open") and is_first_process():
                 logger.open()
         yield build_trainer(config, data, loggers)
     finally:
@@ -126,6 +126,7 @@ def build_trainer(config: DictConfig, data: ImageData, loggers: Sequence[Any]) -
         callbacks=[*callbacks, Stopping()],
         default_root_dir=config.run_dir,
     )
+    check_world_size(trainer.world_size)
     data.check_batch_size(trainer.world_size)
     data.steps_per_call = trainer.steps_per_call
     return trainer
@@ -171,12 +172,6 @@ def _score(
         print_table(evaluation)
         log.info("run folder: %s", config.run_dir)
     return evaluation
-
-
-def _is_main() -> bool:
-    # Before Lightning makes the process group, the rank is known only from the launchers' variables.
-    ranks = ("RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID")
-    return all(os.environ.get(name, "0") in ("0", "") for name in ranks)
 
 
 def _describe(model: ImageGenerator, data: ImageData, trainer: ImageTrainer, config: DictConfig) -> None:
