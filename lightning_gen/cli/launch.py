@@ -5,19 +5,22 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_gen.config.composition import task_overrides
-from lightning_gen.config.plugins import PACKAGE, is_checkout
+from lightning_gen.config.plugins import PACKAGE
 from lightning_gen.utilities.launchers import is_first_process
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 RELAUNCHED = "LIGHTNING_GEN_RELAUNCHED"
+SCRIPT = str(PACKAGE / "__main__.py")
+# In the environment of the first process, where they would make of its next command a rank.
+LIGHTNING_SETS = ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "WORLD_SIZE")
 
 
 def command_arguments(
@@ -47,7 +50,8 @@ def run_job(command: str, config: "DictConfig", node: "DictConfig", flags: Seque
     print(f"job {node.job.num}: lightning-gen {' '.join(arguments)}", flush=True)
     # Set by `_full_errors` for this process only.
     environment = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
-    status = subprocess.run([sys.executable, "-m", "lightning_gen", *arguments], env=_findable(environment)).returncode
+    environment["LIGHTNING_GEN_PATH"] = _user_folders()
+    status = subprocess.run([sys.executable, SCRIPT, *arguments], env=environment).returncode
     if status:
         print(f"job {node.job.num} failed with exit status {status}", file=sys.stderr, flush=True)
         return status, None
@@ -66,34 +70,35 @@ def _objective(config: "DictConfig") -> float | None:
 def relaunchable(arguments: Sequence[str]) -> Iterator[None]:
     """Within it Lightning's launcher starts the other ranks as `python -m lightning_gen <arguments>`.
 
-    The launcher runs the module `__main__.__spec__` with the arguments `sys.argv`, so both are replaced.
+    Without `__main__.__spec__` the launcher runs the script `sys.argv[0]`: unlike `python -m`, it can keep the working
+    folder from being searched first.
     """
-    import importlib.util
-
     import __main__
 
     before = sys.argv, __main__.__spec__, dict(os.environ)
-    sys.argv = [str(PACKAGE / "__main__.py"), *arguments]
-    __main__.__spec__ = importlib.util.find_spec("lightning_gen.__main__")
+    sys.argv = [SCRIPT, *arguments]
+    __main__.__spec__ = None
     os.environ[RELAUNCHED] = "1"
-    _findable(os.environ)
+    os.environ["LIGHTNING_GEN_PATH"] = _user_folders()
     try:
         yield
     finally:
         sys.argv, __main__.__spec__, environment = before
-        for name in (RELAUNCHED, "PYTHONPATH"):
+        for name in (RELAUNCHED, "LIGHTNING_GEN_PATH", *LIGHTNING_SETS):
             os.environ.pop(name, None)
             if name in environment:
                 os.environ[name] = environment[name]
 
 
-def _findable(environment: MutableMapping[str, str]) -> MutableMapping[str, str]:
-    """The environment with the source tree on PYTHONPATH, if the package is used from there."""
-    root = str(PACKAGE.parent)
-    paths = environment.get("PYTHONPATH", "").split(os.pathsep)
-    if is_checkout() and root not in paths:
-        environment["PYTHONPATH"] = os.pathsep.join([root, *filter(None, paths)])
-    return environment
+def _user_folders() -> str:
+    """Where other processes look for a user's own modules: beside the script that was started, and where."""
+    import __main__
+
+    if "LIGHTNING_GEN_PATH" in os.environ:  # a job that starts ranks
+        return os.environ["LIGHTNING_GEN_PATH"]
+    script = getattr(__main__, "__file__", None)
+    folders = [os.path.dirname(os.path.abspath(script))] if script else []
+    return os.pathsep.join(folder for folder in [*folders, os.getcwd()] if folder != str(PACKAGE))
 
 
 def should_print_error() -> bool:
@@ -101,10 +106,8 @@ def should_print_error() -> bool:
 
     A rank that Lightning launched waits a while for rank 0 to end with the same error.
     """
-    if is_first_process():
-        return True
-    if RELAUNCHED not in os.environ:  # torchrun, srun: all ranks read the same command line
-        return False
+    if RELAUNCHED not in os.environ:  # one process, or torchrun, srun: all ranks read the same command line
+        return is_first_process()
     parent = os.getppid()
     deadline = time.monotonic() + 15  # seconds, enough for a busy machine
     while time.monotonic() < deadline:
