@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from lightning_gen.config.composition import task_overrides
 from lightning_gen.config.plugins import PACKAGE
 from lightning_gen.utilities.launchers import is_first_process
+from lightning_gen.utilities.signals import Stopped, handled
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -51,11 +52,31 @@ def run_job(command: str, config: "DictConfig", node: "DictConfig", flags: Seque
     # Set by `_full_errors` for this process only.
     environment = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
     environment["LIGHTNING_GEN_PATH"] = _user_folders()
-    status = subprocess.run([sys.executable, SCRIPT, *arguments], env=environment).returncode
+    status = _run([sys.executable, SCRIPT, *arguments], environment)
     if status:
         print(f"job {node.job.num} failed with exit status {status}", file=sys.stderr, flush=True)
         return status, None
     return 0, _objective(config)
+
+
+def _run(command: Sequence[str], environment: dict[str, str]) -> int:
+    """The exit status of a process. A signal is passed on to it; when it has saved and ended, raise Stopped."""
+    received: list[int] = []
+    processes: list[subprocess.Popen] = []
+
+    def pass_on(number: int) -> None:
+        received.append(number)
+        for process in processes:
+            process.send_signal(number)
+
+    with handled(pass_on):
+        processes.append(subprocess.Popen(command, env=environment))
+        if received:  # before the job was there
+            processes[0].send_signal(received[-1])
+        status = processes[0].wait()
+    if received:
+        raise Stopped(received[-1])
+    return status
 
 
 def _objective(config: "DictConfig") -> float | None:
