@@ -70,10 +70,23 @@ def stop(number: int) -> None:
     raise Stopped(number)
 
 
-def ignore_in_worker(worker: int) -> None:
-    """Ignore the signals in a data worker: sent to a group of processes, they must leave it to the main one to end."""
+def leave_to_parent(worker: int) -> None:
+    """Have a data worker end by its parent alone, not by signals that a terminal or scheduler sends to all processes.
+
+    The parent needs its workers for the last step, and ends them by SIGTERM.
+    """
     for number in ENDING:
-        signal.signal(number, signal.SIG_IGN)
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_by_parent, daemon=True).start()
+
+
+def _end_by_parent() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def _end_fork(number: int) -> None:
