@@ -1,5 +1,6 @@
 """Lightning's Trainer with run length and validation interval counted in images, over an endless stream of batches."""
 
+import os
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning_gen.bounds import PositiveInt
 from lightning_gen.checkpoint import AtomicCheckpointIO
 from lightning_gen.errors import UserError
+from lightning_gen.utilities.launchers import launched
 from lightning_gen.utilities.renames import renamed
 
 if TYPE_CHECKING:
@@ -100,3 +102,16 @@ def check_accelerator(accelerator: str) -> None:
     known = [name for name in names if name in AcceleratorRegistry]
     if known and not any(AcceleratorRegistry.get(name).is_available() for name in known):
         raise UserError(f"trainer.accelerator={accelerator}: no such device here; use trainer=cpu")
+
+
+def check_world_size(size: int) -> None:
+    """UserError if the launcher has started another number of processes than the `size` of the trainer's group."""
+    process = launched()
+    if process is None or process.size == size:
+        return
+    if process.launcher == "Slurm" and process.rank == 0 and "SLURM_STEP_ID" not in os.environ:
+        return  # a batch script without srun: this is the one process
+    raise UserError(
+        f"trainer.devices: {process.launcher} has started {process.size} processes, and the trainer has {size}; "
+        "set trainer.devices=N, and trainer.num_nodes, to what was started"
+    )

@@ -39,6 +39,7 @@ class LastCheckpoint(Checkpoint):
 
     def save(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
         """Write the training state, unless the finite guard doubts it; UserError if a weight is not finite."""
+        # pyrefly: ignore[missing-attribute]  # which Lightning's Trainer gets from a helper
         if any(callback.suspects for callback in trainer.callbacks if isinstance(callback, FiniteGuard)):
             return
         if not all_finite(model):

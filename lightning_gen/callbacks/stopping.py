@@ -1,9 +1,9 @@
 """Ends a run at its number of images or on a signal, always in a state that resumes exactly."""
 
 import logging
+import os
 import signal
-import threading
-from collections.abc import Callable
+import sys
 
 import torch
 from lightning.pytorch import Callback
@@ -12,7 +12,8 @@ from lightning_gen.callbacks.interval import validates
 from lightning_gen.callbacks.last_checkpoint import LastCheckpoint
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.trainer import ImageTrainer
-from lightning_gen.utilities.compat import skip_sigterm_broadcast
+from lightning_gen.utilities.compat import kill_launched, leave_signals
+from lightning_gen.utilities.signals import Handlers, Stopped, give_back, take_over
 
 log = logging.getLogger("lightning_gen")
 
@@ -28,48 +29,65 @@ class Interrupted(Exception):
 class Stopping(Callback):
     """Ends training at the trainer's `max_images`, or on a signal.
 
-    On Ctrl-C, SIGTERM (preemption) or SIGUSR1 (a scheduler's warning): finish the step, save, raise Interrupted.
-    A second Ctrl-C stops at once without saving. Ranks agree on the step by a reduction every `agree_every` steps.
+    On Ctrl-C, SIGTERM (preemption), SIGHUP (a closed terminal) or SIGUSR1 (a scheduler's warning): finish the step,
+    save, raise Interrupted. A second Ctrl-C stops at once without saving. Ranks agree on the step by a reduction every
+    `agree_every` steps.
     """
-
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
     def __init__(self, agree_every: int = 20):
         self.agree_every = agree_every
         self.received = 0
         self._agreed = 0  # signal known to all ranks: one that stopped alone would leave the others waiting
-        self._previous: dict[int, Callable | int | None] = {}
+        self._previous: Handlers = {}
+        self._trainer: ImageTrainer | None = None
+
+    def setup(self, trainer: ImageTrainer, model: ImageGenerator, stage: str) -> None:
+        """Keep Lightning from handling signals."""
+        leave_signals(trainer)
 
     def on_train_start(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
-        """Take over the signals, after Lightning has set its own handlers."""
-        skip_sigterm_broadcast(trainer)
-        if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._receive) for number in self.signals}
+        """Take over the signals: from now on there is something to save."""
+        self._trainer = trainer
+        self._previous = take_over(self._receive)
 
     def teardown(self, trainer: ImageTrainer, model: ImageGenerator, stage: str) -> None:
+        """Restore the previous signal handlers; end a run whose last step was reached before the signal was heeded."""
+        self._restore()
+        if self._agreed and trainer.should_stop:
+            raise Interrupted(self._agreed)
+
+    def on_exception(self, trainer: ImageTrainer, model: ImageGenerator, exception: BaseException) -> None:
         """Restore the previous signal handlers."""
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        self._restore()
+
+    def _restore(self) -> None:
+        give_back(self._previous)
         self._previous = {}
 
-    def _receive(self, number: int, frame) -> None:
+    def _receive(self, number: int) -> None:
         if self.received and number == signal.SIGINT:
-            raise KeyboardInterrupt
+            self._stop_now()
         if number == signal.SIGINT:
             log.info("stopping after this step; Ctrl-C again stops at once, without saving")
         self.received = number
+
+    def _stop_now(self) -> None:
+        assert self._trainer is not None
+        if self._trainer.world_size > 1:  # an exception would make ranks wait for each other
+            kill_launched(self._trainer)
+            if self._trainer.is_global_zero:
+                print("interrupted", file=sys.stderr)
+            sys.stdout.flush()
+            os._exit(128 + signal.SIGINT)
+        raise Stopped(signal.SIGINT)
 
     def on_train_batch_end(self, trainer: ImageTrainer, model: ImageGenerator, outputs, batch, batch_idx: int) -> None:
         """Stop at `max_images`; save and stop after a signal."""
         if trainer.max_images is not None and model.images_seen >= trainer.max_images:
             trainer.should_stop = True
-        if trainer.world_size > 1:
-            if (batch_idx + 1) % max(1, self.agree_every // trainer.steps_per_call):
-                return
-            received = torch.tensor(self.received, device=model.device)
-            torch.distributed.all_reduce(received, op=torch.distributed.ReduceOp.MAX)
-            self.received = int(received)
-        self._agreed = self.received
+        if trainer.world_size > 1 and (batch_idx + 1) % max(1, self.agree_every // trainer.steps_per_call):
+            return
+        self._agree(trainer, model)
         if self._agreed and not validates(trainer, batch_idx):
             self._stop(trainer, model)
 
@@ -77,6 +95,17 @@ class Stopping(Callback):
         """Stop after the pending validation, so that a resumed run doesn't skip it."""
         if self._agreed:
             self._stop(trainer, model)
+
+    def on_train_end(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
+        """Agree once more: the evaluation must not begin after a signal in the last steps."""
+        self._agree(trainer, model)
+
+    def _agree(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
+        if trainer.world_size > 1:
+            received = torch.tensor(self.received, device=model.device)
+            torch.distributed.all_reduce(received, op=torch.distributed.ReduceOp.MAX)
+            self.received = int(received)
+        self._agreed = self.received
 
     def _stop(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
         if not trainer.should_stop:

@@ -6,7 +6,9 @@ from typing import NoReturn
 
 from lightning_gen.cli.commands import COMMANDS, description, has_config, load_run, summary
 from lightning_gen.errors import UserError
+from lightning_gen.utilities.launchers import ignore_stray_ranks, is_first_process
 from lightning_gen.utilities.printable import make_printable, printable
+from lightning_gen.utilities.signals import Stopped, handled, stop
 from lightning_gen.utilities.suggestions import did_you_mean
 
 
@@ -18,16 +20,21 @@ def train() -> NoReturn:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit status.
 
-    0, 1 for a bug, 2 for a user's mistake or a failure of the machine, 130 for Ctrl-C.
+    0, 1 for a bug, 2 for a user's mistake or a failure of the machine, 128 + N for signal N.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        status = _dispatch(arguments)
-        sys.stdout.flush()  # a closed one fails here, and not at the end of the process
-        return status
+        with handled(stop):
+            status = _dispatch(arguments)
+            sys.stdout.flush()  # a closed one fails here, and not at the end of the process
+            return status
     except UserError as error:
         return _report(str(error))
-    except KeyboardInterrupt:
+    except Stopped as signal:
+        if is_first_process():
+            print(signal, file=sys.stderr)
+        return signal.status
+    except KeyboardInterrupt:  # not in the main thread
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `lightning-gen list | head`
@@ -91,6 +98,8 @@ def _run_with_config(command: str, arguments: list[str]) -> int:
     from lightning_gen.cli.launch import command_arguments, relaunchable
     from lightning_gen.config.saved import trusting
 
+    for stray in ignore_stray_ranks():
+        print(f"{stray} in the environment is ignored: the rest of a launcher's variables is missing", file=sys.stderr)
     job = read_command_line(command, arguments)
     if isinstance(job, int):
         return job

@@ -5,18 +5,23 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_gen.config.composition import task_overrides
-from lightning_gen.config.plugins import PACKAGE, is_checkout
+from lightning_gen.config.plugins import PACKAGE
+from lightning_gen.utilities.launchers import is_first_process
+from lightning_gen.utilities.signals import Stopped, handled
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 RELAUNCHED = "LIGHTNING_GEN_RELAUNCHED"
+SCRIPT = str(PACKAGE / "__main__.py")
+# In the environment of the first process, where they would make of its next command a rank.
+LIGHTNING_SETS = ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "WORLD_SIZE")
 
 
 def command_arguments(
@@ -46,11 +51,32 @@ def run_job(command: str, config: "DictConfig", node: "DictConfig", flags: Seque
     print(f"job {node.job.num}: lightning-gen {' '.join(arguments)}", flush=True)
     # Set by `_full_errors` for this process only.
     environment = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
-    status = subprocess.run([sys.executable, "-m", "lightning_gen", *arguments], env=_findable(environment)).returncode
+    environment["LIGHTNING_GEN_PATH"] = _user_folders()
+    status = _run([sys.executable, SCRIPT, *arguments], environment)
     if status:
         print(f"job {node.job.num} failed with exit status {status}", file=sys.stderr, flush=True)
         return status, None
     return 0, _objective(config)
+
+
+def _run(command: Sequence[str], environment: dict[str, str]) -> int:
+    """The exit status of a process. A signal is passed on to it; when it has saved and ended, raise Stopped."""
+    received: list[int] = []
+    processes: list[subprocess.Popen] = []
+
+    def pass_on(number: int) -> None:
+        received.append(number)
+        for process in processes:
+            process.send_signal(number)
+
+    with handled(pass_on):
+        processes.append(subprocess.Popen(command, env=environment))
+        if received:  # before the job was there
+            processes[0].send_signal(received[-1])
+        status = processes[0].wait()
+    if received:
+        raise Stopped(received[-1])
+    return status
 
 
 def _objective(config: "DictConfig") -> float | None:
@@ -65,34 +91,35 @@ def _objective(config: "DictConfig") -> float | None:
 def relaunchable(arguments: Sequence[str]) -> Iterator[None]:
     """Within it Lightning's launcher starts the other ranks as `python -m lightning_gen <arguments>`.
 
-    The launcher runs the module `__main__.__spec__` with the arguments `sys.argv`, so both are replaced.
+    Without `__main__.__spec__` the launcher runs the script `sys.argv[0]`: unlike `python -m`, it can keep the working
+    folder from being searched first.
     """
-    import importlib.util
-
     import __main__
 
     before = sys.argv, __main__.__spec__, dict(os.environ)
-    sys.argv = [str(PACKAGE / "__main__.py"), *arguments]
-    __main__.__spec__ = importlib.util.find_spec("lightning_gen.__main__")
+    sys.argv = [SCRIPT, *arguments]
+    __main__.__spec__ = None
     os.environ[RELAUNCHED] = "1"
-    _findable(os.environ)
+    os.environ["LIGHTNING_GEN_PATH"] = _user_folders()
     try:
         yield
     finally:
         sys.argv, __main__.__spec__, environment = before
-        for name in (RELAUNCHED, "PYTHONPATH"):
+        for name in (RELAUNCHED, "LIGHTNING_GEN_PATH", *LIGHTNING_SETS):
             os.environ.pop(name, None)
             if name in environment:
                 os.environ[name] = environment[name]
 
 
-def _findable(environment: MutableMapping[str, str]) -> MutableMapping[str, str]:
-    """The environment with the source tree on PYTHONPATH, if the package is used from there."""
-    root = str(PACKAGE.parent)
-    paths = environment.get("PYTHONPATH", "").split(os.pathsep)
-    if is_checkout() and root not in paths:
-        environment["PYTHONPATH"] = os.pathsep.join([root, *filter(None, paths)])
-    return environment
+def _user_folders() -> str:
+    """Where other processes look for a user's own modules: beside the script that was started, and where."""
+    import __main__
+
+    if "LIGHTNING_GEN_PATH" in os.environ:  # a job that starts ranks
+        return os.environ["LIGHTNING_GEN_PATH"]
+    script = getattr(__main__, "__file__", None)
+    folders = [os.path.dirname(os.path.abspath(script))] if script else []
+    return os.pathsep.join(folder for folder in [*folders, os.getcwd()] if folder != str(PACKAGE))
 
 
 def should_print_error() -> bool:
@@ -100,11 +127,8 @@ def should_print_error() -> bool:
 
     A rank that Lightning launched waits a while for rank 0 to end with the same error.
     """
-    ranks = [os.environ[name] for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if name in os.environ]
-    if not ranks or ranks[0] == "0":
-        return True
-    if RELAUNCHED not in os.environ:  # torchrun, srun: all ranks read the same command line
-        return False
+    if RELAUNCHED not in os.environ:  # one process, or torchrun, srun: all ranks read the same command line
+        return is_first_process()
     parent = os.getppid()
     deadline = time.monotonic() + 15  # seconds, enough for a busy machine
     while time.monotonic() < deadline:

@@ -1,7 +1,6 @@
 """The base of all data sets: from sources of uint8 (or float [-1, 1]) to float [-1, 1] batches on the device."""
 
 import math
-import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from lightning_gen.data.loader import EvaluationBatches, TrainBatches
 from lightning_gen.data.source import Source, StreamSource, TensorSource, num_bytes
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.hardware import free_memory, num_processors
+from lightning_gen.utilities.launchers import launched
 from lightning_gen.utilities.ranks import Ranks
 from lightning_gen.utilities.suggestions import did_you_mean
 
@@ -212,7 +212,8 @@ class ImageData(LightningDataModule):
         if self.in_memory is False and isinstance(source, TensorSource):
             return StreamSource(source.images, source.labels, self.workers())
         if self.in_memory is not False and isinstance(source, StreamSource):
-            processes = int(os.environ.get("WORLD_SIZE", 1))  # each of them holds its own copy
+            process = launched()
+            processes = process.size if process else 1  # each of them holds its own copy
             fits = num_bytes(source) <= MEMORY_FRACTION * free_memory(torch.device("cpu")) / processes
             if self.in_memory or fits:
                 return source.in_memory()

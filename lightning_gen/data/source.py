@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lightning_gen.errors import UserError
+from lightning_gen.utilities.signals import leave_to_parent
 
 # Images (B, *image_shape), uint8 or float32 in [-1, 1], and labels (B,), int64 or None, on the requested device.
 Raw = tuple[Tensor, Tensor | None]
@@ -150,6 +151,7 @@ class StreamSource:
             batch_sampler=sampler,
             collate_fn=_as_is,
             num_workers=self.num_workers,
+            worker_init_fn=leave_to_parent,
             persistent_workers=self.num_workers > 0,
             prefetch_factor=4 if self.num_workers > 0 else None,
             pin_memory=pin,

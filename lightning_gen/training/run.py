@@ -2,7 +2,6 @@
 
 import errno
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,9 +28,10 @@ from lightning_gen.evaluation.evaluator import build_extractors, build_metrics, 
 from lightning_gen.evaluation.report import check_readable, save_and_print
 from lightning_gen.evaluation.result import Evaluation
 from lightning_gen.image_generator import KEY, ImageGenerator
-from lightning_gen.trainer import ImageTrainer, check_accelerator
+from lightning_gen.trainer import ImageTrainer, check_accelerator, check_world_size
 from lightning_gen.training.resume import Start, start_of
 from lightning_gen.training.run_folder import RunFolder
+from lightning_gen.utilities.launchers import is_first_process
 
 log = logging.getLogger("lightning_gen")
 
@@ -47,7 +47,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     config = start.config
     check(config)
     check_accelerator(config.trainer.get("accelerator", "auto"))
-    folder = RunFolder(config.run_dir, start.in_place) if _is_main() else None
+    folder = RunFolder(config.run_dir, start.in_place) if is_first_process() else None
     check_readable(Path(config.run_dir, "evaluation.json"), key="run_dir")  # now, not after the training
     torch.manual_seed(config.seed)  # initial weights
     data = build_data(config.data)
@@ -147,7 +147,7 @@ def _open_trainer(config: DictConfig, data: ImageData) -> Iterator[ImageTrainer]
     loggers = [instantiate(logger) for logger in (config.logger or {}).values()]
     try:
         for logger in loggers:
-            if hasattr(logger, "open") and _is_main():
+            if hasattr(logger, "open") and is_first_process():
                 logger.open()
         yield build_trainer(config, data, loggers)
     finally:
@@ -167,6 +167,7 @@ def build_trainer(config: DictConfig, data: ImageData, loggers: Sequence[Any]) -
         callbacks=[*callbacks, Stopping()],
         default_root_dir=config.run_dir,
     )
+    check_world_size(trainer.world_size)
     data.check_batch_size(trainer.world_size)
     data.steps_per_call = trainer.steps_per_call
     return trainer
@@ -211,12 +212,6 @@ def _score(
     for logger in trainer.loggers:
         logger.log_metrics({f"test/{name}": value for name, value in evaluation.values.items()}, model.images_seen)
     return evaluation
-
-
-def _is_main() -> bool:
-    # Before Lightning makes the process group, the rank is known only from the launchers' variables.
-    ranks = ("RANK", "NODE_RANK", "LOCAL_RANK", "SLURM_PROCID")
-    return all(os.environ.get(name, "0") in ("0", "") for name in ranks)
 
 
 def _describe(model: ImageGenerator, data: ImageData, trainer: ImageTrainer, config: DictConfig) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
+    from subprocess import Popen
 
     from lightning.pytorch import Trainer
     from lightning.pytorch.loggers import WandbLogger
@@ -90,9 +91,21 @@ def register_search_path(plugin: type) -> None:
 # Lightning
 
 
-def skip_sigterm_broadcast(trainer: "Trainer") -> None:
-    """Lightning would read back from the device before each step whether a rank got SIGTERM."""
+def leave_signals(trainer: "Trainer") -> None:
+    """Lightning would handle SIGTERM by collectives, in the handler and before each step, which can hang."""
+    trainer._signal_connector.register_signal_handlers = lambda: None
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
+
+
+def launched_processes(trainer: "Trainer") -> list["Popen"]:
+    """The ranks that Lightning has started from this process."""
+    return list(getattr(trainer.strategy.launcher, "procs", ()))
+
+
+def kill_launched(trainer: "Trainer") -> None:
+    """Kill them: SIGTERM does not end a process that waits for others."""
+    for process in launched_processes(trainer):
+        process.kill()
 
 
 def count_step(trainer: "Trainer") -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import sys
 
 import pytest
@@ -50,16 +51,65 @@ def test_flags_that_say_where_configs_are_go_along(tmp_path):
     assert again.config.model.beta == 3.0
 
 
-def test_lightning_relaunches_our_command(monkeypatch):
+def test_lightning_relaunches_our_command(monkeypatch, tmp_path):
     from lightning.fabric.strategies.launchers.subprocess_script import _basic_subprocess_cmd
 
-    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.chdir(tmp_path)
     before = list(sys.argv), __main__.__spec__, dict(os.environ)
     with relaunchable(["train", "seed=1", "run_dir='a b'"]):
         command = _basic_subprocess_cmd()
-        assert command == [sys.executable, "-m", "lightning_gen.__main__", "train", "seed=1", "run_dir='a b'"]
-        assert os.environ["PYTHONPATH"] == str(ROOT)
+        script = str(ROOT / "lightning_gen" / "__main__.py")
+        assert command == [sys.executable, script, "train", "seed=1", "run_dir='a b'"]
+        assert os.environ["LIGHTNING_GEN_PATH"].split(os.pathsep)[-1] == str(tmp_path)
+        os.environ["LOCAL_RANK"] = "0"  # as the launcher does
     assert (sys.argv, __main__.__spec__, dict(os.environ)) == before
+
+
+CANARIES = ["random", "torch", "json", "lightning", "subprocess", "hydra"]
+
+
+@pytest.fixture
+def folder_of_a_user(tmp_path):
+    """A script, a module of its own, and files with the names of packages."""
+    for name in CANARIES:
+        (tmp_path / f"{name}.py").write_text(f"open('canary-{name}', 'w').close()")
+    (tmp_path / "my_net.py").write_text(
+        "from lightning.pytorch import Callback\n"
+        "class Mine(Callback):\n"
+        "    def on_train_start(self, trainer, model):\n"
+        "        open(f'mine-{trainer.global_rank}', 'w').close()\n"
+    )
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [[], TWO_PROCESSES], ids=["jobs", "ranks of jobs"])
+def test_files_named_as_packages_are_not_run(folder_of_a_user, processes):
+    own = "+callbacks.mine._target_=my_net.Mine"
+    command = ["train", "-m", "seed=1", *SHORT_RUN, own, *processes]
+    done = run_command(*command, cwd=folder_of_a_user)
+    assert done.returncode == 0, done.stderr
+    written = sorted(path.name for path in folder_of_a_user.iterdir() if not path.suffix)
+    assert [name for name in written if "-" in name] == (["mine-0", "mine-1"] if processes else ["mine-0"])
+
+
+@pytest.mark.slow
+def test_modules_beside_a_script_are_found_by_its_ranks(folder_of_a_user, tmp_path_factory):
+    """`python train.py` searches its folder first, so the canaries must not be there, but in the working folder."""
+    scripts, work = tmp_path_factory.mktemp("scripts"), folder_of_a_user
+    (scripts / "train.py").write_text((ROOT / "train.py").read_text())
+    (work / "my_net.py").rename(scripts / "my_net.py")
+    command = [*SHORT_RUN, "+callbacks.mine._target_=my_net.Mine", *TWO_PROCESSES]
+    done = subprocess.run(
+        [sys.executable, scripts / "train.py", *command],
+        cwd=work,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in work.iterdir() if "-" in path.name) == ["mine-0", "mine-1"]
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ def test_killed_runs_end_as_undisturbed_ones():
     assert report["bit_identical"] == report["runs"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_the_run_which_saves_and_tells_how_to_resume(number, tmp_path):
     folder = tmp_path / "run"
     endless = ["trainer.max_images=100_000_000", "callbacks.last.every_images=100_000_000"]
