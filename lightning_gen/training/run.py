@@ -14,6 +14,7 @@ import torch
 from omegaconf import DictConfig
 
 from lightning_gen.callbacks.last_checkpoint import LastCheckpoint
+from lightning_gen.callbacks.rank_watch import RankWatch, ranks_watched
 from lightning_gen.callbacks.stopping import Interrupted, Stopping
 from lightning_gen.checkpoint import load_weights, provenance, read_checkpoint
 from lightning_gen.config.composition import check
@@ -55,7 +56,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     model.seed = data.run_seed = config.seed
     metrics = build_metrics(config.metrics)
     extractors = build_extractors(config.extractor, metrics)
-    with _claimed(folder), _open_trainer(config, data) as trainer:
+    with _claimed(folder), _open_trainer(config, data) as trainer, ranks_watched(trainer, model, config.run_dir):
         if folder:
             folder.save_config(config)
         for logger in trainer.loggers:
@@ -123,7 +124,7 @@ def build_trainer(config: DictConfig, data: ImageData, loggers: Sequence[Any]) -
         batch_size=data.batch_size,
         images_per_epoch=data.split_sizes["train"],
         logger=list(loggers) or False,
-        callbacks=[*callbacks, Stopping()],
+        callbacks=[*callbacks, RankWatch(), Stopping()],
         default_root_dir=config.run_dir,
     )
     check_world_size(trainer.world_size)

@@ -31,7 +31,8 @@ def take_over(handler: Callable[[int], None]) -> Handlers:
     """
     if threading.current_thread() is not threading.main_thread():
         return {}
-    owner, last = os.getpid(), dict[int, float].fromkeys(ENDING, -AT_ONCE)
+    owner = os.getpid()
+    last: dict[int, float] = dict.fromkeys(ENDING, -AT_ONCE)
 
     def handle(number: int, frame: object) -> None:
         before, last[number] = last[number], time.monotonic()
