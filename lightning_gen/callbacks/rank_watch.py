@@ -131,7 +131,7 @@ class RankWatch(Callback):
 @contextmanager
 def ranks_watched(trainer: ImageTrainer, model: ImageGenerator, run_dir: str) -> Iterator[None]:
     """Within it the trainer's RankWatch does what `watched` says."""
-    watch = next(callback for callback in trainer.callbacks if isinstance(callback, RankWatch))
+    watch = next(callback for callback in vars(trainer)["callbacks"] if isinstance(callback, RankWatch))
     with watch.watched(trainer, model, run_dir):
         yield
 
