@@ -32,7 +32,7 @@ def take_over(handler: Callable[[int], None]) -> Handlers:
     if threading.current_thread() is not threading.main_thread():
         return {}
     owner = os.getpid()
-    last: dict[int, float] = dict.fromkeys(ENDING, -AT_ONCE)
+    last: dict[int, float] = {int(number): -AT_ONCE for number in ENDING}
 
     def handle(number: int, frame: object) -> None:
         before, last[number] = last[number], time.monotonic()
