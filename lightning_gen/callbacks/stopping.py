@@ -4,6 +4,8 @@ import logging
 import os
 import signal
 import sys
+import threading
+import time
 
 import torch
 from lightning.pytorch import Callback
@@ -13,7 +15,7 @@ from lightning_gen.callbacks.last_checkpoint import LastCheckpoint
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.trainer import ImageTrainer
 from lightning_gen.utilities.compat import kill_launched, leave_signals
-from lightning_gen.utilities.signals import Handlers, Stopped, give_back, take_over
+from lightning_gen.utilities.signals import AT_ONCE, Handlers, Stopped, give_back, take_over
 
 log = logging.getLogger("lightning_gen")
 
@@ -40,6 +42,7 @@ class Stopping(Callback):
         self._agreed = 0  # signal known to all ranks: one that stopped alone would leave the others waiting
         self._previous: Handlers = {}
         self._trainer: ImageTrainer | None = None
+        self._wakeup: int | None = None  # where Python writes the number of each signal, at once
 
     def setup(self, trainer: ImageTrainer, model: ImageGenerator, stage: str) -> None:
         """Keep Lightning from handling signals."""
@@ -49,6 +52,11 @@ class Stopping(Callback):
         """Take over the signals: from now on there is something to save."""
         self._trainer = trainer
         self._previous = take_over(self._receive)
+        if self._previous and trainer.world_size > 1:
+            reader, self._wakeup = os.pipe()
+            os.set_blocking(self._wakeup, False)
+            signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
+            threading.Thread(target=self._end_on_second, args=(reader,), daemon=True).start()
 
     def teardown(self, trainer: ImageTrainer, model: ImageGenerator, stage: str) -> None:
         """Restore the previous signal handlers; end a run whose last step was reached before the signal was heeded."""
@@ -63,23 +71,32 @@ class Stopping(Callback):
     def _restore(self) -> None:
         give_back(self._previous)
         self._previous = {}
+        if self._wakeup is not None:
+            signal.set_wakeup_fd(-1)
+            os.close(self._wakeup)
+            self._wakeup = None
 
     def _receive(self, number: int) -> None:
         if self.received and number == signal.SIGINT:
-            self._stop_now()
+            raise Stopped(signal.SIGINT)
         if number == signal.SIGINT:
             log.info("stopping after this step; Ctrl-C again stops at once, without saving")
         self.received = number
 
-    def _stop_now(self) -> None:
+    def _end_on_second(self, signals: int) -> None:
+        """End all ranks on a second Ctrl-C: handlers, in the main thread, wait as long as a collective does."""
         assert self._trainer is not None
-        if self._trainer.world_size > 1:  # an exception would make ranks wait for each other
-            kill_launched(self._trainer)
-            if self._trainer.is_global_zero:
-                print("interrupted", file=sys.stderr)
-            sys.stdout.flush()
-            os._exit(128 + signal.SIGINT)
-        raise Stopped(signal.SIGINT)
+        first = None
+        while byte := os.read(signals, 1):
+            if byte[0] != signal.SIGINT:
+                continue
+            if first is not None and time.monotonic() - first >= AT_ONCE:
+                kill_launched(self._trainer)
+                if self._trainer.is_global_zero:
+                    print("interrupted", file=sys.stderr, flush=True)
+                os._exit(128 + signal.SIGINT)
+            first = time.monotonic()
+        os.close(signals)
 
     def on_train_batch_end(self, trainer: ImageTrainer, model: ImageGenerator, outputs, batch, batch_idx: int) -> None:
         """Stop at `max_images`; save and stop after a signal."""

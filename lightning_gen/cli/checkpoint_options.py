@@ -235,8 +235,8 @@ def _new_part(path: Path) -> Path:
 
 def _keep(part: Path, out: Path) -> None:
     """Move the files of a command that failed out of `out`, and tell where they are; if there are any."""
-    if not any(part.iterdir()):
-        part.rmdir()
+    if not any(path.is_file() for path in part.rglob("*")):
+        shutil.rmtree(part)
         return
     if part.parent == out:
         with suppress(OSError):  # the folder of `out` can't be written to

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 from lightning_gen.config.composition import task_overrides
 from lightning_gen.config.plugins import PACKAGE
-from lightning_gen.utilities.launchers import is_first_process
+from lightning_gen.utilities.launchers import RELAUNCHED, is_first_process
 from lightning_gen.utilities.signals import Stopped, handled
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-RELAUNCHED = "LIGHTNING_GEN_RELAUNCHED"
 SCRIPT = str(PACKAGE / "__main__.py")
 # In the environment of the first process, where they would make of its next command a rank.
 LIGHTNING_SETS = ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "WORLD_SIZE")

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from torch.optim import Optimizer
 
 from lightning_gen.callbacks.last_checkpoint import LastCheckpoint
+from lightning_gen.callbacks.rank_watch import RankWatch, ranks_watched
 from lightning_gen.callbacks.stopping import Interrupted, Stopping
 from lightning_gen.checkpoint import check_state, load_weights, match_data, provenance, read_checkpoint
 from lightning_gen.config.composition import check
@@ -64,7 +65,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     metrics = build_metrics(config.metrics)
     extractors = build_extractors(config.extractor, metrics)
     notes = _check_splits(model, data, metrics, extractors, config)
-    with _claimed(folder), _open_trainer(config, data) as trainer:
+    with _claimed(folder), _open_trainer(config, data) as trainer, ranks_watched(trainer, model, config.run_dir):
         trained = start.state and trainer.max_images is not None and seen >= trainer.max_images
         if not (trained and start.in_place):  # a folder in which nothing is trained stays as it is
             _begin(folder, trainer.loggers, start, rewind_to=seen if start.in_place else None)
@@ -164,7 +165,7 @@ def build_trainer(config: DictConfig, data: ImageData, loggers: Sequence[Any]) -
         batch_size=data.batch_size,
         images_per_epoch=data.split_sizes["train"],
         logger=list(loggers) or False,
-        callbacks=[*callbacks, Stopping()],
+        callbacks=[*callbacks, RankWatch(), Stopping()],
         default_root_dir=config.run_dir,
     )
     check_world_size(trainer.world_size)

@@ -26,7 +26,7 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        if error.filename is None:  # a full disk has no name
+        if error.errno is not None and error.filename in (None, str(temporary)):  # a full disk has no name
             error.filename = str(path)
         raise
     finally:

@@ -3,7 +3,7 @@
 When a new version of a package breaks something, look here first. Packages are imported when a function is called.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +100,13 @@ def leave_signals(trainer: "Trainer") -> None:
 def launched_processes(trainer: "Trainer") -> list["Popen"]:
     """The ranks that Lightning has started from this process."""
     return list(getattr(trainer.strategy.launcher, "procs", ()))
+
+
+def observe_launched(observe: Callable[[list["Popen"]], None]) -> None:
+    """Call `observe` with the ranks that Lightning starts: its own observer kills all, this process too, in silence."""
+    from lightning.pytorch.strategies.launchers import subprocess_script
+
+    vars(subprocess_script)["_launch_process_observer"] = observe
 
 
 def kill_launched(trainer: "Trainer") -> None:

@@ -176,9 +176,16 @@ def test_as_a_process(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (2, "", error)
 
 
+TORCHRUN = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1", "TORCHELASTIC_RUN_ID": "run"}
+SLURM = {"SLURM_NTASKS": "2", "SLURM_JOB_ID": "1", "SLURM_NODEID": "0"}
+
+
 @pytest.mark.parametrize("rank", ["0", "1"])
-@pytest.mark.parametrize("variable", ["RANK", "LOCAL_RANK", "SLURM_PROCID"])
-def test_ranks_of_an_outside_launcher_print_an_error_once(variable, rank, monkeypatch, capsys):
-    monkeypatch.setenv(variable, rank)
+@pytest.mark.parametrize(
+    ("ranks", "others"), [(("RANK", "LOCAL_RANK"), TORCHRUN), (("SLURM_PROCID", "SLURM_LOCALID"), SLURM)]
+)
+def test_ranks_of_an_outside_launcher_print_an_error_once(ranks, others, rank, monkeypatch, capsys):
+    for name, value in {**others, **dict.fromkeys(ranks, rank)}.items():
+        monkeypatch.setenv(name, value)
     assert main(["train", "modle=vae"]) == 2
     assert bool(capsys.readouterr().err) is (rank == "0")

@@ -100,10 +100,9 @@ def test_a_full_disk_names_the_file(tmp_path, checkpoint, monkeypatch, capsys):
 
     monkeypatch.setattr(atomic_files.os, "fsync", full)
     line = failure(capsys, "sample", f"checkpoint={checkpoint}", "n=1", f"out={tmp_path / 'out'}")
-    assert (
-        line
-        == f"{tmp_path / 'out' / 'images' / '000000.png'}: No space left on device; make room, or name another folder"
-    )
+    file = tmp_path / "out-unfinished" / "images" / "000000.png"
+    assert line == f"{file}: No space left on device; make room, or name another folder"
+    assert not file.parents[1].exists()
 
 
 def test_control_characters_are_not_printed(tmp_path, capsys, caplog):

@@ -149,3 +149,54 @@ def test_data_workers_leave_a_signal_to_the_run(tmp_path, number):
     assert group.err == ""
     assert group.out.count("go on:") == 1
     assert saved(folder)["lightning_gen"]["images_seen"] > 0
+
+
+def two_ranks(tmp_path):
+    command = ["train", *TINY_RUN, "trainer.max_images=100_000_000", "trainer.devices=2", "trainer.strategy=ddp"]
+    return Group(*command, "run_dir=run", cwd=tmp_path)
+
+
+@pytest.mark.parametrize("dead", [0, 1])
+def test_a_dead_rank_is_told_in_one_line(tmp_path, dead):
+    with two_ranks(tmp_path) as group:
+        group.wait_for(lambda: (tmp_path / "run" / "checkpoints" / "last.ckpt").exists())
+        (second,) = group.named("LIGHTNING_GEN_RELAUNCHED", "LOCAL_RANK=1")
+        pid = second if dead else group.process.pid
+        os.kill(pid, signal.SIGKILL)
+        assert group.wait() == (2 if dead else -signal.SIGKILL)
+    how = "was killed by SIGKILL" if dead else "died"
+    assert group.err.startswith(f"error: rank {dead} ({os.uname().nodename}, pid {pid}) {how}, at ")
+    assert group.err.endswith(" images; go on: lightning-gen train run_dir=run resume=true\n")
+    assert group.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("stuck", [False, True])
+def test_a_second_ctrl_c_ends_two_ranks_at_once(tmp_path, stuck):
+    """Also when a rank hangs, for which the other waits."""
+    with two_ranks(tmp_path) as group:
+        group.wait_for(steps(tmp_path / "run"))
+        (second,) = group.named("LIGHTNING_GEN_RELAUNCHED", "LOCAL_RANK=1")
+        if stuck:
+            os.kill(second, signal.SIGSTOP)
+            time.sleep(0.5)
+        group.signal(signal.SIGINT, to_all=True)
+        time.sleep(2 * AT_ONCE if stuck else 0.05)
+        if group.process.poll() is None:
+            group.signal(signal.SIGINT, to_all=True)
+        assert group.wait() == 130
+    assert group.err == ("interrupted\n" if stuck else "")
+
+
+def test_a_killed_data_worker_is_told_in_one_line(tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    for index in range(40):
+        Image.new("L", (12, 12), index * 6).save(images / f"{index}.png")
+    data = ["data=folder", f"data.path={images}", "data.size=12", "data.channels=1", "data.in_memory=false"]
+    options = [option for option in ENDLESS if not option.startswith(("data=", "data.image_shape", "data.num_images"))]
+    with Group("train", *options, *data, "data.num_workers=2", "run_dir=run", cwd=tmp_path) as group:
+        group.wait_for(steps(tmp_path / "run"))
+        os.kill(max(group.alive()), signal.SIGKILL)
+        assert group.wait() == 2
+    assert group.err.startswith("error: data.num_workers: DataLoader worker")
+    assert group.err.count("\n") == 1

@@ -37,9 +37,9 @@ def refusal(folder: Path, *overrides: str) -> str:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "config.yaml holds no mapping"),
-        ("- a\n- b\n", "config.yaml holds no mapping"),
-        ("abc", "config.yaml holds no mapping"),
+        ("", "config.yaml holds no config of a run"),
+        ("- a\n- b\n", "config.yaml holds no config of a run"),
+        ("abc", "config.yaml holds no config of a run"),
         ("seed: 0\nmodel: {", "config.yaml line 2: "),
         ("seed: 0\n", "config.yaml lacks model"),
         ("seed: abc\nmodel: {}\ndata: {}\ntrainer: {}\n", "its config is damaged: seed=abc: expected int"),

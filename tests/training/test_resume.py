@@ -109,3 +109,25 @@ def test_a_signal_on_a_validation_step_waits_for_the_validation(tmp_path, tiny_r
     assert [row["images"] for row in rows(tmp_path / "run") if row["val/loss"]] == ["32"]
     assert saved(tmp_path / "run")["lightning_gen"]["images_seen"] == 32
     assert same_weights(tiny_run("straight"), resume(tmp_path / "run"))
+
+
+def test_a_signal_in_the_last_step_comes_before_the_evaluation(tmp_path, tiny_run):
+    from lightning_gen.callbacks.stopping import Stopping
+
+    original = Stopping.on_train_batch_end
+
+    def signalled(self, trainer, model, *args):
+        original(self, trainer, model, *args)
+        if model.images_seen == 64:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    folder = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stopping, "on_train_batch_end", signalled)
+        with pytest.raises(SystemExit, match="143"):
+            run(folder, "metrics=[reconstruction]")
+    assert not (folder / "evaluation.json").exists()
+    assert saved(folder)["lightning_gen"]["images_seen"] == 64
+    assert same_weights(tiny_run("straight"), folder)
+    resume(folder)
+    assert json.loads((folder / "evaluation.json").read_text())[-1]["scores"]
