@@ -113,7 +113,7 @@ def test_the_model_of_an_experiment_is_known(tmp_path, monkeypatch, capsys):
     fake = ["data=fake", "data.image_shape=[1,16,16]", "data.num_images=64", "trainer.max_images=16"]
     assert main(["train", "experiment=digits/dcgan", *small, *fake, "run_dir=run"]) == 0
     assert (
-        main(["train", "run_dir=run", "resume=true", "model.discriminator_optimizer.lr=0.5", "trainer.max_images=32"])
+        main(["train", "run_dir=run", "resume=true", "model.discriminator_optimizer.lr=0.5", "trainer.max_images=64"])
         == 0
     )
     assert len(changes(capsys)) == 2
