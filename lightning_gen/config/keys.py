@@ -63,6 +63,8 @@ _OF_COMMAND: dict[str, Any] = {
     "train.data": dict,
 }
 SECTIONS = ("evaluation",)  # mappings whose members are such keys, too
+OBJECTS = ("data", "model", "trainer")  # each describes one object
+MEMBERS = ("callbacks", "extractor", "logger", "metrics")  # mappings of objects by name
 
 
 def annotation_of(key: str, command: str) -> Any:

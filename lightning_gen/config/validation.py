@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning_gen.config.keys import SECTIONS, annotation_of
+from lightning_gen.config.keys import MEMBERS, OBJECTS, SECTIONS, annotation_of
 from lightning_gen.config.options import list_groups, list_options
 from lightning_gen.config.plugins import owner
 from lightning_gen.config.signatures import describe, fits, is_number, signature_of
@@ -55,6 +55,10 @@ def _check_call(node: Mapping[str, Any], path: str) -> None:
 def _check_value(path: str, value: Any, annotation: Any) -> None:
     if isinstance(value, Mapping) and "_target_" in value and not is_number(annotation):
         return  # checked by itself
+    _check_type(path, value, annotation)
+
+
+def _check_type(path: str, value: Any, annotation: Any) -> None:
     if not fits(value, annotation):
         fix = _as_choice(path, value) or _fix(value, annotation)
         raise UserError(f"{as_typed(path, value)}: expected {describe(annotation)}{fix}")
@@ -173,10 +177,14 @@ def _first_line(error: BaseException) -> str:
 def check_keys(config: Mapping[str, Any], command: str) -> None:
     """Check the values at the top of a command's config, as they are declared in `config/keys.py`."""
     for key, value in config.items():
-        _check_value(key, value, annotation_of(key, command))
+        _check_type(key, value, annotation_of(key, command))
         if key in SECTIONS:
             for name, inner in value.items():
-                _check_value(_join(key, name), inner, annotation_of(name, command))
+                _check_type(_join(key, name), inner, annotation_of(name, command))
+        elif key in MEMBERS:
+            _check_members(key, value or {})
+        elif command == "train" and key in OBJECTS and "_target_" not in value:
+            raise UserError(f"{key}: its config names no _target_; choose one with {key}=OPTION, or fix its YAML file")
 
 
 def check_saved_keys(config: Mapping[str, Any], origin: str) -> None:
