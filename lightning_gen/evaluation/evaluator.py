@@ -75,7 +75,8 @@ def evaluate(
         curves=passes.curves,
         protocol=_protocol(passes, files, chosen, scores),
         skipped={name: reason for name, reason in reasons.items() if reason} | passes.skipped,
-        warnings=_warnings(scores),
+        warnings=_warnings(scores, passes),
+        broken_samples=passes.broken_samples,
         seconds=round(time.perf_counter() - start, 3),
         time=datetime.now().isoformat(timespec="seconds"),
     )
@@ -174,12 +175,19 @@ def _protocol(
     )
 
 
-def _warnings(scores: Mapping[str, Score]) -> list[str]:
-    reason = "the model's output is not finite, or there are too few images"
-    exact = "every reconstruction is exact"
-    broken = {name: score.value for name, score in scores.items() if not math.isfinite(score.value)}
-    texts = {name: exact if value > 0 and "psnr" in name else reason for name, value in broken.items()}
-    return [f"{name} is {value}: {texts[name]}" for name, value in broken.items()]
+def _warnings(scores: Mapping[str, Score], passes: EvaluationPasses) -> list[str]:
+    broken = {name: score for name, score in scores.items() if not math.isfinite(score.value)}
+    return [f"{name} is {score.value}: {_why_not_finite(name, score, passes)}" for name, score in broken.items()]
+
+
+def _why_not_finite(name: str, score: Score, passes: EvaluationPasses) -> str:
+    if score.value > 0 and "psnr" in name:
+        return "every reconstruction is exact"
+    if not score.origin.of_samples:
+        return "the model's output is not finite"
+    if passes.broken_samples:
+        return f"NaN or infinity in {passes.broken_samples} of the samples"
+    return f"undefined for {passes.n_real} real images and {passes.n_fake} samples, which are too few"
 
 
 def _versions() -> dict[str, str]:

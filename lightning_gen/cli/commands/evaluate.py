@@ -41,6 +41,11 @@ def run(job: Job) -> None:
         device=choose_device(cfg.device),
         **{option.name: cfg[option.name] for option in fields(Settings)},
     )
+    if evaluation.broken_samples:
+        raise UserError(
+            f"checkpoint={cfg.checkpoint}: NaN or infinity in {evaluation.broken_samples} of the samples, "
+            "the training diverged; use another checkpoint"
+        )
     changes: Any = OmegaConf.to_container(cfg.model)
     evaluation = replace(evaluation, source=inputs.source, protocol=replace(evaluation.protocol, model=changes or None))
     save_and_print(evaluation, inputs.out)
