@@ -82,6 +82,20 @@ def evaluate(
     )
 
 
+def score_names(
+    model: "ImageGenerator", data: "ImageData", metrics: Mapping[str, ImageMetric], extractors: Mapping[str, Extractor]
+) -> list[str]:
+    """The scores that `evaluate` can give; it leaves out some, such as those of a kind of likelihood."""
+    names = []
+    for metric in metrics.values():
+        if metric.why_unavailable(model, None, data, extractors):
+            continue
+        of_features = isinstance(metric, FeatureMetric | ModelMetric)
+        names += [e.score_name(name) for name in metric.better for e in extractors.values()] if of_features else []
+        names += [] if of_features else list(metric.better)
+    return names
+
+
 def _num_real(data: "ImageData", split: str, limit: int | None) -> int:
     data.check_split(split)
     if limit is not None and limit < 2:

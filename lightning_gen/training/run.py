@@ -23,13 +23,16 @@ from lightning_gen.config.containers import as_dict
 from lightning_gen.config.instantiation import build_data, build_model, instantiate
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.errors import UserError
-from lightning_gen.evaluation.evaluator import build_extractors, build_metrics, evaluate
+from lightning_gen.evaluation.evaluator import build_extractors, build_metrics, evaluate, score_names
 from lightning_gen.evaluation.report import check_readable, save_and_print
 from lightning_gen.evaluation.result import Evaluation
+from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.image_generator import ImageGenerator
+from lightning_gen.metrics.image_metric import ImageMetric
 from lightning_gen.trainer import ImageTrainer, check_accelerator
 from lightning_gen.training.resume import Start, start_of
 from lightning_gen.training.run_folder import RunFolder
+from lightning_gen.utilities.suggestions import did_you_mean
 
 log = logging.getLogger("lightning_gen")
 
@@ -57,6 +60,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     model.seed = data.run_seed = config.seed
     metrics = build_metrics(config.metrics)
     extractors = build_extractors(config.extractor, metrics)
+    _check_names(model, data, metrics, extractors, config)
     with _claimed(folder), _open_trainer(config, data) as trainer:
         trained = start.state and trainer.max_images is not None and seen >= trainer.max_images
         if not (trained and start.in_place):  # a folder in which nothing is trained stays as it is
@@ -68,6 +72,24 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
         else:
             _fit(trainer, model, data, start.state, config.run_dir)
         return _score(model, data, metrics, extractors, trainer, config)
+
+
+def _check_names(
+    model: ImageGenerator,
+    data: ImageData,
+    metrics: Mapping[str, ImageMetric],
+    extractors: Mapping[str, Extractor],
+    config: DictConfig,
+) -> None:
+    """UserError for a split or a score that there won't be after the training."""
+    split, objective = config.evaluation.split, config.objective
+    if metrics and split not in data.sources:
+        fix = did_you_mean(split, data.sources) or f"; give {', '.join(data.sources)}"
+        raise UserError(f"evaluation.split={split}: no such split{fix}")
+    scores = score_names(model, data, metrics, extractors)
+    if objective is not None and objective not in scores:
+        fix = did_you_mean(objective, scores) or f"; there are {', '.join(scores) or 'none, as there are no metrics'}"
+        raise UserError(f"objective={objective}: no metric of this run gives this score{fix}")
 
 
 def _begin(folder: RunFolder | None, loggers: Sequence[Any], config: DictConfig, rewind_to: int | None) -> None:
