@@ -77,7 +77,8 @@ def evaluate(
         curves=passes.curves,
         protocol=_protocol(passes, files, chosen, scores),
         skipped={name: reason for name, reason in reasons.items() if reason} | passes.skipped,
-        warnings=_warnings(scores) + _label_warnings(passes),
+        warnings=_warnings(scores, passes) + _label_warnings(passes),
+        broken_samples=passes.broken_samples,
         seconds=round(time.perf_counter() - start, 3),
         time=datetime.now().isoformat(timespec="seconds"),
     )
@@ -121,6 +122,20 @@ def _why_no_labels(metric: ImageMetric, model: "ImageGenerator | None", data: "I
     needed = metric.needs_labels or (conditional and isinstance(metric, PairedMetric))
     missing = needed and data.num_classes is not None and not data.has_labels(split)
     return f"needs labels, and the images of split={split} have none" if missing else None
+
+
+def score_names(
+    model: "ImageGenerator", data: "ImageData", metrics: Mapping[str, ImageMetric], extractors: Mapping[str, Extractor]
+) -> list[str]:
+    """The scores that `evaluate` can give; it leaves out some, such as those of a kind of likelihood."""
+    names = []
+    for metric in metrics.values():
+        if metric.why_unavailable(model, None, data, extractors):
+            continue
+        of_features = isinstance(metric, FeatureMetric | ModelMetric)
+        names += [e.score_name(name) for name in metric.better for e in extractors.values()] if of_features else []
+        names += [] if of_features else list(metric.better)
+    return names
 
 
 def _num_real(data: "ImageData", split: str, limit: int | None) -> int:
@@ -219,12 +234,19 @@ def _protocol(
     )
 
 
-def _warnings(scores: Mapping[str, Score]) -> list[str]:
-    reason = "the model's output is not finite, or there are too few images"
-    exact = "every reconstruction is exact"
-    broken = {name: score.value for name, score in scores.items() if not math.isfinite(score.value)}
-    texts = {name: exact if value > 0 and "psnr" in name else reason for name, value in broken.items()}
-    return [f"{name} is {value}: {texts[name]}" for name, value in broken.items()]
+def _warnings(scores: Mapping[str, Score], passes: EvaluationPasses) -> list[str]:
+    broken = {name: score for name, score in scores.items() if not math.isfinite(score.value)}
+    return [f"{name} is {score.value}: {_why_not_finite(name, score, passes)}" for name, score in broken.items()]
+
+
+def _why_not_finite(name: str, score: Score, passes: EvaluationPasses) -> str:
+    if score.value > 0 and "psnr" in name:
+        return "every reconstruction is exact"
+    if not score.origin.of_samples:
+        return "the model's output is not finite"
+    if passes.broken_samples:
+        return f"NaN or infinity in {passes.broken_samples} of the samples"
+    return f"undefined for {passes.n_real} real images and {passes.n_fake} samples, which are too few"
 
 
 def _label_warnings(passes: EvaluationPasses) -> list[str]:

@@ -38,6 +38,11 @@ class SeedScore(NamedTuple):
     error: float | None  # standard error, where the metric knows it
 
 
+def _are_finite(images: Tensor) -> Tensor:
+    """Which images `(B, ...)` have no NaN or infinity, `(B,)`."""
+    return images.flatten(1).isfinite().all(1)
+
+
 class EvaluationPasses:
     """Updates `metrics`, all of which must be available for the model and the extractors, and computes their scores.
 
@@ -74,6 +79,7 @@ class EvaluationPasses:
         self.images: dict[str, str] = {}  # fingerprints of the real images, by split
         self.curves: dict[str, list[float]] = {}  # of the last seed
         self.settings: dict[str, dict[str, Any]] = {}  # protocols of the metrics, by name
+        self.broken_samples = 0  # with NaN or infinity, of all seeds
         self._group_by_kind(metrics, extractors)
         for _, _, metric in self._members():  # they sum in float64, which Apple's devices lack
             metric.to(self._metric_device())
@@ -187,7 +193,7 @@ class EvaluationPasses:
     def _extract(self, buffers: Mapping[str, Tensor], images: Tensor, start: int) -> None:
         """Write the features of a batch, whose first image has index `start`, to their rows of the buffers."""
         values = to_uint8(images)
-        finite = images.flatten(1).isfinite().all(1)
+        finite = _are_finite(images)
         for key, buffer in buffers.items():
             rows = self._rows_per_image(key)
             features = self.extractors[key](values if rows == 1 else values.flatten(0, 1))
@@ -256,17 +262,19 @@ class EvaluationPasses:
         keys = dict.fromkeys(key for _, key in self.feature_metrics)  # all ranks must sum in the same order
         buffers = {key: self._feature_buffer(key, n) for key in keys}
         label_buffer = torch.zeros(n, dtype=torch.int64, device=self.device)
-        labels = None
+        labels, broken = None, torch.zeros((), dtype=torch.int64, device=self.device)
         with self._progress("samples", n) as advance:
             for start in self._batch_starts(n):
                 size = min(self.batch_size, n - start)
                 with sampling_progress(self.model, size, advance):
                     images, labels = sampler(start, size)
+                broken += (~_are_finite(images)).sum()
                 self._extract(buffers, images, start)
                 for metric in self.sample_metrics.values():
                     metric.update(images, labels)
                 if labels is not None:
                     label_buffer[start : start + len(images)] = labels
+        self.broken_samples += int(sum_over_ranks(broken))
         labeled = self.ranks.run_on_first(lambda: labels is not None)
         all_labels = sum_over_ranks(label_buffer) if labeled else None
         self.fakes = {key: self._features(key, sum_over_ranks(buffer), all_labels) for key, buffer in buffers.items()}

@@ -83,6 +83,7 @@ class Evaluation:
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
     time: str = ""  # ISO 8601
+    broken_samples: int = 0  # with NaN or infinity; no part of the JSON
     source: dict[str, str] = field(default_factory=dict)  # the "checkpoint" file, or the folder of "samples"
 
     @property

@@ -25,11 +25,12 @@ from lightning_gen.config.instantiation import build_data, build_model, instanti
 from lightning_gen.config.run_options import OPTIONS
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.errors import UserError
-from lightning_gen.evaluation.evaluator import build_extractors, build_metrics, check_evaluation, evaluate
+from lightning_gen.evaluation.evaluator import build_extractors, build_metrics, evaluate
 from lightning_gen.evaluation.report import check_readable, save_and_print
 from lightning_gen.evaluation.result import Evaluation
 from lightning_gen.image_generator import KEY, ImageGenerator
 from lightning_gen.trainer import ImageTrainer, check_accelerator, check_world_size
+from lightning_gen.training.checks import check_before
 from lightning_gen.training.resume import Start, start_of
 from lightning_gen.training.run_folder import RunFolder
 from lightning_gen.utilities.launchers import is_first_process
@@ -64,7 +65,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     model.seed = data.run_seed = config.seed
     metrics = build_metrics(config.metrics)
     extractors = build_extractors(config.extractor, metrics)
-    notes = _check_splits(model, data, metrics, extractors, config)
+    notes = check_before(config, model, data, metrics, extractors)
     with _claimed(folder), _open_trainer(config, data) as trainer, ranks_watched(trainer, model, config.run_dir):
         trained = start.state and trainer.max_images is not None and seen >= trainer.max_images
         if not (trained and start.in_place):  # a folder in which nothing is trained stays as it is
@@ -97,21 +98,6 @@ def _saved(start: Start) -> dict[str, Any] | None:
     """The checkpoint that a run starts from."""
     path, key = (start.weights, "init_from") if start.weights else (start.state, "resume")
     return None if path is None else read_checkpoint(path, key)
-
-
-def _check_splits(
-    model: ImageGenerator,
-    data: ImageData,
-    metrics: Mapping[str, Any],
-    extractors: Mapping[str, Any],
-    config: DictConfig,
-) -> list[str]:
-    """UserError for images or labels that will be missing after the training; lines about scores that will be."""
-    if config.trainer.get("limit_val_batches") != 0:
-        data.check_images("val")
-        if model.num_classes is not None:
-            data.check_labels("val")
-    return check_evaluation(model, data, metrics, extractors, **config.evaluation) if metrics else []
 
 
 def _load(model: ImageGenerator, start: Start, content: dict[str, Any] | None, optimizers: Sequence[Optimizer]) -> int:

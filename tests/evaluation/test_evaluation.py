@@ -24,7 +24,9 @@ from lightning_gen.images import to_uint8
 from lightning_gen.metrics.frechet import FrechetDistance
 from lightning_gen.metrics.kid import KernelDistance
 from lightning_gen.metrics.likelihood import LikelihoodMetric
+from lightning_gen.metrics.precision_recall import PrecisionRecall
 from lightning_gen.metrics.reconstruction import Reconstruction
+from lightning_gen.models.vae import VAE
 
 
 class Sampler(ImageGenerator):
@@ -248,7 +250,29 @@ def test_broken_samples_get_no_score():
     result = evaluate(model, data, all_metrics(), pixels())
     assert all(math.isnan(value) for value in result.values.values())
     assert len(result.warnings) == 2
-    assert "frechet/pixels is nan" in result.warnings[0]
+    assert result.warnings[0] == "frechet/pixels is nan: NaN or infinity in 1 of the samples"
+
+
+def test_scores_without_a_value_say_why():
+    model, data = tiny_vae()
+    few = evaluate(model, data, {"frechet": FrechetDistance(), "pr": PrecisionRecall()}, pixels(), num_samples=2)
+    assert few.warnings == [
+        f"{name}/pixels is nan: undefined for 16 real images and 2 samples, which are too few"
+        for name in ("precision", "recall")
+    ]
+    assert few.broken_samples == 0
+    next(model.decoder.parameters()).data.fill_(torch.nan)
+    result = evaluate(model, data, {"reconstruction": Reconstruction()}, {}, ema=False)
+    assert "reconstruction_mse is nan: the model's output is not finite" in result.warnings
+
+
+def test_a_model_whose_samples_are_not_finite_is_not_evaluated(tmp_path, monkeypatch):
+    write_checkpoint(tmp_path / "a.ckpt", *TINY_VAE)
+    monkeypatch.setattr(VAE, "sample", lambda self, n, labels=None: torch.full((n, *self.image_shape), torch.nan))
+    arguments = [f"checkpoint={tmp_path / 'a.ckpt'}", "metrics=[frechet]", "num_samples=10", "device=cpu"]
+    with pytest.raises(UserError, match=r"NaN or infinity in 10 of the samples"):
+        evaluate_command.run(Job(compose(arguments, "evaluate")))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.ckpt"]
 
 
 def test_averaged_weights_are_used_unless_refused():

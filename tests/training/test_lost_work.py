@@ -182,3 +182,11 @@ def test_nothing_is_rewritten_where_nothing_is_trained(tiny_run, capsys):
     after = contents(folder)
     assert after.pop("log.txt").startswith(before.pop("log.txt"))
     assert after == before
+
+
+def test_a_monitor_that_no_validation_gives_is_refused_at_once(tmp_path, capsys):
+    gan = ["model=dcgan", "model.generator.width=8", "model.discriminator.width=8", "data.image_shape=[3,16,16]"]
+    common = ["debug=smoke", "data=fake", f"run_dir={tmp_path / 'run'}", "callbacks.best.monitor=val/nix"]
+    for model, known in (["model.latent_dim=4"], "did you mean val/kl?"), (gan, "there are val/diversity, val/frechet"):
+        assert known in refused(capsys, *common, *model)
+        assert not (tmp_path / "run").exists()

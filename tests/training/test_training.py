@@ -131,6 +131,12 @@ def test_refused_before_training_leaves_no_folder(tmp_path, capsys):
         (["+trainer.accumulate_grad_batches=2"], "use model.accumulate"),
         (["model.compile=[encodr]"], "no such part"),
         (["model.optimizer.lr=-1"], "model.optimizer: Invalid learning rate: -1"),
+        (["metrics=[frechet]", "evaluation.split=tets"], "evaluation.split=tets: no such split; did you mean test"),
+        (
+            ["metrics=[kid]", "objective=kid"],
+            "gives this score; there are kid/efficientnet_lite0",
+        ),
+        (["objective=kid"], "objective=kid: no metric of this run gives this score; there are none"),
         (["data.num_classes=null", "model.conditional=true"], "the data has no labels"),
     ],
 )

@@ -41,6 +41,11 @@ def run(job: Job) -> None:
             device=choose_device(cfg.device),
             **settings,
         )
+    if evaluation.broken_samples:
+        raise UserError(
+            f"checkpoint={cfg.checkpoint}: NaN or infinity in {evaluation.broken_samples} of the samples, "
+            "the training diverged; use another checkpoint"
+        )
     tell(inputs.files, inputs.data)
     changes: Any = OmegaConf.to_container(cfg.model)
     protocol = replace(evaluation.protocol, model=changes or None, resized=inputs.resized)
