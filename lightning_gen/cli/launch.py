@@ -88,7 +88,7 @@ def _objective(config: "DictConfig") -> float | None:
 
 @contextmanager
 def relaunchable(arguments: Sequence[str]) -> Iterator[None]:
-    """Within it Lightning's launcher starts the other ranks as `python -m lightning_gen <arguments>`.
+    """Within it Lightning's launcher starts the other ranks as `python lightning_gen/__main__.py <arguments>`.
 
     Without `__main__.__spec__` the launcher runs the script `sys.argv[0]`: unlike `python -m`, it can keep the working
     folder from being searched first.

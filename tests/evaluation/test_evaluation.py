@@ -151,8 +151,13 @@ def test_a_cache_that_is_damaged_or_of_other_images_is_not_used(empty_cache):
     model, data = tiny_vae()
     first = evaluate(model, data, all_metrics(), pixels()).values
     (file,) = (empty_cache / "features").iterdir()
-    file.write_bytes(file.read_bytes()[:100])
+    whole = file.read_bytes()
+    file.write_bytes(whole[:100])
     assert evaluate(model, data, all_metrics(), pixels()).values == first
+    assert file.read_bytes() == whole
+    file.write_bytes(whole[:-100] + bytes([whole[-100] ^ 1]) + whole[-99:])  # one bit of a feature
+    assert evaluate(model, data, all_metrics(), pixels()).values == first
+    assert file.read_bytes() == whole
     data.sources["test"].images[3] ^= 1
     extractor = Pixels()
     evaluate(model, data, all_metrics(), pixels(extractor))
