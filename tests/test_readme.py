@@ -57,11 +57,11 @@ def place(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def sequences(place) -> None:
     """A folder of clips, and runs of a pixel model and of a predictor of frames."""
-    for i in range(10):
+    for i in range(40):
         clip = place / "my_clips" / f"clip_{i}"
         clip.mkdir(parents=True)
         for t in range(8):
-            Image.new("L", (32, 32), i * 10 + t * 5).save(clip / f"{t}.png")
+            Image.new("L", (32, 32), i * 5 + t * 5).save(clip / f"{t}.png")
     small = ["debug=smoke", "metrics=[]", "data.batch_size=8", "trainer.max_images=16"]
     pixels = ["model=pixel_rnn_row", "callbacks.continuations.n=1", "callbacks.sample_grid.n=4"]
     assert main(["train", "run_dir=my_pixels", *pixels, *small]) == 0

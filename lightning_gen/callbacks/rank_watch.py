@@ -1,6 +1,7 @@
 """Watches the other ranks of a distributed run: when one dies, a line says which, and the others end."""
 
 import os
+import re
 import signal
 import socket
 import sys
@@ -71,9 +72,9 @@ class RankWatch(Callback):
 
     def _explain(self, error: Exception, trainer: ImageTrainer, describe: Callable[[], str]) -> None:
         """Raise UserError for a data worker that was killed, SystemExit, after a line, for a rank; or return."""
-        first_line = str(error).partition("\n")[0].rstrip(".")
-        if first_line.startswith("DataLoader worker"):
-            raise UserError(f"data.num_workers: {first_line}, often for want of memory{describe()}") from error
+        # PyTorch raises it from a signal handler, wherever the main thread is: in a write it becomes an OSError.
+        if killed := re.search(r"DataLoader worker[^.\n]*", str(error)):
+            raise UserError(f"data.num_workers: {killed[0]}, often for want of memory{describe()}") from error
         if trainer.world_size == 1 or os.environ.get("LIGHTNING_GEN_TRACEBACK") == "1":
             return
         if self._wait_for_death(trainer):

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lightning_gen.errors import UserError
-from lightning_gen.utilities.signals import leave_to_parent
+from lightning_gen.utilities.signals import held_back, leave_to_parent
 
 # Images (B, *image_shape), uint8 or float32 in [-1, 1], and labels (B,), int64 or None, on the requested device.
 Raw = tuple[Tensor, Tensor | None]
@@ -136,7 +136,9 @@ class StreamSource:
         loader, sampler = self._idle.pop() if self._idle else self._loader(pin=device.type == "cuda")
         sampler.index_batches = index_batches
         try:
-            for index, images in loader:
+            with held_back():  # until workers know what to do with them
+                batches = iter(loader)
+            for index, images in batches:
                 if isinstance(images, UserError):
                     raise images
                 labels = None if self.labels is None else _to(self.labels.index_select(0, index), device)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightning_gen.bounds import NonNegativeFloat, NonNegativeInt, PositiveInt
+from lightning_gen.bounds import NonNegativeInt, PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.losses.penalties import Round
 from lightning_gen.models.gan import GAN
@@ -13,9 +13,7 @@ from lightning_gen.models.gan import GAN
 class InfoGAN(GAN):
     """The discriminator also predicts the latent's last part: a one-hot code of `categories`, `continuous` codes."""
 
-    def __init__(
-        self, *data, categories: PositiveInt, continuous: NonNegativeInt, information_weight: NonNegativeFloat, **gan
-    ):
+    def __init__(self, *data, categories: PositiveInt, continuous: NonNegativeInt, information_weight: float, **gan):
         self.categories, self.continuous, self.information_weight = categories, continuous, information_weight
         self.extra_outputs = categories + continuous
         if gan["latent_dim"] < self.extra_outputs:

@@ -37,7 +37,7 @@ def check_before(
     for key, monitor in _monitors(config):
         known = _validation_names(config, model, data, scores)
         if known and monitor not in known:
-            raise UserError(f"{key}={monitor}: no validation of this run gives it{_fix(monitor, known)}")
+            raise UserError(f"{key}={monitor}: no such score{_fix(monitor, known)}")
     if config.trainer.get("limit_val_batches") != 0:
         data.check_images("val")
         if model.num_classes is not None:

@@ -71,6 +71,16 @@ def stop(number: int) -> None:
     raise Stopped(number)
 
 
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Within it the signals wait; processes that are started in it hold them back until they let them through."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def leave_to_parent(worker: int) -> None:
     """Have a data worker end by its parent alone, not by signals that a terminal or scheduler sends to all processes.
 
@@ -79,9 +89,11 @@ def leave_to_parent(worker: int) -> None:
     for number in ENDING:
         if number != signal.SIGTERM:
             signal.signal(number, signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+    if hasattr(signal, "sigwaitinfo"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_end_by_parent, daemon=True).start()
+    else:  # macOS
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def _end_by_parent() -> None:

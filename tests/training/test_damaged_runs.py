@@ -34,6 +34,10 @@ def refusal(folder: Path, *overrides: str) -> str:
     return str(caught.value)
 
 
+OBJECTS = "seed: 0\nmodel: {_target_: lightning_gen.models.vae.VAE}\ndata: {_target_: lightning_gen.data.fake.Fake}\n"
+TRAINER = "lightning_gen.trainer.ImageTrainer"
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -43,8 +47,8 @@ def refusal(folder: Path, *overrides: str) -> str:
         ("seed: 0\nmodel: {", "config.yaml line 2: "),
         ("seed: 0\n", "config.yaml lacks model"),
         ("seed: abc\nmodel: {}\ndata: {}\ntrainer: {}\n", "its config is damaged: seed=abc: expected int"),
-        ("seed: 0\nmodel: {}\ndata: {}\ntrainer: abc\n", "its config is damaged: trainer=abc: expected mapping"),
-        ("seed: 0\nmodel: {}\ndata: {}\ntrainer: {}\nlogger: [1]\n", "its config is damaged: logger=[1]: expected"),
+        (f"{OBJECTS}trainer: abc\n", "its config is damaged: trainer=abc: expected mapping"),
+        (f"{OBJECTS}trainer: {{_target_: {TRAINER}}}\nlogger: [1]\n", "its config is damaged: logger=[1]: expected"),
     ],
 )
 def test_the_config_of_a_run(folder, text, told):
