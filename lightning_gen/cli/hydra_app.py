@@ -25,6 +25,9 @@ from lightning_gen.utilities.compat import (
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+# `key=~/path`, which shells pass on as it is; in Hydra's grammar only quoted text may begin with a tilde.
+_HOME = re.compile(r"^([\w./@+]+)=(~[^,'\"]*)$")
+
 
 class Job(NamedTuple):
     """The task of a command: a checked config, its overrides, and the flags that another process needs too."""
@@ -45,6 +48,7 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
     from lightning_gen.cli.launch import run_job
     from lightning_gen.config.hydra_errors import explained
 
+    arguments = [_HOME.sub(r"\1='\2'", argument) for argument in arguments]
     flags, overrides = _parse(command, arguments)
     if _resumes(command, overrides):
         from lightning_gen.training.resume import options_of_resumed  # slow to import

@@ -67,7 +67,7 @@ def _entries(path: Path, key: str = "out") -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        entries = json.loads(path.read_text())
+        entries = json.loads(path.read_text()) if path.is_file() else None  # reading a pipe would never end
     except (ValueError, RecursionError):
         entries = None
     if not are_evaluations(entries):

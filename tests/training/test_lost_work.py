@@ -190,3 +190,16 @@ def test_a_monitor_that_no_validation_gives_is_refused_at_once(tmp_path, capsys)
     for model, known in (["model.latent_dim=4"], "did you mean val/kl?"), (gan, "there are val/diversity, val/frechet"):
         assert known in refused(capsys, *common, *model)
         assert not (tmp_path / "run").exists()
+
+
+def test_a_tilde_needs_no_quotes(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["train", *TINY_RUN, "trainer.max_images=16", "run_dir=~/run"]) == 0
+    assert (tmp_path / "run" / "config.yaml").is_file()
+
+
+def test_a_pipe_is_no_file_of_evaluations(tmp_path, capsys):
+    os.mkfifo(tmp_path / "evaluation.json")
+    assert "holds something other than evaluations" in refused(
+        capsys, "debug=smoke", "data=fake", f"run_dir={tmp_path}"
+    )
