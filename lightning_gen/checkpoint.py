@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from packaging.version import InvalidVersion, Version
 from torch.optim import Optimizer
 
 from lightning_gen.bounds import ImageShape, NonNegativeInt, PositiveInt
@@ -151,6 +152,8 @@ def check_state(content: Mapping[str, Any], optimizers: Sequence[Optimizer], ori
     """UserError unless training can go on from the checkpoint's counters and the states of these optimizers."""
     _check_entries(content, TRAINING, origin, "")
     _check_entries(content[KEY], {"batches_seen": NonNegativeInt}, origin, f"{KEY}.")
+    if not _is_version(content["pytorch-lightning_version"]):
+        raise UserError(f"{origin}: damaged, pytorch-lightning_version is no version; use another checkpoint")
     states = content["optimizer_states"]
     if len(states) != len(optimizers):
         raise UserError(
@@ -164,6 +167,15 @@ def check_state(content: Mapping[str, Any], optimizers: Sequence[Optimizer], ori
                 f"{origin}: optimizer_states[{number}] doesn't fit {type(optimizer).__name__} here ({problem}); "
                 "use the same model and optimizer, or init_from to take only the weights"
             )
+
+
+def _is_version(text: str) -> bool:
+    """Whether it is a version as Lightning compares them."""
+    try:
+        Version(text)
+    except InvalidVersion:
+        return False
+    return True
 
 
 def _refusal(optimizer: Optimizer, state: Any) -> str:

@@ -1,6 +1,7 @@
 """Lightning's Trainer with run length and validation interval counted in images, over an endless stream of batches."""
 
 import os
+import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +112,10 @@ def check_world_size(size: int) -> None:
         return
     if process.launcher == "Slurm" and process.rank == 0 and "SLURM_STEP_ID" not in os.environ:
         return  # a batch script without srun: this is the one process
-    raise UserError(
+    error = UserError(
         f"trainer.devices: {process.launcher} has started {process.size} processes, and the trainer has {size}; "
         "set trainer.devices=N, and trainer.num_nodes, to what was started"
     )
+    if process.rank:  # rank 0, which prints errors, may not exist: variables that an earlier run has left
+        print(f"error: {error}", file=sys.stderr)
+    raise error

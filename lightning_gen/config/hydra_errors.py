@@ -1,5 +1,6 @@
 """Hydra's and OmegaConf's errors, each as one line that names the key, the value and the fix."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -104,7 +105,7 @@ def _typed(key: str, overrides: list[str]) -> str:
 
 def _unreadable(typed: str) -> str:
     write = "write key=value without spaces around the =, and quote text with special characters: key='\"a b\"'"
-    if Path(typed).expanduser().exists():
+    if os.path.exists(os.path.expanduser(typed)):
         write = f"name what the path is, as checkpoint={typed}"
     return f"{typed}: cannot be read; {write}"
 

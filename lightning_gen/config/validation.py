@@ -18,7 +18,13 @@ from lightning_gen.errors import UserError
 from lightning_gen.utilities.compat import yaml_loader
 from lightning_gen.utilities.suggestions import did_you_mean
 
-HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
+HYDRA_KEYS: dict[str, Any] = {
+    "_target_": str,
+    "_partial_": bool,
+    "_convert_": typing.Literal["none", "partial", "object", "all"],
+    "_recursive_": bool,
+    "_args_": list,
+}
 
 
 def check_targets(node: Any, path: str = "") -> None:
@@ -45,6 +51,7 @@ def _check_call(node: Mapping[str, Any], path: str) -> None:
     signature = signature_of(target)
     for key, value in node.items():
         if key in HYDRA_KEYS:
+            _check_type(_join(path, key), value, HYDRA_KEYS[key])
             continue
         if key in signature.parameters:
             _check_value(_join(path, key), value, signature.parameters[key])

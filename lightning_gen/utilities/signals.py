@@ -25,7 +25,7 @@ class Stopped(BaseException):
 
 
 def take_over(handler: Callable[[int], None]) -> Handlers:
-    """Have `handler(number)` called for the signals; the handlers before it. Under nohup SIGHUP stays ignored.
+    """Have `handler(number)` called for the signals; the handlers before it. What is ignored stays so (nohup).
 
     In a thread nothing is done. A forked process ignores Ctrl-C, which the terminal sends to all, and ends by others.
     """
@@ -46,7 +46,7 @@ def take_over(handler: Callable[[int], None]) -> Handlers:
             _let_go_of_terminal()
         handler(number)
 
-    ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
+    ignored = {number for number in ENDING if signal.getsignal(number) is signal.SIG_IGN}
     return {number: signal.signal(number, handle) for number in ENDING if number not in ignored}
 
 

@@ -314,3 +314,12 @@ def one_edit(key: str, chance: random.Random) -> str:
         ]
     )
     return f"{parent}{dot}{edited}"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [("_partial_", 3, "bool"), ("_recursive_", "yes", "bool"), ("_args_", {}, "list"), ("_convert_", "some", "one of")],
+)
+def test_hydra_s_own_keys_have_types(key, value, expected):
+    with pytest.raises(UserError, match=rf"^part\.{key}.*: expected {expected}"):
+        check({"part": {"_target_": "torch.nn.ReLU", key: value}})

@@ -10,6 +10,7 @@ RUN is a run's folder, or an evaluation.json. Keys:
   force=true     rank scores of unequal protocols too
 """
 
+import os
 from pathlib import Path
 
 from lightning_gen.errors import UserError
@@ -56,7 +57,7 @@ def _parse(arguments: list[str]) -> tuple[dict[str, str], list[Path]]:
                 raise UserError(f"{argument}: compare has no such key{fix}")
             options[key] = value
         else:
-            paths.append(Path(argument).expanduser())
+            paths.append(Path(os.path.expanduser(argument)))
     if options["force"] not in ("true", "false"):
         raise UserError(f"force={options['force']}: give true or false")
     if not paths:
