@@ -20,7 +20,12 @@ def test_what_is_ignored_stays_ignored(number):
 
 def test_a_signal_that_is_held_back_comes_after():
     reached = []
-    with pytest.raises(Stopped, match="stopped by SIGTERM"), handled(stop), held_back():
-        signal.raise_signal(signal.SIGTERM)
-        reached.append(True)
+
+    def hold_back():
+        with handled(stop), held_back():
+            signal.raise_signal(signal.SIGTERM)
+            reached.append(True)
+
+    with pytest.raises(Stopped, match="stopped by SIGTERM"):
+        hold_back()
     assert reached
