@@ -105,7 +105,9 @@ class RankWatch(Callback):
         """Print the line on the first of the ranks that are left, unless those that died have said why."""
         dead = self._dead(trainer)
         left = {p.rank for p in self.peers or [Peer(trainer.global_rank, "", 0)]} - {p.rank for p in dead}
-        statuses = {process.pid: process.poll() for process in launched_processes(trainer)}
+        gone = {p.pid for p in dead}
+        # `poll` has no answer while another thread asks.
+        statuses = {process.pid: _status(process) for process in launched_processes(trainer) if process.pid in gone}
         reasons = {p: _reason(statuses.get(p.pid)) for p in dead}
         if trainer.global_rank == min(left) and None not in reasons.values():
             names = ", ".join(f"{_names([p])} {reason}" for p, reason in reasons.items())
@@ -148,6 +150,13 @@ def _hint(model: ImageGenerator, run_dir: str) -> Callable[[], str]:
 
 def _names(peers: list[Peer]) -> str:
     return ", ".join(f"rank {p.rank} ({p.node}, pid {p.pid})" for p in peers)
+
+
+def _status(process: Popen) -> int | None:
+    try:
+        return process.wait(timeout=GONE)
+    except TimeoutExpired:
+        return None
 
 
 def _reason(status: int | None) -> str | None:

@@ -36,7 +36,7 @@ def works_for_a_minute() -> int:
     return main(["train"])
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_command_with_nothing_to_save_ends_in_one_line(tmp_path, number):
     process = Printing(works_for_a_minute, folder=tmp_path)
     process.signal_when(lambda: process.out == "working\n", number)
@@ -94,7 +94,7 @@ def test_stopped_is_not_an_error():
     assert (str(Stopped(signal.SIGINT)), Stopped(signal.SIGINT).status) == ("interrupted", 130)
 
 
-@pytest.mark.parametrize(("number", "to_all"), [(signal.SIGTERM, False), (signal.SIGINT, False), (signal.SIGINT, True)])
+@pytest.mark.parametrize(("number", "to_all"), [(signal.SIGTERM, False), (signal.SIGINT, True)])
 def test_a_signal_to_a_multirun_ends_its_job_and_starts_no_other(tmp_path, number, to_all):
     command = ["train", "-m", *ENDLESS, "seed=1,2", "run_dir=run_${seed}"]
     with Group(*command, cwd=tmp_path) as group:
@@ -172,6 +172,7 @@ def test_a_dead_rank_is_told_in_one_line(tmp_path, dead):
     assert group.err.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stuck", [False, True])
 def test_a_second_ctrl_c_ends_two_ranks_at_once(tmp_path, stuck):
     """Also when a rank hangs, for which the other waits."""

@@ -123,7 +123,6 @@ def test_what_refers_to_such_a_name_has_its_text():
         ([], "callbacks.best.mode=least"),
         (["schedule@model.schedule=cosine"], "model.schedule.warmup_images=-1"),
         (["schedule@model.schedule=cosine"], "model.schedule.over_images=0"),
-        (["model=infogan"], "model.information_weight=-1"),
         ([], "model.optimizer.lr=nan"),
         ([], "model.likelihood=abc"),
         ([], "model.likelihood=null"),

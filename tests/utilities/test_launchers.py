@@ -115,13 +115,12 @@ def test_a_launcher_and_a_trainer_of_other_sizes(environment):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "SLURM_PROCID"])
-def test_a_stray_rank_overwrites_no_run(tmp_path, name):
+def test_a_stray_rank_overwrites_no_run(tmp_path):
     command = ["train", *TINY_RUN, "trainer.max_images=32", "run_dir=run"]
-    stray = {name: "1"}
+    stray = {"RANK": "1"}
     first = run_command(*command, cwd=tmp_path, **stray)
     assert first.returncode == 0, first.stderr
-    assert f"{name}=1 in the environment is ignored" in first.stderr
+    assert "RANK=1 in the environment is ignored" in first.stderr
     assert rows(tmp_path / "run")[-1]["images"] == "32"
     before = (tmp_path / "run" / "checkpoints" / "last.ckpt").read_bytes()
     second = run_command(*command, cwd=tmp_path, **stray)
