@@ -201,8 +201,8 @@ def test_a_killed_data_worker_is_told_in_one_line(tmp_path):
         group.wait_for(steps(tmp_path / "run"))
         os.kill(max(group.alive()), signal.SIGKILL)
         assert group.wait() == 2
-    # PyTorch raises its error in a signal handler, wherever Python is: in a destructor Python tells and ignores it.
+    # By chance there is more: Python tells of an error that PyTorch raises in a destructor, and another worker of its
+    # connection to the dead one.
     lines = [line for line in group.err.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1
     assert lines[0].startswith("error: data.num_workers: DataLoader worker")
-    assert "Exception ignored" in group.err or group.err.count("\n") == 1
