@@ -14,14 +14,13 @@ from lightning_gen.data.folder_scan import (
     FEW,
     Contents,
     Parts,
-    check_folder,
     common_size,
     each,
+    find,
     is_image,
     named_as_splits,
     natural,
     read_headers,
-    scan,
     shown,
 )
 from lightning_gen.data.image_data import SPLITS, ImageData
@@ -96,14 +95,8 @@ class Folder(ImageData):
     @cached_property
     def _contents(self) -> tuple[Contents, Parts]:
         """What there is, and the images of each split that has its own folder, else all as `train`."""
-        check_folder(self.root)
-        contents = scan(self.root)
-        parts = contents.parts(is_image, lone_train=self.split_by == "number")
-        if not parts.files["train"]:
-            contents.check(self.root, self.skip_unreadable)
-            where = self.root / parts.folders.get("train", "")
-            raise UserError(f"data.path={self.path}: there are no images (png, jpg, webp, tiff, ...) in {where}")
-        return contents, parts
+        kind, by_number = "images (png, jpg, webp, tiff, ...)", self.split_by == "number"
+        return find(self.root, f"data.path={self.path}", is_image, kind, by_number, self.skip_unreadable)
 
     def _readable(self, files: dict[str, list[Path]]) -> dict[str, list[Path]]:
         readable = {}

@@ -237,6 +237,22 @@ def shown(path: Path | str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def find(
+    root: Path, key: str, is_wanted: Callable[[Path], bool], kind: str, by_number: bool, skip_unreadable: bool
+) -> tuple[Contents, Parts]:
+    """What there is, and the wanted files of each split that has its own folder, else all as `train`.
+
+    UserError, which begins with `key` and names the `kind` of files, if there are none for training.
+    """
+    check_folder(root)
+    contents = scan(root)
+    parts = contents.parts(is_wanted, lone_train=by_number)
+    if not parts.files["train"]:
+        contents.check(root, skip_unreadable)
+        raise UserError(f"{key}: there are no {kind} in {root / parts.folders.get('train', '')}")
+    return contents, parts
+
+
 def read_headers(root: Path, paths: list[Path], num_threads: int) -> tuple[dict[Path, Header], dict[Path, Exception]]:
     """The headers of the files, and the errors of unreadable ones."""
 

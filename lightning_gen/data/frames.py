@@ -26,12 +26,11 @@ from lightning_gen.data.folder_scan import (
     FEW,
     Contents,
     Parts,
-    check_folder,
     common_size,
     each,
+    find,
     named_as_splits,
     read_headers,
-    scan,
     shown,
 )
 from lightning_gen.data.image_data import SPLITS, ImageData
@@ -95,14 +94,8 @@ class Frames(ImageData):
     @cached_property
     def _contents(self) -> tuple[Contents, Parts]:
         """What there is, and the files of clips of each split that has its own folder, else all as `train`."""
-        check_folder(self.root)
-        contents = scan(self.root)
-        parts = contents.parts(is_clip_file, lone_train=self.split_by == "number")
-        if not parts.files["train"]:
-            contents.check(self.root, self.skip_unreadable)
-            where = self.root / parts.folders.get("train", "")
-            raise UserError(f"data.path={self.path}: there are no clips (folders of images, gif, mp4, ...) in {where}")
-        return contents, parts
+        kind, by_number = "clips (folders of images, gif, mp4, ...)", self.split_by == "number"
+        return find(self.root, f"data.path={self.path}", is_clip_file, kind, by_number, self.skip_unreadable)
 
     def _pixel_notes(self, clips: list[Clip]) -> list[str]:
         """Lines about frames whose pixels may be meant otherwise."""
