@@ -46,6 +46,7 @@ class ImageTrainer(LightningTrainer):
 
     - `validate_every_images`: validation interval.
     - `steps_per_call`: optimizer steps per `training_step`, to share Lightning's overhead (about 0.2 ms per call).
+    - `graphs`: capture steps in CUDA graphs where they can be.
     - `tf32`: float32 matrix products in TensorFloat-32. `channels_last`: memory format of convolution weights.
     - `batch_size` and `images_per_epoch` come from the data; all other arguments are Lightning's.
     """
@@ -63,6 +64,7 @@ class ImageTrainer(LightningTrainer):
         steps_per_call: PositiveInt = 1,
         tf32: bool = False,
         channels_last: bool = False,
+        graphs: bool = False,
         **lightning: Any,
     ):
         for key, ours in MOVED.items():
@@ -73,6 +75,7 @@ class ImageTrainer(LightningTrainer):
         self.max_images = max_epochs * images_per_epoch if max_epochs else max_images
         self.steps_per_call = steps_per_call
         self.channels_last = channels_last
+        self.graphs = graphs
         if tf32:
             torch.set_float32_matmul_precision("high")
         interval = max(1, round(validate_every_images / (batch_size * steps_per_call)))

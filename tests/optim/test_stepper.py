@@ -68,7 +68,7 @@ class TestStepper:
         weights = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1))]
         stepper = Stepper(SGD(weights, lr=1.0), clip, None, scaler() if scaled else None)
         stepper.backward(2 * weights[0][0] + 2 * weights[0][1] + 17**0.5 * weights[1][0])
-        stepper.step(0, UNBOUNDED)
+        stepper.step()
         moved = torch.cat([w.detach() for w in weights])
         assert moved.norm().item() == pytest.approx(applied, rel=1e-5)
         torch.testing.assert_close(moved / moved.norm(), -torch.tensor([2, 2, 17**0.5]) / 5)
@@ -78,11 +78,11 @@ class TestStepper:
         weight = nn.Parameter(torch.ones(1))
         stepper = Stepper(SGD([weight], lr=1.0), 1.0, None, scaler())
         stepper.backward(weight[0] * torch.inf)
-        stepper.step(0, UNBOUNDED)
+        stepper.step()
         assert weight.item() == 1
         assert stepper.scaler.get_scale() == 32768
         stepper.backward(weight[0] * 0.25)
-        stepper.step(0, UNBOUNDED)
+        stepper.step()
         assert weight.item() == 0.75
 
     @pytest.mark.parametrize("scale", [1, 65536])
@@ -91,7 +91,7 @@ class TestStepper:
         weights = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))]
         stepper = Stepper(SGD(weights, lr=1.0), None, None, scaler() if scale > 1 else None)
         stepper.backward(weights[0].sum() + weights[1].sum())  # the last one has no gradient
-        stepper.step(0, UNBOUNDED)
+        stepper.step()
         assert torch.cat([w.detach() for w in weights]).tolist() == [-2, -3, -4, 0]
 
     def test_overflow_on_another_rank_skips_the_step_here_too(self, monkeypatch):
@@ -99,7 +99,7 @@ class TestStepper:
         weight = nn.Parameter(torch.ones(1))
         stepper = Stepper(SGD([weight], lr=1.0), None, None, scaler())
         stepper.backward(weight.sum())
-        stepper.step(0, UNBOUNDED)
+        stepper.step()
         assert weight.item() == 1
 
     def test_schedule_scales_the_rate_of_each_group(self):
@@ -109,7 +109,8 @@ class TestStepper:
         for images_seen, factor in ((0, 1), (50, 0.5), (75, 0.25), (50, 0.5)):
             stepper.backward(weights[0].sum() + weights[1].sum())
             before = [w.item() for w in weights]
-            stepper.step(images_seen, 100)
+            stepper.set_rates(images_seen, 100)
+            stepper.step()
             moved = [b - w.item() for b, w in zip(before, weights, strict=True)]
             assert moved == pytest.approx([factor, 10 * factor])
 
@@ -120,7 +121,8 @@ class TestStepper:
         stepper = Stepper(optimizer, 1.0, partial(linear, warmup_images=4), scaler() if scaled else None)
         before = deepcopy(network.state_dict())
         stepper.backward((network(torch.randn(5, 3)) * torch.randn(5, 2)).sum())
-        stepper.step(1, 100)
+        stepper.set_rates(1, 100)
+        stepper.step()
         assert [part.param_groups[0]["lr"] for part in optimizer.parts] == [0.005, 0.005]
         assert not any(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
@@ -149,7 +151,9 @@ class TestModelStep:
         model = regression(schedule=partial(cosine, warmup_images=100, final=0.1))
         for images_seen, rate in ((0, 0.001), (99, 0.1), (550, 0.055), (1000, 0.01)):
             model.images_seen = images_seen
+            model.prepare()
             model.step(regression_batch())
+            assert model.steppers[0].learning_rate == pytest.approx(rate)
             assert model.steppers[0].optimizer.param_groups[0]["lr"] == pytest.approx(rate)
 
     def test_averages_follow_the_weights(self):
@@ -175,17 +179,17 @@ class TestWeightAverage:
         expected = weights[0]
         for step, (decay, weight) in enumerate(zip(decays, weights[1:], strict=True)):
             source.weight.data.copy_(weight)
-            average.update(source, step)
+            average.update(source, torch.tensor(average.share(step)))
             expected = decay * expected + (1 - decay) * weight
         torch.testing.assert_close(average.module.weight, expected)
 
     def test_floating_buffers_are_averaged_and_others_copied(self):
         source = nn.BatchNorm1d(2)
         average = WeightAverage(source, decay=0.5)
-        average.update(source, step=100)
+        average.update(source, torch.tensor(average.share(100)))
         source, average = source.double(), average.double()  # which makes new buffers
         source(torch.randn(8, 2).double() + 5)
-        average.update(source, step=101)
+        average.update(source, torch.tensor(average.share(101)))
         torch.testing.assert_close(average.module.running_mean, source.running_mean / 2)
         assert average.module.num_batches_tracked.item() == 1
 
@@ -197,7 +201,7 @@ class TestWeightAverage:
         assert set(average.state_dict()) == {"module.weight", "module.bias"}
 
     def test_a_part_without_weights_is_fine(self):
-        WeightAverage(nn.Identity(), decay=0.5).update(nn.Identity(), step=0)
+        WeightAverage(nn.Identity(), decay=0.5).update(nn.Identity(), torch.tensor(1.0))
 
 
 class TestSchedules:
