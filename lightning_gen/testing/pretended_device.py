@@ -164,9 +164,9 @@ def differences(first: Trace, second: Trace) -> list[str]:
         ]
     changed = {}
     for one, other in zip(first, second, strict=True):
-        pairs = [(a, b) for a, b in zip(one.numbers, other.numbers, strict=True) if a != b]
+        pairs = [f"{a} and {b}" for a, b in zip(one.numbers, other.numbers, strict=True) if a != b]
         if pairs:
-            changed[f"{one.name}: {pairs[0][0]} and {pairs[0][1]} at {one.line}"] = None
+            changed[f"{one.name}: {', '.join(pairs[:3])} at {one.line}"] = None
     return list(changed)
 
 
