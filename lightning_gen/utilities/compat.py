@@ -185,6 +185,30 @@ def copy_each(targets: list["Tensor"], sources: list["Tensor"]) -> None:
     torch._foreach_copy_(targets, sources)
 
 
+def why_no_pretended_device() -> str | None:
+    """Why `register_pretended_device` can't do its work; None if it can."""
+    import torch
+    from torch.utils import backend_registration
+
+    lacking = not hasattr(backend_registration, "_setup_privateuseone_for_python_backend")
+    return f"torch {torch.__version__} can't register a device in Python" if lacking else None
+
+
+def register_pretended_device(name: str) -> None:
+    """Have PyTorch know a device `name` without kernels, for good: there is no public way without C++."""
+    import torch
+    from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
+
+    class Backend(_DummyBackendModule):
+        def get_amp_supported_dtype(self) -> list[torch.dtype]:
+            return [torch.bfloat16, torch.float16]
+
+        def set_device(self, index: int) -> None:
+            pass
+
+    _setup_privateuseone_for_python_backend(name, backend_module=Backend())
+
+
 def state_names(metric: "Metric") -> list[str]:
     """The names given to `add_state`, to reset some states and keep others."""
     return list(metric._defaults)

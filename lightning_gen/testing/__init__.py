@@ -52,7 +52,7 @@ def check_model(name: str, *overrides: str, data: str = "rgb") -> None:
         warnings.warn('data="grey" is now "gray"; the old name goes away in 0.2', DeprecationWarning, stacklevel=2)
         data = "gray"
     with tempfile.TemporaryDirectory() as folder:
-        run = _Runs([f"model={name}", *FAKE, *DATA[data], *_narrow(name, *overrides), *overrides], Path(folder))
+        run = _Runs([f"model={name}", *FAKE, *DATA[data], *narrow(name, *overrides), *overrides], Path(folder))
         straight = _train_and_resume(run)
         for ema in (True, False):
             loaded = load_model(straight, ema=ema)
@@ -223,10 +223,10 @@ def model_class(name: str) -> "type[ImageGenerator]":
     return locate(compose([f"model={name}"]).model["_target_"], "model._target_")
 
 
-def _narrow(name: str, *overrides: str) -> list[str]:
+def narrow(name: str, *overrides: str) -> list[str]:
     """Overrides that make a model quick to train."""
     model = _compose_parts(f"+model={name}", *(o for o in overrides if "model" in o.partition("=")[0])).model
-    narrow = [
+    chosen = [
         f"model.{part}.{key}={size}"
         for part, network in model.items()
         if hasattr(network, "keys")
@@ -234,10 +234,10 @@ def _narrow(name: str, *overrides: str) -> list[str]:
         if isinstance(network.get(key), int) and network[key] > size
     ]
     if model.get("generator_every", 1) > 2:
-        narrow.append("model.generator_every=2")
+        chosen.append("model.generator_every=2")
     if "context_frames" in model:
-        narrow.append("model.context_frames=3")
-    return narrow
+        chosen.append("model.context_frames=3")
+    return chosen
 
 
 def _train_and_resume(runs: "_Runs") -> Path:

@@ -1,0 +1,68 @@
+"""Tensors of a device that is pretended: each wraps a CPU tensor, and says that it is on `gpu:0`.
+
+Importing this module registers the device in the process, for good; nothing else of PyTorch is changed. PyTorch keeps a
+key for devices of others (PrivateUse1), so autograd, autocast, optimizers and `Module.to` take it for an accelerator.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from lightning_gen.utilities.compat import register_pretended_device, why_no_pretended_device
+
+DEVICE_TYPE = "gpu"
+WHY_NOT = why_no_pretended_device()  # None where it works
+
+if WHY_NOT is None:
+    register_pretended_device(DEVICE_TYPE)
+
+
+class PretendedTensor(Tensor):
+    """The CPU tensor `inner` as one on the device; `dispatch(func, args, kwargs)` runs its operations."""
+
+    inner: Tensor
+    dispatch: ClassVar[Callable[..., Any]]
+
+    @staticmethod
+    def __new__(cls, inner: Tensor) -> "PretendedTensor":
+        # The only way to a tensor that has a shape and a device but no memory: torch's docs on extending it use it too.
+        return Tensor._make_wrapper_subclass(
+            cls,
+            inner.size(),
+            strides=inner.stride(),
+            storage_offset=inner.storage_offset(),
+            dtype=inner.dtype,
+            device=torch.device(DEVICE_TYPE, 0),
+        )
+
+    def __init__(self, inner: Tensor):
+        self.inner = inner
+
+    def __repr__(self) -> str:
+        return f"PretendedTensor({self.inner})"
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        return PretendedTensor.dispatch(func, args, kwargs or {})
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """What is in nested lists, tuples and dictionaries: arguments and results of operations."""
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from leaves(item)
+    elif isinstance(value, dict):
+        yield from leaves(tuple(value.values()))
+    else:
+        yield value
+
+
+def mapped(function: Callable[[Any], Any], value: Any) -> Any:
+    """The same nesting of the results of `function`."""
+    if isinstance(value, list | tuple):
+        return type(value)([mapped(function, item) for item in value])
+    if isinstance(value, dict):
+        return {key: mapped(function, item) for key, item in value.items()}
+    return function(value)
