@@ -1,0 +1,305 @@
+"""What a GPU must do, checked in one command: `python scripts/check_gpu.py [check ...] [--models a,b] [--minutes 9]`.
+
+- `steps`: one training step and one sample of each model, in float32, against the CPU; all draws are the CPU's.
+- `bf16`: one step in bf16-mixed is finite, its terms are close to those of float32.
+- `waits`: the host does not wait for the device within training steps.
+- `graphs`: steps from CUDA graphs equal ordinary ones bit for bit, with deterministic algorithms.
+- `resume`: a run on the CPU goes on on the GPU, then on the CPU again, by the command line.
+- `memory`, `fid`, `speed`: figures, beside their goals: gpu_speed.py.
+
+A failed check never stops the others. Prints a table as it goes, then one JSON line; exit status 1 if one has failed.
+Without a GPU, or with `--pretend`, it runs on the pretended device of `lightning_gen.testing`, as a test of itself.
+"""
+
+import argparse
+import json
+import logging
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from gpu_speed import SPEEDS, fid, memory, speed
+from gpu_trials import (
+    CPU,
+    GPU,
+    DrawsOnCPU,
+    Machine,
+    OutOfTime,
+    PretendedGPU,
+    Training,
+    captured,
+    command,
+    deterministic,
+    distance,
+    ieee_float32,
+    small,
+    time_limit,
+)
+
+from lightning_gen.config.options import list_options
+from lightning_gen.randomness import seed_all
+from lightning_gen.sampling.evaluation_mode import evaluation_mode
+
+# Rounding in float32 grows along a network and its gradient: relative errors of 1e-6 in each of hundreds of sums.
+TERMS, WEIGHTS, SAMPLES = 1e-3, 1e-2, 1e-3
+BF16 = 0.05  # 8 bits of mantissa are 0.4 %, summed over the layers
+STEPS = 8  # in graphs, of each kind: three ordinary ones, the capture, the comparison and three replays
+SECONDS = 60  # of one check of a model, at most
+COLUMNS = (8, 24, 12)
+
+Figures = Mapping[str, Any]
+
+
+class Row(NamedTuple):
+    """The outcome of one check of one model."""
+
+    check: str
+    model: str
+    result: str
+    figures: Figures
+
+    def __str__(self) -> str:
+        cells = [cell.ljust(width) for cell, width in zip(self[:3], COLUMNS, strict=True)]
+        return " ".join([*cells, ", ".join(f"{name} {shown(value)}" for name, value in self.figures.items())])
+
+
+def shown(value: Any) -> str:
+    """A number with three digits."""
+    return f"{value:,.0f}" if isinstance(value, float) and value >= 100 else f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+class Refused(Exception):
+    """Not done, for a reason that is no fault."""
+
+
+def agrees(machine: Machine, name: str) -> Figures:
+    """One step and one sample, against the CPU; errors relative to the terms, and to the step of all weights."""
+    results = []
+    for device in (CPU, machine.device):
+        run = Training(name, *small(machine, name), device=device, plain_steps=True)
+        with ieee_float32(), DrawsOnCPU():
+            images, start = sample(run), run.state()
+            results.append((images, start, run.step(), run.state()))
+    (images, start, terms, weights), (others, _, other_terms, other_weights) = results
+    found = {
+        "terms": max(error(terms[key], other_terms[key]) for key in terms if key != "accuracy"),  # a count
+        "weights": distance(weights, other_weights) / distance(weights, start),
+    }
+    allowed = {"terms": TERMS, "weights": WEIGHTS, "samples": SAMPLES}
+    if images is not None and others is not None:
+        found["samples"] = (images - others).abs().mean().item()
+    wrong = [f"{key} differ by {value:.2g}" for key, value in found.items() if not value <= allowed[key]]
+    assert not wrong, ", ".join(wrong)
+    return found
+
+
+def sample(run: Training) -> torch.Tensor | None:
+    """Four images of a model that generates."""
+    if not run.model.generates:
+        return None
+    with evaluation_mode(run.model, ema=False):
+        seed_all("check_gpu")
+        return run.model.sample(4).cpu()
+
+
+def error(expected: float, found: float) -> float:
+    """Relative, for large numbers."""
+    return abs(expected - found) / max(1.0, abs(expected))
+
+
+def low_precision(machine: Machine, name: str) -> Figures:
+    """A step in bf16-mixed against one in float32."""
+    runs = [Training(name, *small(machine, name), device=machine.device) for _ in range(2)]
+    full, low = runs[0].step(), runs[1].step(machine.autocast())
+    broken = [key for key, tensor in runs[1].state().items() if not tensor.isfinite().all()]
+    assert not broken, f"not finite: {', '.join(broken[:3])}"
+    errors = {key: error(full[key], low[key]) for key in full if key != "accuracy"}
+    worst = max(errors, key=lambda key: errors[key])
+    assert errors[worst] <= BF16, f"{worst} is {low[worst]:.4g}, not {full[worst]:.4g}"
+    return {"terms": errors[worst]}
+
+
+def without_waits(machine: Machine, name: str) -> Figures:
+    """A period of steps, after one in which memory and state are made."""
+    run = Training(name, *small(machine, name), device=machine.device)
+    for _ in range(run.period):
+        run.step()
+    for _ in range(run.period):
+        run.step(machine.without_waits())
+    return {"steps": run.period}
+
+
+def equal_captured(machine: Machine, name: str) -> Figures:
+    """Steps from graphs and ordinary ones, of two trainings."""
+    reasons = Messages()
+    with deterministic(), reasons:
+        ordinary = Training(name, *small(machine, name), device=machine.device)
+        run = Training(name, *small(machine, name), device=machine.device, graphs=lambda m: captured_or_refused(machine, m))
+        steps = STEPS * ordinary.period
+        for step in range(steps):
+            terms, others = ordinary.step(), run.step()
+            first, second = ordinary.state(), run.state()
+            differing = [key for key in first if not torch.equal(first[key], second[key])]
+            differing += [key for key in terms if terms[key] != others[key]]
+            assert not differing, f"step {step + 1} of {steps}: {len(differing)} differ, {', '.join(differing[:2])}"
+    graphs = run.model.graphs
+    if graphs is None or not graphs.enabled or not graphs.graphs:
+        raise Refused(reasons.last or "no step was captured")
+    return {"graphs": len(graphs.graphs), "steps": steps}
+
+
+def captured_or_refused(machine: Machine, model: Any) -> Any:
+    """The graphs of a model that can have them."""
+    try:
+        return captured(machine, model)
+    except RuntimeError as reason:
+        raise Refused(str(reason)) from None
+
+
+class Messages(logging.Handler):
+    """Keeps the last message of the log, within its context."""
+
+    last = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.last = record.getMessage()
+
+    def __enter__(self) -> None:
+        logging.getLogger("lightning_gen").addHandler(self)
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("lightning_gen").removeHandler(self)
+
+
+# Steps on the GPU draw other latents, so runs come apart. Measured on a CPU, with another seed for the middle leg: 0.24 of
+# the way for weights and 0.21 for Adam's second moments; 0.66 for those that were laid out as of the other memory format.
+APART = {"weights": 0.5, "moments": 0.4}
+LEGS = (640, 704, 768)  # images seen at the end of each
+RUN = """data=fake data.num_images=512 data.batch_size=16 model.ema_decay=0 metrics=[] callbacks=[checkpoint]
+trainer.validate_every_images=100000 trainer.steps_per_call=1""".split()
+
+
+def resumes(machine: Machine, name: str) -> Figures:
+    """How far runs of the CPU alone and of both devices are apart, of the way since they parted."""
+    narrow = ["model.generator.width=8", "model.discriminator.width=8"] if machine.pretended else []
+    on_gpu = [*machine.trainer, "trainer.precision=32-true", "trainer.tf32=false"]
+    on_cpu = ["trainer=cpu"]
+    with tempfile.TemporaryDirectory() as folder:
+
+        def leg(run: str, number: int, trainer: Sequence[str]) -> dict[str, dict[str, torch.Tensor]]:
+            how = ["resume=true"] if number else [f"model={name}", *RUN, *narrow]
+            until = f"trainer.max_images={LEGS[number]}"
+            command(machine.program, "train", f"run_dir={run}", *how, *trainer, until, cwd=Path(folder))
+            return saved(Path(folder, run))
+
+        start, _, expected = [leg("straight", number, on_cpu) for number in range(3)]
+        _, _, found = [leg("both", number, trainer) for number, trainer in enumerate((on_cpu, on_gpu, on_cpu))]
+    apart = {kind: distance(expected[kind], found[kind]) / distance(expected[kind], start[kind]) for kind in APART}
+    wrong = [f"{kind} are {value:.2g} of their way apart" for kind, value in apart.items() if not value <= APART[kind]]
+    assert not wrong, ", ".join(wrong)
+    return apart
+
+
+def saved(run: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """Weights and roots of second moments in the last checkpoint."""
+    content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    moments = {
+        f"{number}.{key}": state["exp_avg_sq"].sqrt()
+        for number, optimizer in enumerate(content["optimizer_states"])
+        for key, state in optimizer["state"].items()
+    }
+    return {"weights": content["state_dict"], "moments": moments}
+
+
+Check = Callable[[Machine, str], Figures]
+# By name: the function for one model, and the models; None for all.
+CHECKS: dict[str, tuple[Check, Sequence[str] | None]] = {
+    "steps": (agrees, None),
+    "bf16": (low_precision, None),
+    "waits": (without_waits, None),
+    "graphs": (equal_captured, None),
+    "resume": (resumes, ["dcgan"]),
+    "memory": (memory, ["dcgan", "stylegan2"]),
+    "fid": (fid, ["dcgan"]),
+}
+
+
+def models(check: str, chosen: Sequence[str]) -> list[str]:
+    """The models of a check, of those that are chosen; none chosen: all."""
+    known = list(SPEEDS) if check == "speed" else CHECKS[check][1] or [option.name for option in list_options("model")]
+    return [name for name in known if not chosen or name in chosen]
+
+
+def outcome(check: str, name: str, run: Callable[[], Figures], seconds: float) -> Row:
+    """The row of one check of one model, whatever happens in it."""
+    try:
+        with time_limit(seconds), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            figures = run()
+    except Refused as reason:
+        return Row(check, name, "fell back", {str(reason): ""})
+    except OutOfTime:
+        return Row(check, name, "no time", {f"stopped after {seconds:.0f} s": ""})
+    except Exception as error:
+        line = str(error).strip().splitlines()
+        return Row(check, name, "FAILED", {f"{type(error).__name__}: {line[0] if line else ''}": ""})
+    return Row(check, name, "below goal" if figures.get("below") else "ok", figures)
+
+
+def rows(machine: Machine, checks: Sequence[str], chosen: Sequence[str], deadline: float) -> Iterator[Row]:
+    """All rows, in order; `speed`, which is last, shares what is left of the time among its models."""
+    for check in checks:
+        names = models(check, chosen)
+        for number, name in enumerate(names):
+            left = deadline - time.monotonic()
+            if check == "speed":
+                box = left / (len(names) - number)
+                yield outcome(check, name, lambda name=name, box=box: speed(machine, name, box), left)
+            else:
+                function = CHECKS[check][0]
+                yield outcome(check, name, lambda name=name, f=function: f(machine, name), min(left, SECONDS))
+
+
+def main() -> int:
+    """Check and print; the exit status."""
+    every = [*CHECKS, "speed"]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checks", nargs="*", metavar="check", help=f"one of {', '.join(every)}; none: all")
+    parser.add_argument("--models", default="", help="names of models with commas between them; none: all")
+    parser.add_argument("--minutes", type=float, default=9, help="for all of it: 9")
+    parser.add_argument("--pretend", action="store_true", help="on the pretended device, as where there is no GPU")
+    options = parser.parse_args()
+    if unknown := set(options.checks) - set(every):
+        parser.error(f"no check is called {', '.join(unknown)}; choose from {', '.join(every)}")
+    start = time.monotonic()
+    machine = PretendedGPU() if options.pretend or not torch.cuda.is_available() else GPU()
+    quiet()
+    print(f"{machine.name}, torch {torch.__version__}", flush=True)
+    found = []
+    checks = [check for check in every if check in (options.checks or every)]
+    for row in rows(machine, checks, options.models.split(",") if options.models else [], start + 60 * options.minutes):
+        print(row, flush=True)
+        found.append(row)
+    line = {"bench": "gpu", "device": machine.name, "torch": torch.__version__}
+    line["seconds"] = round(time.monotonic() - start, 1)
+    line |= {result: sum(row.result == result for row in found) for result in dict.fromkeys(row.result for row in found)}
+    print(json.dumps(line | {"rows": [[*row[:3], dict(row.figures)] for row in found]}))
+    return int(any(row.result == "FAILED" for row in found))
+
+
+def quiet() -> None:
+    """Lightning's messages are left out, ours only read: `Messages`."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    ours = logging.getLogger("lightning_gen")
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
+    ours.addHandler(logging.NullHandler())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

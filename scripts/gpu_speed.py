@@ -1,0 +1,4 @@
+def memory(*a): return {}
+def fid(*a): return {}
+def speed(*a): return {}
+SPEEDS = {}

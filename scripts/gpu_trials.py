@@ -1,0 +1,301 @@
+"""What the checks of check_gpu.py share: a GPU or a pretended one, and models that train there step by step."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode  # in torch's notes on extending it, under this name
+
+from lightning_gen.batch import Batch
+from lightning_gen.config.composition import compose
+from lightning_gen.config.instantiation import build_data, build_model
+from lightning_gen.image_generator import ImageGenerator
+from lightning_gen.models.gan import GAN
+from lightning_gen.optim.step_graphs import CUDARecorder, StepGraphs, obstacle
+from lightning_gen.optim.stepper import Stepper
+from lightning_gen.testing import DATA, FAKE, model_class, narrow
+
+ROOT = Path(__file__).parents[1]
+CPU = torch.device("cpu")
+
+
+class GPU:
+    """The first CUDA device."""
+
+    pretended = False
+    trainer = ("trainer=gpu",)
+    program = ("-m", "lightning_gen")
+
+    def __init__(self) -> None:
+        self.device = torch.device("cuda", 0)
+        self.name = torch.cuda.get_device_name(self.device)
+        self.recorder = CUDARecorder
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """As Lightning's bf16-mixed."""
+        return torch.autocast("cuda", torch.bfloat16, cache_enabled=False)
+
+    @contextmanager
+    def without_waits(self) -> Iterator[None]:
+        """RuntimeError where the host would wait for the device."""
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    def mark(self) -> torch.cuda.Event:
+        """A point in the device's time."""
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def seconds(self, marks: Sequence[Any]) -> list[float]:
+        """The time between each two neighbors of the marks."""
+        torch.cuda.synchronize()
+        return [first.elapsed_time(second) / 1000 for first, second in zip(marks, marks[1:], strict=False)]
+
+
+class PretendedGPU:
+    """The pretended device of `lightning_gen.testing`, within its context: checks are those of a GPU, figures are not."""
+
+    pretended = True
+    name = "a pretended device"
+
+    def __init__(self) -> None:
+        # Imported here only: it registers a device in the process, which a GPU would have as a rival.
+        from lightning_gen.testing import pretended_accelerator, pretended_autocast
+        from lightning_gen.testing.pretended_device import PretendedDevice
+
+        self.pretend = PretendedDevice().__enter__()  # until the end of the process
+        self.device = self.pretend.device
+        self.autocast = pretended_autocast.autocast
+        self.trainer = ("trainer=gpu", "trainer.graphs=false", *pretended_accelerator.OVERRIDES)
+        lines = "from lightning_gen.testing import pretended_accelerator as p; from lightning_gen.cli import main"
+        self.program = ("-c", f"{lines}\nwith p.PretendedDevice(): raise SystemExit(main())")
+
+    def recorder(self) -> Any:
+        """Records on the pretended device."""
+        return SimpleNamespace(warm_up=lambda function: function(), record=self.pretend.record)
+
+    @contextmanager
+    def without_waits(self) -> Iterator[None]:
+        """RuntimeError where the host would wait for the device."""
+        with self.pretend.trace() as trace:
+            yield
+        if trace.waits:
+            raise RuntimeError("the host waits: " + ", ".join(trace.waits))
+
+    def mark(self) -> float:
+        """A point in time."""
+        return time.perf_counter()
+
+    def seconds(self, marks: Sequence[float]) -> list[float]:
+        """The time between each two neighbors of the marks."""
+        return [second - first for first, second in zip(marks, marks[1:], strict=False)]
+
+
+Machine = GPU | PretendedGPU
+
+
+class Training:
+    """`model=name` in training on `device`, without Lightning: `overrides` are those of the command line.
+
+    `changes` are made to the model before its optimizers. With `plain_steps` these are SGD, as Adam turns rounding of a
+    gradient that is zero into a step of full size. `graphs` makes the StepGraphs.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *overrides: str,
+        device: torch.device,
+        plain_steps: bool = False,
+        graphs: Callable[[ImageGenerator], StepGraphs] | None = None,
+    ):
+        config = compose([f"model={name}", *overrides, "callbacks=[]", "metrics=[]", "logger=none", "debug=smoke"])
+        torch.manual_seed(0)
+        self.data = build_data(config.data)
+        self.model = build_model(config.model, self.data.image_shape, self.data.num_classes)
+        shorten_periods(self.model)
+        self.trainer = stand_in(self.model, device)  # the model keeps no reference
+        self.model.trainer = self.data.trainer = self.trainer
+        self.model.to(device).train()
+        if device.type != "cpu":
+            use_channels_last(self.model)
+        self.model.configure_optimizers()
+        if plain_steps:
+            self.model.steppers = [
+                Stepper(torch.optim.SGD(parameters, lr=1e-3), self.model.gradient_clip, None)
+                for _, parameters in self.model.trainable_groups()
+            ]
+        self.model.on_train_start()
+        self.model.graphs = graphs(self.model) if graphs else None
+        self.batches: Iterator[Sequence[Batch]] = iter(self.data.train_dataloader())
+
+    @property
+    def period(self) -> int:
+        """The number of steps after which the same players and penalties are due."""
+        penalties = [penalty.every for penalty in getattr(self.model, "penalties", {}).values()]
+        return getattr(self.model, "generator_every", 1) * math.lcm(*penalties)
+
+    def step(self, *contexts: AbstractContextManager[Any]) -> dict[str, float]:
+        """One step within the contexts, and its terms."""
+        batches = list(next(self.batches))  # made before, as its order may be copied from the host
+        with ExitStack() as stack:
+            for context in contexts:
+                stack.enter_context(context)
+            self.model.training_step(batches, 0)
+        return self.model.terms.flush()
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights, averages and buffers, copied to the CPU."""
+        return {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
+
+
+def shorten_periods(model: ImageGenerator) -> None:
+    """Penalties at least at every second step, so that all are due within a few; no beta2 that changes at each."""
+    if isinstance(model, GAN):
+        model.generator_every = min(model.generator_every, 2)
+        model.beta2_schedule = None
+        for penalty in model.penalties.values():
+            penalty.every = min(penalty.every, 2)  # pyrefly: ignore[missing-attribute]  # they are penalties
+
+
+def use_channels_last(model: ImageGenerator) -> None:
+    """As `trainer.channels_last=true` does."""
+    for parameter in model.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
+def stand_in(model: ImageGenerator, device: torch.device) -> Any:
+    """What a model and its data ask of a trainer."""
+    progress = SimpleNamespace(increment_ready=lambda: None, increment_completed=lambda: None)
+    optimization = SimpleNamespace(optim_step_progress=progress)
+    return SimpleNamespace(
+        lightning_module=model,
+        strategy=SimpleNamespace(root_device=device),
+        precision_plugin=SimpleNamespace(scaler=None),
+        fit_loop=SimpleNamespace(epoch_loop=SimpleNamespace(manual_optimization=optimization)),
+        **{"world_size": 1, "global_rank": 0, "max_images": 100_000, "loggers": []},
+    )
+
+
+def small(machine: Machine, name: str) -> list[str]:
+    """Overrides for a small batch of the images that a model takes; on a pretended device its networks are narrow."""
+    takes_images = model_class(name).takes_images
+    data = ["data.image_shape=[1,8,8]"] if name.startswith("pixel_") else DATA["rgb" if takes_images else "sequence"]
+    frames = [] if takes_images else ["model.context_frames=3"]
+    chosen = [*FAKE, *data, "data.batch_size=8"]
+    if not machine.pretended:
+        return [*chosen, *(frames if "context_frames" in compose([f"model={name}"]).model else [])]
+    return [*chosen, "data.batch_size=4", *narrow(name)]
+
+
+def captured(machine: Machine, model: ImageGenerator) -> StepGraphs:
+    """The graphs of a model's steps; RuntimeError with the reason if it can't have any."""
+    reason = None if machine.pretended else obstacle(machine.device, model.steppers, 1, model.compile_mode)
+    if reason is not None:
+        raise RuntimeError(reason)
+    return StepGraphs(model, machine.recorder())
+
+
+class DrawsOnCPU(TorchDispatchMode):
+    """Within it random numbers are drawn on the CPU, then moved: the same on every device."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        device = device_of(args, kwargs)
+        # Names with an underscore are layers that may draw, such as cuDNN's RNNs.
+        drawn = torch.Tag.nondeterministic_seeded in func.tags and not func._schema.name.startswith("aten::_")
+        if not drawn or device.type == "cpu":
+            return func(*args, **kwargs)
+        on_cpu = [each.cpu() if isinstance(each, Tensor) else each for each in args]
+        result = func(*on_cpu, **kwargs | ({"device": CPU} if "device" in kwargs else {}))
+        if func._schema.is_mutable:
+            return args[0].copy_(on_cpu[0])
+        move = partial(torch.Tensor.to, device=device)
+        return tuple(map(move, result)) if isinstance(result, tuple) else move(result)
+
+
+def device_of(args: tuple, kwargs: dict[str, Any]) -> torch.device:
+    """The device of an operation."""
+    found = [each.device for each in args if isinstance(each, Tensor)]
+    return torch.device(kwargs["device"]) if kwargs.get("device") is not None else found[0] if found else CPU
+
+
+@contextmanager
+def ieee_float32() -> Iterator[None]:
+    """No TensorFloat-32 within it, neither in products nor in convolutions."""
+    products, backends = torch.get_float32_matmul_precision(), (torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+    before = [backend.fp32_precision for backend in backends]
+    torch.set_float32_matmul_precision("highest")
+    for backend in backends:
+        backend.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(products)
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Deterministic algorithms within it, where there are any."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark, before = False, torch.backends.cudnn.benchmark
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.benchmark = before
+
+
+class OutOfTime(BaseException):
+    """Not an Exception, which what is interrupted may catch."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """OutOfTime if what is within it takes longer."""
+
+    def stop(*_: object) -> None:
+        raise OutOfTime
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.01))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def distance(first: dict[str, Tensor], second: dict[str, Tensor]) -> float:
+    """The Euclidean distance of two states, of their floats."""
+    names = [name for name, tensor in first.items() if tensor.is_floating_point()]
+    return math.sqrt(sum((first[name].double() - second[name].double()).square().sum().item() for name in names))
+
+
+def command(program: Sequence[str], *arguments: str, cwd: Path) -> None:
+    """Run `lightning-gen`; RuntimeError with its last line if it fails."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(
+        [sys.executable, *program, *arguments], cwd=cwd, env=environment, capture_output=True, text=True
+    )
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        raise RuntimeError(f"{' '.join(arguments[-2:])}: {lines[-1] if lines else done.returncode}")
