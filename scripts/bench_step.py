@@ -10,19 +10,18 @@ The loops take turns in one process; medians. Prints one JSON line.
 import json
 import statistics
 import sys
-import tempfile
 import time
+from itertools import islice
 
 import torch
 from lightning.pytorch import Callback
+from loops import fit, raw_batches, raw_step
 from torch import nn
 
-from lightning_gen.batch import Batch
 from lightning_gen.config.composition import compose
 from lightning_gen.config.instantiation import build_data, build_model, instantiate
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.models.gan import GAN
-from lightning_gen.training.run import build_trainer
 
 
 class Tiny(ImageGenerator):
@@ -68,76 +67,24 @@ def since(start: tuple[float, float], steps: int) -> tuple[float, float]:
     return (cpu - start[0]) / steps, (wall - start[1]) / steps
 
 
-def raw_loop(model: ImageGenerator, data, warm_up: int, steps: int) -> tuple[float, float]:
+def by_hand(model: ImageGenerator, data, warm_up: int, steps: int) -> tuple[float, float]:
     """CPU and wall seconds a step of a loop written by hand."""
-    images, labels = data.sources["train"].images, data.sources["train"].labels
-    optimizer = model.make_optimizer([p for p in model.parameters() if p.requires_grad])
-    order = torch.randperm(len(images))
     model.train()
-    start = now()
-    for step in range(warm_up + steps):
-        if step == warm_up:
+    step, start = raw_step(model), now()
+    for number, batch in enumerate(islice(raw_batches(data), warm_up + steps)):
+        if number == warm_up:
             start = now()
-        first = step * data.batch_size % (len(images) - data.batch_size)
-        index = order[first : first + data.batch_size]
-        batch = Batch(images.index_select(0, index).float() / 127.5 - 1, None if labels is None else labels[index])
-        optimizer.zero_grad()
-        terms = model.losses(batch)
-        terms["loss"].backward()
-        optimizer.step()
-        if step % 50 == 0:
+        terms = step(batch)
+        if number % 50 == 0:
             {name: term.item() for name, term in terms.items()}
-    return since(start, steps)
-
-
-def raw_game(model: ImageGenerator, data, warm_up: int, steps: int) -> tuple[float, float]:
-    """The same for a GAN, as most libraries write it."""
-    assert isinstance(model, GAN)
-    images = data.sources["train"].images
-    generator, discriminator, loss = model.generator, model.discriminator, model.loss
-    generator_optimizer = torch.optim.Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.99))
-    discriminator_optimizer = torch.optim.Adam(discriminator.parameters(), lr=2e-4, betas=(0.5, 0.99))
-    order = torch.randperm(len(images))
-    model.train()
-    start = now()
-    for step in range(warm_up + steps):
-        if step == warm_up:
-            start = now()
-        first = step * data.batch_size % (len(images) - data.batch_size)
-        real = images[order[first : first + data.batch_size]].float() / 127.5 - 1
-        fake = generator(torch.randn(len(real), model.latent_dim))
-        discriminator_optimizer.zero_grad()
-        term = loss.discriminator(discriminator(real)[:, 0], discriminator(fake.detach())[:, 0])
-        term.backward()
-        discriminator_optimizer.step()
-        generator_optimizer.zero_grad()
-        other = loss.generator(None, discriminator(generator(torch.randn(len(real), model.latent_dim)))[:, 0])
-        other.backward()
-        generator_optimizer.step()
-        if step % 50 == 0:
-            term.item(), other.item()
     return since(start, steps)
 
 
 def ours(config, model, data, warm_up: int, steps: int, **trainer) -> tuple[float, float]:
     """CPU and wall seconds a step of `lightning-gen train` with its default callbacks."""
     stopwatch = Stopwatch(warm_up, steps)
-    with tempfile.TemporaryDirectory() as folder:
-        config = config.copy()
-        config.trainer.update(trainer)
-        config.logger.csv.folder = folder
-        config.run_dir = folder
-        config.trainer.max_images = (warm_up + steps + 2 * config.trainer.steps_per_call) * data.batch_size
-        config.trainer.validate_every_images = 10**9
-        for name in ("sample_grid", "reconstructions", "continuations", "last"):
-            config.callbacks[name].every_images = 10**9
-        for name in ("sample_grid", "reconstructions", "continuations", "last", "best"):
-            config.callbacks[name].folder = folder
-        trainer = build_trainer(config, data, [instantiate(config.logger.csv)])
-        trainer.callbacks.insert(0, stopwatch)  # pyrefly: ignore[missing-attribute]  # set by Lightning's connector
-        if trainer.channels_last:
-            model.to(memory_format=torch.channels_last)
-        trainer.fit(model, datamodule=data)
+    images = (warm_up + steps + 2 * config.trainer.steps_per_call) * data.batch_size
+    fit(config, model, data, stopwatch, images, **trainer)
     assert stopwatch.seconds is not None
     return stopwatch.seconds
 
@@ -191,9 +138,8 @@ def main(name: str = "tiny", *overrides: str) -> None:
 
     game = isinstance(make(), GAN)
     warm_up, steps, rounds = (200, 2000, 5) if tiny else (5, 40, 5) if game else (30, 200, 5)
-    loop = raw_game if game else raw_loop
     rivals = {
-        "raw": lambda: loop(make(), data, warm_up, steps),
+        "raw": lambda: by_hand(make(), data, warm_up, steps),
         "ours": lambda: ours(config, make(), data, warm_up, steps),
     }
     if game and not tiny:

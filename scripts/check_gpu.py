@@ -19,6 +19,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +32,7 @@ from gpu_trials import (
     Machine,
     OutOfTime,
     PretendedGPU,
+    Refused,
     Training,
     captured,
     command,
@@ -70,11 +72,13 @@ class Row(NamedTuple):
 
 def shown(value: Any) -> str:
     """A number with three digits."""
-    return f"{value:,.0f}" if isinstance(value, float) and value >= 100 else f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-class Refused(Exception):
-    """Not done, for a reason that is no fault."""
+    return (
+        f"{value:,.0f}"
+        if isinstance(value, float) and value >= 100
+        else f"{value:.3g}"
+        if isinstance(value, float)
+        else str(value)
+    )
 
 
 def agrees(machine: Machine, name: str) -> Figures:
@@ -139,7 +143,7 @@ def equal_captured(machine: Machine, name: str) -> Figures:
     reasons = Messages()
     with deterministic(), reasons:
         ordinary = Training(name, *small(machine, name), device=machine.device)
-        run = Training(name, *small(machine, name), device=machine.device, graphs=lambda m: captured_or_refused(machine, m))
+        run = Training(name, *small(machine, name), device=machine.device, graphs=partial(captured, machine))
         steps = STEPS * ordinary.period
         for step in range(steps):
             terms, others = ordinary.step(), run.step()
@@ -151,14 +155,6 @@ def equal_captured(machine: Machine, name: str) -> Figures:
     if graphs is None or not graphs.enabled or not graphs.graphs:
         raise Refused(reasons.last or "no step was captured")
     return {"graphs": len(graphs.graphs), "steps": steps}
-
-
-def captured_or_refused(machine: Machine, model: Any) -> Any:
-    """The graphs of a model that can have them."""
-    try:
-        return captured(machine, model)
-    except RuntimeError as reason:
-        raise Refused(str(reason)) from None
 
 
 class Messages(logging.Handler):
@@ -176,12 +172,14 @@ class Messages(logging.Handler):
         logging.getLogger("lightning_gen").removeHandler(self)
 
 
-# Steps on the GPU draw other latents, so runs come apart. Measured on a CPU, with another seed for the middle leg: 0.24 of
-# the way for weights and 0.21 for Adam's second moments; 0.66 for those that were laid out as of the other memory format.
+# Steps on the GPU draw other latents, so runs come apart. On a CPU, with another seed for the second leg: by 0.24
+# of the way of the weights and 0.21 of that of Adam's second moments, or 0.66 if these are laid out for other strides.
 APART = {"weights": 0.5, "moments": 0.4}
 LEGS = (640, 704, 768)  # images seen at the end of each
-RUN = """data=fake data.num_images=512 data.batch_size=16 model.ema_decay=0 metrics=[] callbacks=[checkpoint]
-trainer.validate_every_images=100000 trainer.steps_per_call=1""".split()
+RUN = [
+    *("data=fake", "data.num_images=512", "data.batch_size=16", "model.ema_decay=0", "metrics=[]"),
+    *("callbacks=[checkpoint]", "trainer.validate_every_images=100000", "trainer.steps_per_call=1"),
+]
 
 
 def resumes(machine: Machine, name: str) -> Figures:
@@ -232,7 +230,7 @@ CHECKS: dict[str, tuple[Check, Sequence[str] | None]] = {
 def models(check: str, chosen: Sequence[str]) -> list[str]:
     """The models of a check, of those that are chosen; none chosen: all."""
     known = list(SPEEDS) if check == "speed" else CHECKS[check][1] or [option.name for option in list_options("model")]
-    return [name for name in known if not chosen or name in chosen]
+    return [name for name in known if not chosen or {name, name.partition("-")[0]} & set(chosen)]
 
 
 def outcome(check: str, name: str, run: Callable[[], Figures], seconds: float) -> Row:
@@ -287,7 +285,9 @@ def main() -> int:
         found.append(row)
     line = {"bench": "gpu", "device": machine.name, "torch": torch.__version__}
     line["seconds"] = round(time.monotonic() - start, 1)
-    line |= {result: sum(row.result == result for row in found) for result in dict.fromkeys(row.result for row in found)}
+    line |= {
+        result: sum(row.result == result for row in found) for result in dict.fromkeys(row.result for row in found)
+    }
     print(json.dumps(line | {"rows": [[*row[:3], dict(row.figures)] for row in found]}))
     return int(any(row.result == "FAILED" for row in found))
 

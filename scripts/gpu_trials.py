@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
+from loops import use_channels_last
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode  # in torch's notes on extending it, under this name
 
@@ -64,11 +66,11 @@ class GPU:
     def seconds(self, marks: Sequence[Any]) -> list[float]:
         """The time between each two neighbors of the marks."""
         torch.cuda.synchronize()
-        return [first.elapsed_time(second) / 1000 for first, second in zip(marks, marks[1:], strict=False)]
+        return [first.elapsed_time(second) / 1000 for first, second in pairwise(marks)]
 
 
 class PretendedGPU:
-    """The pretended device of `lightning_gen.testing`, within its context: checks are those of a GPU, figures are not."""
+    """The pretended device of `lightning_gen.testing`: checks are those of a GPU, figures are not."""
 
     pretended = True
     name = "a pretended device"
@@ -103,7 +105,7 @@ class PretendedGPU:
 
     def seconds(self, marks: Sequence[float]) -> list[float]:
         """The time between each two neighbors of the marks."""
-        return [second - first for first, second in zip(marks, marks[1:], strict=False)]
+        return [second - first for first, second in pairwise(marks)]
 
 
 Machine = GPU | PretendedGPU
@@ -173,13 +175,6 @@ def shorten_periods(model: ImageGenerator) -> None:
             penalty.every = min(penalty.every, 2)  # pyrefly: ignore[missing-attribute]  # they are penalties
 
 
-def use_channels_last(model: ImageGenerator) -> None:
-    """As `trainer.channels_last=true` does."""
-    for parameter in model.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-
-
 def stand_in(model: ImageGenerator, device: torch.device) -> Any:
     """What a model and its data ask of a trainer."""
     progress = SimpleNamespace(increment_ready=lambda: None, increment_completed=lambda: None)
@@ -204,11 +199,15 @@ def small(machine: Machine, name: str) -> list[str]:
     return [*chosen, "data.batch_size=4", *narrow(name)]
 
 
+class Refused(Exception):
+    """Not done, for a reason that is no fault."""
+
+
 def captured(machine: Machine, model: ImageGenerator) -> StepGraphs:
-    """The graphs of a model's steps; RuntimeError with the reason if it can't have any."""
+    """The graphs of a model's steps; Refused with the reason if it can't have any."""
     reason = None if machine.pretended else obstacle(machine.device, model.steppers, 1, model.compile_mode)
     if reason is not None:
-        raise RuntimeError(reason)
+        raise Refused(reason)
     return StepGraphs(model, machine.recorder())
 
 
@@ -275,12 +274,13 @@ def time_limit(seconds: float) -> Iterator[None]:
     def stop(*_: object) -> None:
         raise OutOfTime
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.01))
+    start, before = time.monotonic(), signal.signal(signal.SIGALRM, stop)
+    outer, _ = signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.01))
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        left = max(outer - time.monotonic() + start, 0.01) if outer else 0  # of a limit around this one
+        signal.setitimer(signal.ITIMER_REAL, left)
         signal.signal(signal.SIGALRM, before)
 
 
