@@ -16,6 +16,7 @@ from lightning_gen.batch import Batch
 from lightning_gen.image_generator import UNBOUNDED, ImageGenerator
 from lightning_gen.optim.ema import WeightAverage
 from lightning_gen.optim.muon import MuonWithAdamW
+from lightning_gen.optim.scheduled_scalars import ScheduledScalars
 from lightning_gen.optim.schedules import constant, cosine, linear
 from lightning_gen.optim.stepper import Stepper
 from lightning_gen.randomness import generator, preserved_rng, seed_all
@@ -204,6 +205,23 @@ class TestWeightAverage:
         WeightAverage(nn.Identity(), decay=0.5).update(nn.Identity(), torch.tensor(1.0))
 
 
+class TestScheduledScalars:
+    def test_a_tensor_follows_the_values(self):
+        scalars, weight = ScheduledScalars(), [0.5]
+        tensor = scalars("weight", lambda: weight[0], torch.device("cpu"))
+        weight[0] = 0.25
+        scalars.refresh()
+        assert tensor.item() == 0.25
+        assert scalars("weight", lambda: weight[0], torch.device("cpu")) is tensor
+
+    def test_a_backward_pass_may_keep_it(self):
+        scalars, x = ScheduledScalars(), torch.ones((), requires_grad=True)
+        loss = sum(x * scalars("weight", lambda: 3.0, x.device) for _ in range(2))
+        scalars.refresh()  # which changes nothing, so that autograd can use what it has saved
+        loss.backward()
+        assert x.grad == 6
+
+
 class TestSchedules:
     @pytest.mark.parametrize(
         ("schedule", "expected"),
@@ -263,6 +281,14 @@ class TestRunningMeans:
         for _ in range(3):
             means.add({"loss": loss}, weight=2)
         assert loss.item() == 2
+
+    def test_a_state_continues_the_means(self):
+        means, others = RunningMeans(), RunningMeans()
+        means.add({"loss": torch.tensor(2.0)}, weight=3)
+        others.load_state_dict(means.state_dict())
+        others.add({"loss": torch.tensor(6.0)})
+        assert others.flush() == {"loss": 3}
+        assert means.flush() == {"loss": 2}
 
     def test_means_are_over_all_ranks(self, monkeypatch):
         two_ranks(monkeypatch, torch.tensor([[6.0], [2.0]]))
