@@ -32,7 +32,7 @@ class Operation(NamedTuple):
 
     name: str
     numbers: tuple[Any, ...]  # all arguments that are no tensors, values of tensors on the CPU, and shapes of others
-    written: tuple[tuple[torch.dtype, int], ...]  # type and bytes of each result; none for a view
+    written: tuple[tuple[torch.dtype, torch.Size], ...]  # type and shape of each result; none for a view
     line: str
 
 
@@ -124,7 +124,7 @@ class Call:
     def noted(self, result: Any, line: str) -> Operation:
         """What to compare and to count."""
         results = [each for each in leaves(result) if isinstance(each, Tensor)] if self.is_kernel else []
-        written = tuple((each.dtype, each.numel() * each.element_size()) for each in results)
+        written = tuple((each.dtype, each.shape) for each in results)
         return Operation(str(self.func), tuple(map(_number, self.flat)), written, line)
 
 

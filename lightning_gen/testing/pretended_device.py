@@ -16,6 +16,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -49,11 +50,12 @@ class Trace(list[Operation]):
         """What `trainer.deterministic=true` would refuse on CUDA."""
         return sorted({f"{op.name} at {op.line}" for op in self if op.name.split(".")[1] in NOT_DETERMINISTIC})
 
-    def bytes_written(self, at_least: int = 0) -> Counter[torch.dtype]:
-        """Bytes written by type, of tensors of `at_least` as many."""
+    def bytes_written(self, chosen: Callable[[torch.Size], bool] = bool) -> Counter[torch.dtype]:
+        """Bytes written by type, of the tensors of the `chosen` shapes (all that have one)."""
         written: Counter[torch.dtype] = Counter()
-        for operation in self:
-            written.update({dtype: size for dtype, size in operation.written if size >= at_least})
+        for dtype, shape in (each for operation in self for each in operation.written):
+            if chosen(shape):
+                written[dtype] += shape.numel() * dtype.itemsize
         return written
 
 
@@ -164,7 +166,7 @@ def differences(first: Trace, second: Trace) -> list[str]:
         ]
     changed = {}
     for one, other in zip(first, second, strict=True):
-        pairs = [f"{a} and {b}" for a, b in zip(one.numbers, other.numbers, strict=True) if a != b]
+        pairs = [f"{a} and {b}" for a, b in zip_longest(one.numbers, other.numbers) if a != b]
         if pairs:
             changed[f"{one.name}: {', '.join(pairs[:3])} at {one.line}"] = None
     return list(changed)

@@ -43,6 +43,10 @@ class PretendedTensor(Tensor):
     def __repr__(self) -> str:
         return f"PretendedTensor({self.inner})"
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """In files it is a plain tensor, as those of a GPU are when they are loaded onto the CPU."""
+        return self.inner.__reduce_ex__(protocol)
+
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         return PretendedTensor.dispatch(func, args, kwargs or {})
