@@ -29,6 +29,9 @@ class LazyBatches:
     def __len__(self) -> int:
         return len(self.makers)
 
+    def __getitem__(self, index: int) -> Batch:
+        return self.makers[index]()
+
     def __iter__(self) -> Iterator[Batch]:
         return (make() for make in self.makers)
 

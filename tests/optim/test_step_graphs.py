@@ -3,7 +3,6 @@
 Every model's steps are compared on the pretended device by `check_model_on_device`.
 """
 
-import logging
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
@@ -11,6 +10,7 @@ import pytest
 import torch
 from helpers.tiny_models import TINY_DCGAN, TINY_VAE
 
+from lightning_gen.optim import step_graphs
 from lightning_gen.optim.step_graphs import WARM_UP, Recording, StepGraphs, obstacle
 from lightning_gen.testing.on_device import Run
 from lightning_gen.testing.pretended_device import PretendedDevice
@@ -39,6 +39,14 @@ class Replays:
 
     def __init__(self, replay: Callable[[], None]):
         self.replay = replay
+
+
+@pytest.fixture
+def told(monkeypatch) -> list[str]:
+    """The lines of our log."""
+    lines: list[str] = []
+    monkeypatch.setattr(step_graphs.log, "info", lambda line, *values: lines.append(line % values))
+    return lines
 
 
 @pytest.fixture
@@ -90,7 +98,7 @@ def test_the_first_steps_are_not_captured(device):
     assert recorder.count == 0
 
 
-def test_a_step_that_waits_for_the_device_is_not_captured(device, monkeypatch, caplog):
+def test_a_step_that_waits_for_the_device_is_not_captured(device, monkeypatch, told):
     from lightning_gen.models.vae import VAE
 
     losses = VAE.losses
@@ -99,18 +107,16 @@ def test_a_step_that_waits_for_the_device_is_not_captured(device, monkeypatch, c
         return losses(self, batch) | {"brightest": batch.images.mean() * batch.images.max().item()}
 
     monkeypatch.setattr(VAE, "losses", waiting)
-    with caplog.at_level(logging.INFO, "lightning_gen"):
-        captured = trained(device, TINY_VAE, WARM_UP + 3, Recorder(device))
-    assert "a step can't be captured (operation not permitted when stream is capturing" in caplog.text
+    captured = trained(device, TINY_VAE, WARM_UP + 3, Recorder(device))
+    assert "a step can't be captured (operation not permitted when stream is capturing" in told[0]
     assert same_state(captured, trained(device, TINY_VAE, WARM_UP + 3))
 
 
-def test_a_replay_that_differs_ends_the_captures(device, caplog):
+def test_a_replay_that_differs_ends_the_captures(device, told):
     recorder = Recorder(device)
     recorder.record = lambda function: (device.record(function), Replays(lambda: None))[1]
-    with caplog.at_level(logging.INFO, "lightning_gen"):
-        model = trained(device, TINY_VAE, WARM_UP + 4, recorder)
-    assert "a captured step differs from an ordinary one by 100.0%; steps are not captured" in caplog.text
+    model = trained(device, TINY_VAE, WARM_UP + 4, recorder)
+    assert "a captured step differs from an ordinary one by 100.0%; steps are not captured" in told[0]
     assert not model.graphs.enabled
 
 
