@@ -6,6 +6,7 @@ are averaged by one all-reduce per optimizer, so any number of optimizers works.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,9 +45,14 @@ class Stepper:
         ]
 
     def apply_settings(self) -> None:
-        """Set learning rate, betas and so on to the config's values, which a loaded checkpoint has overwritten."""
+        """Undo what a loaded checkpoint has overwritten.
+
+        Learning rate, betas and so on get the config's values again, and the state the memory format of the weights.
+        """
         for group, settings in zip(self.optimizer.param_groups, self._settings, strict=True):
             group.update(settings)
+        for parameter in self.parameters:
+            lay_out_as(parameter, self.optimizer.state.get(parameter, {}))
 
     def set_beta2(self, factor: float) -> None:
         """Set Adam's beta2 (decay of the second moment) to `factor` times its configured value."""
@@ -59,7 +65,9 @@ class Stepper:
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of `loss`."""
-        (self.scaler.scale(loss) if self.scaler else loss).backward()
+        # Autocast would compute second derivatives of penalties in 16 bits, though their first ones are in float32.
+        with torch.autocast(loss.device.type, enabled=False):
+            (self.scaler.scale(loss) if self.scaler else loss).backward()
 
     def step(self, images_seen: int, total_images: int) -> None:
         """Step with the accumulated gradients, then clear them."""
@@ -78,6 +86,17 @@ class Stepper:
         else:
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+
+
+def lay_out_as(parameter: nn.Parameter, state: dict[str, Any]) -> None:
+    """Give the tensors of an optimizer's state for `parameter` its memory format, which fused optimizers rely on.
+
+    They walk raw memory. A checkpoint's tensors keep the strides that they were saved with; gradients always have the
+    parameter's.
+    """
+    for name, value in state.items():
+        if isinstance(value, Tensor) and value.shape == parameter.shape:
+            state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
