@@ -90,9 +90,7 @@ class Motion(nn.Module):
         content, motion = latent.tensor_split([self.content_dim], dim=1)
         start, noise = motion.unflatten(1, (-1, self.motion_dim)).tensor_split([1], dim=1)
         # Only penalties on the images' slope by the latents let these require gradients in training.
-        path, _ = run(
-            self.motion, noise, start.transpose(0, 1).contiguous(), differentiable_twice=latent.requires_grad
-        )
+        path, _ = run(self.motion, noise, start.transpose(0, 1).contiguous(), differentiable_twice=latent.requires_grad)
         return content, path
 
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch.backends import cudnn
+
+cudnn: Any = torch.backends.cudnn  # an object in place of the module that type checkers see
 
 
 def use_tf32(enabled: bool) -> None:

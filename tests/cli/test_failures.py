@@ -46,7 +46,7 @@ def raising(error: BaseException):
         (MemoryError(), "sample: out of memory (MemoryError); give a smaller n or batch_size"),
         (RuntimeError("[x] DefaultCPUAllocator: can't allocate memory: you"), "sample: out of memory ([x] Default"),
         (
-            RuntimeError("grid_sampler_2d_backward_cuda does not have a deterministic implementation, but you set 'torch"),
+            RuntimeError("grid_sampler_2d_backward_cuda does not have a deterministic implementation, but"),
             "trainer.deterministic=true: grid_sampler_2d_backward_cuda has no deterministic form on this device; use "
             "trainer.deterministic=warn",
         ),

@@ -58,7 +58,6 @@ def test_cudnn_has_no_second_backward(seen, content_maps):
     assert [cudnn for cudnn, _ in seen] == [True, False]
 
 
-
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.LSTMCell, nn.GRUCell])
 def test_layers_leave_autocast(seen, kind):
     torch.manual_seed(0)
