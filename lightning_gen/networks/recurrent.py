@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_gen.utilities.autocast import without_autocast
+
 
 def run(layer: nn.RNNBase | nn.RNNCellBase, inputs: Tensor, state: Any, *, differentiable_twice: bool = False) -> Any:
     """What `layer` returns, in float32 under autocast too.
@@ -16,7 +18,7 @@ def run(layer: nn.RNNBase | nn.RNNCellBase, inputs: Tensor, state: Any, *, diffe
     """
     # cuDNN has no backward pass of a layer in evaluation mode, and no second one at all.
     fit_for_cudnn = not differentiable_twice and (layer.training or not torch.is_grad_enabled())
-    with torch.autocast(inputs.device.type, enabled=False), nullcontext() if fit_for_cudnn else without_cudnn():
+    with without_autocast(inputs.device), nullcontext() if fit_for_cudnn else without_cudnn():
         return layer(inputs.float(), state)
 
 

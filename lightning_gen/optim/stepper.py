@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from lightning_gen.errors import UserError
 from lightning_gen.optim.schedules import Schedule
+from lightning_gen.utilities.autocast import without_autocast
 from lightning_gen.utilities.compat import copy_each
 from lightning_gen.utilities.ranks import is_distributed, mean_over_ranks
 
@@ -66,7 +67,7 @@ class Stepper:
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of `loss`."""
         # Autocast would compute second derivatives of penalties in 16 bits, though their first ones are in float32.
-        with torch.autocast(loss.device.type, enabled=False):
+        with without_autocast(loss.device):
             (self.scaler.scale(loss) if self.scaler else loss).backward()
 
     def step(self, images_seen: int, total_images: int) -> None:
