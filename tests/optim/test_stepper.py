@@ -145,7 +145,7 @@ class TestMemoryFormat:
     def step(self, stepper: Stepper, seed: int) -> None:
         [weight] = stepper.parameters
         stepper.backward((weight * torch.randn(weight.shape, generator=torch.Generator().manual_seed(seed))).sum())
-        stepper.step(0, UNBOUNDED)
+        stepper.step()
 
     @pytest.mark.parametrize("to_channels_last", [True, False])
     @pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
