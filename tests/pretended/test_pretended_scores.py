@@ -114,6 +114,6 @@ def test_extractors(name, tmp_path):
         assert found.device == device.device
         if isinstance(network.logits(found), torch.Tensor):
             assert network.logits(found).device == device.device
-    torch.testing.assert_close(found.inner, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.wrapped, expected, rtol=1e-4, atol=1e-5)
     assert trace.kernels
     assert isinstance(network, nn.Module)
