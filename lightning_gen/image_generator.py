@@ -221,7 +221,7 @@ class ImageGenerator(LightningModule):
 
     def prepare(self) -> None:
         """The host's part of a step: seeds, and every number that changes between steps, as tensors."""
-        seed_all(self.seed, "step", self.images_seen, self.global_rank)
+        seed_all(self.seed, "step", self.images_seen, 0)
         for stepper in self.steppers:
             stepper.set_rates(self.images_seen, self.total_images)
         self._scheduled.refresh()

@@ -4,7 +4,7 @@ Training batch b is a function of (seed, b, rank) alone, so a resumed run jumps 
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
 
@@ -20,10 +20,8 @@ from lightning_gen.utilities.renames import renamed
 __getattr__ = renamed(__name__)
 
 
-class LazyBatches(Sequence[Batch]):
-    """Batches of which each is made when it is asked for: K batches of floats would take four times as much memory as
-    the bytes that they are made of.
-    """
+class LazyBatches:
+    """Batches of which each is made when its turn comes: K batches of floats take four times the memory of bytes."""
 
     def __init__(self, makers: list[Callable[[], Batch]]) -> None:
         self.makers = makers
@@ -34,9 +32,12 @@ class LazyBatches(Sequence[Batch]):
     def __getitem__(self, index: int) -> Batch:
         return self.makers[index]()
 
+    def __iter__(self) -> Iterator[Batch]:
+        return (make() for make in self.makers)
+
 
 class TrainBatches:
-    """Endless lists of `steps_per_call` batches, made as they are used; it has no length, so Lightning never starts it over.
+    """`steps_per_call` batches at a time, without end; it has no length, so Lightning never starts it over.
 
     `batch_size` counts the images of all ranks; each rank yields every `world_size`-th of them. From `augment_until`
     images on, only binarization is applied, which is a part of the data, and no augmentation.

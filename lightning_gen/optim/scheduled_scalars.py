@@ -1,6 +1,6 @@
 """Numbers that change between training steps, as tensors.
 
-A Python number that a kernel gets is baked into a captured step, and would be the same at each replay. A tensor is read.
+A Python number that a kernel gets is a constant of a captured step, the same at each replay; a tensor is read.
 """
 
 from collections.abc import Callable

@@ -46,9 +46,7 @@ class Steps(Protocol):
     def buffers(self) -> Iterator[Tensor]: ...
 
 
-def obstacle(
-    device: torch.device, steppers: Sequence[Stepper], processes: int, compile_mode: str | None
-) -> str | None:
+def obstacle(device: torch.device, steppers: Sequence[Stepper], processes: int, compile_mode: str | None) -> str | None:
     """Why steps can't be captured; None if they can."""
     if device.type != "cuda":
         return f"CUDA graphs need a CUDA device, not {device.type}"

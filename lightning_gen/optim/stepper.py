@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from lightning_gen.errors import UserError
 from lightning_gen.optim.schedules import Schedule
+from lightning_gen.utilities.autocast import without_autocast
 from lightning_gen.utilities.compat import copy_each
 from lightning_gen.utilities.ranks import is_distributed, mean_over_ranks
 
@@ -47,9 +48,14 @@ class Stepper:
         ]
 
     def apply_settings(self) -> None:
-        """Set learning rate, betas and so on to the config's values, which a loaded checkpoint has overwritten."""
+        """Undo what a loaded checkpoint has overwritten.
+
+        Learning rate, betas and so on get the config's values again, and the state the memory format of the weights.
+        """
         for group, settings in zip(self.optimizer.param_groups, self._settings, strict=True):
             group.update(settings)
+        for parameter in self.parameters:
+            lay_out_as(parameter, self.optimizer.state.get(parameter, {}))
 
     def set_rates(self, images_seen: int, total_images: int) -> None:
         """Set the learning rates of the next step."""
@@ -101,7 +107,9 @@ class Stepper:
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of `loss`."""
-        (self.scaler.scale(loss) if self.scaler else loss).backward()
+        # Autocast would compute second derivatives of penalties in 16 bits, though their first ones are in float32.
+        with without_autocast(loss.device):
+            (self.scaler.scale(loss) if self.scaler else loss).backward()
 
     def step(self) -> None:
         """Step with the accumulated gradients, then clear them."""
@@ -116,6 +124,17 @@ class Stepper:
         else:
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+
+
+def lay_out_as(parameter: nn.Parameter, state: dict[str, Any]) -> None:
+    """Give the tensors of an optimizer's state for `parameter` its memory format, which fused optimizers rely on.
+
+    They walk raw memory. A checkpoint's tensors keep the strides that they were saved with; gradients always have the
+    parameter's.
+    """
+    for name, value in state.items():
+        if isinstance(value, Tensor) and value.shape == parameter.shape:
+            state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:

@@ -1,11 +1,12 @@
 """Models on a GPU that is pretended: they train, sample and all else without mixed devices, steps without waits.
 
-For our own tests and those of plugins, as the checks of `lightning_gen.testing`; raises AssertionError. Where torch can't
-register a device, `WHY_NOT` of pretended_tensor.py says so, and nothing here works.
+For our own tests and those of plugins, as the checks of `lightning_gen.testing`; raises AssertionError. Where torch
+can't register a device, `WHY_NOT` of pretended_tensor.py says so, and nothing here works.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -47,11 +48,8 @@ class Run:
     """
 
     def __init__(self, device: PretendedDevice, *overrides: str):
-        config = compose([*overrides, "callbacks=[]", "metrics=[]", "logger=none"])
-        torch.manual_seed(0)
         self.pretended = device
-        self.data = build_data(config.data)
-        self.model = build_model(config.model, self.data.image_shape, self.data.num_classes)
+        self.data, self.model = _built(*overrides, "callbacks=[]", "metrics=[]", "logger=none")
         self.trainer = Trainer(self.model, device.device)  # the model keeps no reference
         self.model.trainer = self.data.trainer = self.trainer
         self.model.to(device.device)
@@ -75,12 +73,20 @@ class Run:
         return trace
 
 
+def _built(*overrides: str) -> tuple[Any, Any]:
+    """The data and the model of a config, initialized as in each test."""
+    config = compose(overrides)
+    torch.manual_seed(0)
+    data = build_data(config.data)
+    return data, build_model(config.model, data.image_shape, data.num_classes)
+
+
 def check_model_on_device(name: str, *overrides: str, data: str = "rgb", baked: Sequence[str] = ()) -> None:
     """`model=name` works on a GPU: in training, and in all that it can do.
 
     No tensor is on the wrong device, no step waits for the device, and two steps of one kind run the same kernels with
-    the same numbers, as a CUDA graph needs; what is in `baked` may differ: parts of an operation's name or line. Networks and `data`
-    are those of `check_model`.
+    the same numbers, as a CUDA graph needs; `baked` are parts of the names or lines of operations that may differ.
+    Networks and `data` are those of `check_model`.
     """
     chosen = [f"model={name}", *FAKE, *DATA[data], "data.batch_size=4", *overrides]
     with PretendedDevice() as device:
@@ -114,7 +120,7 @@ def use(run: Run, n: int = 2) -> None:
         for ability, call in _abilities(model, images, given).items():
             if isinstance(model, ability):
                 call()
-    if isinstance(model, LatentModel) and len(model.image_shape) == 3:
+    if len(model.image_shape) == 3 and isinstance(model, LatentModel):
         _project(model, images, given)
 
 
@@ -135,7 +141,7 @@ def _project(model: Any, images: torch.Tensor, labels: torch.Tensor | None) -> N
     """As the commands `project` and `interpolate`, which have the model in evaluation mode."""
     model.eval()
     descent = Descent(starts=2, steps=2, step_size=0.1, noise=0.1, prior_weight=0.1, batch_size=4, seed=0)
-    space = space_of(model, "auto", "")
+    space = space_of(model, "auto", Path())
     project(space, images, labels, descent)
     with torch.no_grad():
         list(walk(space, len(images), None if labels is None else labels.cpu(), stops=2, steps=2, seed=0))

@@ -12,18 +12,6 @@ from torch import Tensor
 
 from lightning_gen.testing.pretended_tensor import DEVICE_TYPE, leaves, mapped
 
-LOWER = """convolution _convolution conv1d conv2d conv3d conv_transpose1d conv_transpose2d.input conv_transpose3d.input
-prelu addmm addmv addr matmul einsum mm mv linear addbmm baddbmm bmm chain_matmul linalg_multi_dot
-scaled_dot_product_attention""".split()
-FLOAT32 = """acos asin cosh erfinv exp expm1 log log10 log2 log1p reciprocal rsqrt sinh tan pow.Tensor_Scalar
-pow.Tensor_Tensor pow.Scalar softplus layer_norm native_layer_norm group_norm nuclear_norm cosine_similarity
-poisson_nll_loss cosine_embedding_loss nll_loss nll_loss2d hinge_embedding_loss kl_div l1_loss smooth_l1_loss huber_loss
-mse_loss margin_ranking_loss multilabel_margin_loss soft_margin_loss triplet_margin_loss multi_margin_loss
-binary_cross_entropy_with_logits dist pdist cdist renorm logsumexp upsample_nearest2d upsample_bilinear2d
-upsample_bicubic2d _upsample_bilinear2d_aa prod prod.dim_int softmax.int log_softmax.int cumprod cumsum sum
-sum.dim_IntList norm.Scalar norm.ScalarOpt_dim""".split()
-WIDEST = "addcdiv addcmul atan2 bilinear cross dot vdot grid_sampler index_put tensordot scatter_add".split()
-
 Cast = Callable[[Any], Any]
 
 
@@ -67,12 +55,28 @@ def _kernel(operation: Callable[..., Any], cast: Cast) -> Callable[..., Any]:
     return run
 
 
+LISTS = {
+    _lower: """convolution _convolution conv1d conv2d conv3d conv_transpose1d conv_transpose2d.input
+    conv_transpose3d.input prelu addmm addmv addr matmul einsum mm mv linear addbmm baddbmm bmm chain_matmul
+    linalg_multi_dot scaled_dot_product_attention""",
+    _float32: """acos asin cosh erfinv exp expm1 log log10 log2 log1p reciprocal rsqrt sinh tan pow.Tensor_Scalar
+    pow.Tensor_Tensor pow.Scalar softplus layer_norm native_layer_norm group_norm nuclear_norm cosine_similarity
+    poisson_nll_loss cosine_embedding_loss nll_loss nll_loss2d hinge_embedding_loss kl_div l1_loss smooth_l1_loss
+    huber_loss mse_loss margin_ranking_loss multilabel_margin_loss soft_margin_loss triplet_margin_loss
+    multi_margin_loss binary_cross_entropy_with_logits dist pdist cdist renorm logsumexp upsample_nearest1d
+    upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d _upsample_bilinear2d_aa
+    upsample_trilinear3d upsample_bicubic2d _upsample_bicubic2d_aa prod prod.dim_int softmax.int log_softmax.int cumprod
+    cumsum sum sum.dim_IntList norm.Scalar norm.ScalarOpt_dim""",
+    _widest: "addcdiv addcmul atan2 bilinear cross dot vdot grid_sampler index_put tensordot scatter_add",
+}
+
+
 def _register() -> list[torch.library.Library]:
     others = torch.library.Library("_", "IMPL", "AutocastPrivateUse1")
     others.fallback(torch.library.fallthrough_kernel)
     ours = torch.library.Library("aten", "IMPL", "AutocastPrivateUse1")
-    for names, cast in ((LOWER, _lower), (FLOAT32, _float32), (WIDEST, _widest)):
-        for name in names:
+    for cast, names in LISTS.items():
+        for name in names.split():
             packet, _, overload = name.partition(".")
             operation = getattr(getattr(torch.ops.aten, packet), overload or "default")
             ours.impl(name, _kernel(operation, cast))

@@ -1,4 +1,4 @@
-"""One operation of the pretended device: what it is given, what a GPU would refuse, and what the host would wait for."""
+"""One operation of the pretended device: its arguments, what a GPU would refuse, what the host waits for."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -8,23 +8,22 @@ from torch import Tensor
 
 from lightning_gen.testing.pretended_tensor import DEVICE_TYPE, PretendedTensor, leaves, mapped
 
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Results whose size the host must read, or that it branches on.
-READ_BY_HOST = frozenset(
-    """nonzero masked_select unique _unique2 unique_consecutive unique_dim bincount equal is_nonzero multinomial histc
-    _local_scalar_dense linalg_eigh _linalg_eigh linalg_svd _linalg_svd repeat_interleave""".split()
-)
-INDEXING = frozenset("index index_put index_put_ _index_put_impl_ _unsafe_index _unsafe_index_put".split())
+READ_BY_HOST = _names("""nonzero masked_select unique _unique2 unique_consecutive unique_dim bincount equal is_nonzero
+multinomial histc _local_scalar_dense linalg_eigh _linalg_eigh linalg_svd _linalg_svd repeat_interleave""")
+INDEXING = _names("index index_put index_put_ _index_put_impl_ _unsafe_index _unsafe_index_put")
 BETWEEN_DEVICES = INDEXING | {"copy_", "_to_copy", "set_"}
-NO_KERNEL = frozenset(
-    """empty empty_strided empty_like new_empty new_empty_strided detach lift_fresh alias _unsafe_view is_pinned set_
-    resize_ _has_same_storage_numel record_stream""".split()
-)
+NO_KERNEL = _names("""empty empty_strided empty_like new_empty new_empty_strided detach lift_fresh alias _unsafe_view
+is_pinned set_ resize_ _has_same_storage_numel record_stream""")
 # Of at::globalContext().alertNotDeterministic, where no other way is taken: `trainer.deterministic=true` refuses them.
-NOT_DETERMINISTIC = frozenset(
-    """grid_sampler_2d_backward upsample_bilinear2d_backward _upsample_bilinear2d_aa_backward replication_pad2d_backward
-    reflection_pad2d_backward nll_loss2d_forward adaptive_avg_pool2d_backward histc bincount _cdist_backward
-    _pdist_backward median kthvalue upsample_bicubic2d_backward""".split()
-)
+NOT_DETERMINISTIC = _names("""grid_sampler_2d_backward upsample_bilinear2d_backward _upsample_bilinear2d_aa_backward
+replication_pad2d_backward reflection_pad2d_backward nll_loss2d_forward adaptive_avg_pool2d_backward histc bincount
+_cdist_backward _pdist_backward median kthvalue upsample_bicubic2d_backward""")
 
 
 class Operation(NamedTuple):
@@ -91,7 +90,7 @@ class Call:
 
     def _inner(self, value: Any) -> Any:
         if isinstance(value, PretendedTensor):
-            return value.inner
+            return value.wrapped
         is_argument = isinstance(value, Tensor) and not value.ndim and self.name not in BETWEEN_DEVICES
         return value.clone() if is_argument else value
 

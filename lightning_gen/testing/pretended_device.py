@@ -27,7 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode  # in torch's notes o
 
 from lightning_gen.testing import pretended_rnn
 from lightning_gen.testing.pretended_call import NOT_DETERMINISTIC, Call, Operation
-from lightning_gen.testing.pretended_tensor import DEVICE_TYPE, WHY_NOT, PretendedTensor, leaves, mapped
+from lightning_gen.testing.pretended_tensor import DEVICE_TYPE, WHY_NOT, PretendedTensor, mapped
 from lightning_gen.testing.recording import Recording
 
 HERE = str(Path(__file__).parent)
@@ -79,8 +79,8 @@ class PretendedDevice(TorchDispatchMode):
             self._patches.enter_context(change)
         return super().__enter__()
 
-    def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
+    def __exit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
+        super().__exit__(exc_type, exc_val, exc_tb)
         self._patches.close()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
@@ -146,7 +146,7 @@ class PretendedDevice(TorchDispatchMode):
 
     @staticmethod
     def _wrapped(call: Call, result: Any) -> Any:
-        known = {id(tensor.inner): tensor for tensor in call.ours}
+        known = {id(tensor.wrapped): tensor for tensor in call.ours}
 
         def wrap(value: Any) -> Any:
             if not isinstance(value, Tensor):
@@ -214,7 +214,7 @@ def _made_on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
             device = ours.device
         if device is None or torch.device(device).type != DEVICE_TYPE:
             return function(*args, **kwargs) if device is None else function(*args, device=device, **kwargs)
-        first = args[0] if ours is None else ours.inner
+        first = args[0] if ours is None else ours.wrapped
         return function(first, *args[1:], device="cpu", **kwargs).to(device)
 
     return make

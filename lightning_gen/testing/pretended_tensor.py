@@ -20,34 +20,35 @@ if WHY_NOT is None:
 
 
 class PretendedTensor(Tensor):
-    """The CPU tensor `inner` as one on the device; `dispatch(func, args, kwargs)` runs its operations."""
+    """The CPU tensor `wrapped` as one on the device; `dispatch(func, args, kwargs)` runs its operations."""
 
-    inner: Tensor
+    wrapped: Tensor
     dispatch: ClassVar[Callable[..., Any]]
 
     @staticmethod
-    def __new__(cls, inner: Tensor) -> "PretendedTensor":
+    def __new__(cls, wrapped: Tensor) -> "PretendedTensor":
         # The only way to a tensor that has a shape and a device but no memory: torch's docs on extending it use it too.
         return Tensor._make_wrapper_subclass(
             cls,
-            inner.size(),
-            strides=inner.stride(),
-            storage_offset=inner.storage_offset(),
-            dtype=inner.dtype,
+            wrapped.size(),
+            strides=wrapped.stride(),
+            storage_offset=wrapped.storage_offset(),
+            dtype=wrapped.dtype,
             device=torch.device(DEVICE_TYPE, 0),
         )
 
-    def __init__(self, inner: Tensor):
-        self.inner = inner
+    def __init__(self, wrapped: Tensor):
+        self.wrapped = wrapped
 
-    def __repr__(self) -> str:
-        return f"PretendedTensor({self.inner})"
+    def __repr__(self, *, tensor_contents: Any = None) -> str:
+        return f"PretendedTensor({self.wrapped})"
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
+    def __reduce_ex__(self, proto: Any) -> Any:
         """In files it is a plain tensor, as those of a GPU are when they are loaded onto the CPU."""
-        return self.inner.__reduce_ex__(protocol)
+        return self.wrapped.__reduce_ex__(proto)
 
     @classmethod
+    # pyrefly: ignore[bad-override]  # torch's annotation leaves the function out
     def __torch_dispatch__(cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         return PretendedTensor.dispatch(func, args, kwargs or {})
 

@@ -59,7 +59,7 @@ def test_nothing_stays_patched():
     ],
 )
 def test_refuses_to_mix_devices(gpu, mixing):
-    with pytest.raises(RuntimeError, match="same device|generator"):
+    with pytest.raises(RuntimeError, match=r"same device|generator"):
         mixing(on(gpu, 1.0, 2.0))
 
 

@@ -95,7 +95,9 @@ def test_pinned_memory_is_read_again_at_each_replay(gpu):
     assert x.tolist() == [3, 3]
 
 
-@pytest.mark.parametrize("wait", [torch.Tensor.item, torch.Tensor.cpu, lambda x: x.fill_(torch.tensor(1.0).to(x.device))])
+@pytest.mark.parametrize(
+    "wait", [torch.Tensor.item, torch.Tensor.cpu, lambda x: x.fill_(torch.tensor(1.0).to(x.device))]
+)
 def test_refuses_to_record_what_the_host_waits_for(gpu, wait):
     x = torch.ones((), device=gpu.device)
 
