@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -27,18 +28,16 @@ import torch
 from gpu_speed import SPEEDS, fid, memory, speed
 from gpu_trials import (
     CPU,
-    GPU,
     DrawsOnCPU,
     Machine,
     OutOfTime,
-    PretendedGPU,
     Refused,
     Training,
     captured,
     command,
     deterministic,
     distance,
-    ieee_float32,
+    machine_of,
     small,
     time_limit,
 )
@@ -46,6 +45,7 @@ from gpu_trials import (
 from lightning_gen.config.options import list_options
 from lightning_gen.randomness import seed_all
 from lightning_gen.sampling.evaluation_mode import evaluation_mode
+from lightning_gen.utilities.float32 import ieee_float32
 
 # Rounding in float32 grows along a network and its gradient: relative errors of 1e-6 in each of hundreds of sums.
 TERMS, WEIGHTS, SAMPLES = 1e-3, 1e-2, 1e-3
@@ -53,6 +53,7 @@ BF16 = 0.05  # 8 bits of mantissa are 0.4 %, summed over the layers
 STEPS = 8  # in graphs, of each kind: three ordinary ones, the capture, the comparison and three replays
 SECONDS = 60  # of one check of a model, at most
 COLUMNS = (8, 24, 12)
+FAILED = "FAILED"
 
 Figures = Mapping[str, Any]
 
@@ -240,12 +241,12 @@ def outcome(check: str, name: str, run: Callable[[], Figures], seconds: float) -
             warnings.simplefilter("ignore")
             figures = run()
     except Refused as reason:
-        return Row(check, name, "fell back", {str(reason): ""})
+        return Row(check, name, "not done", {str(reason): ""})
     except OutOfTime:
         return Row(check, name, "no time", {f"stopped after {seconds:.0f} s": ""})
     except Exception as error:
         line = str(error).strip().splitlines()
-        return Row(check, name, "FAILED", {f"{type(error).__name__}: {line[0] if line else ''}": ""})
+        return Row(check, name, FAILED, {f"{type(error).__name__}: {line[0] if line else ''}": ""})
     return Row(check, name, "below goal" if figures.get("below") else "ok", figures)
 
 
@@ -263,33 +264,37 @@ def rows(machine: Machine, checks: Sequence[str], chosen: Sequence[str], deadlin
                 yield outcome(check, name, lambda name=name, f=function: f(machine, name), min(left, SECONDS))
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Check and print; the exit status."""
+    options = parsed(arguments)
+    start = time.monotonic()
+    quiet()
+    with machine_of(options.pretend or not torch.cuda.is_available()) as machine:
+        print(f"{machine.name}, torch {torch.__version__}", flush=True)
+        found = []
+        for row in rows(machine, options.checks, options.models, start + 60 * options.minutes):
+            print(row, flush=True)
+            found.append(row)
+    line: dict[str, Any] = {"bench": "gpu", "device": machine.name, "torch": str(torch.__version__)}
+    line |= {"seconds": round(time.monotonic() - start, 1), **Counter(row.result for row in found)}
+    print(json.dumps(line | {"rows": [[*row[:3], dict(row.figures)] for row in found]}))
+    return int(any(row.result == FAILED for row in found))
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options; the checks in their order, models as a list."""
     every = [*CHECKS, "speed"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checks", nargs="*", metavar="check", help=f"one of {', '.join(every)}; none: all")
     parser.add_argument("--models", default="", help="names of models with commas between them; none: all")
     parser.add_argument("--minutes", type=float, default=9, help="for all of it: 9")
     parser.add_argument("--pretend", action="store_true", help="on the pretended device, as where there is no GPU")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if unknown := set(options.checks) - set(every):
         parser.error(f"no check is called {', '.join(unknown)}; choose from {', '.join(every)}")
-    start = time.monotonic()
-    machine = PretendedGPU() if options.pretend or not torch.cuda.is_available() else GPU()
-    quiet()
-    print(f"{machine.name}, torch {torch.__version__}", flush=True)
-    found = []
-    checks = [check for check in every if check in (options.checks or every)]
-    for row in rows(machine, checks, options.models.split(",") if options.models else [], start + 60 * options.minutes):
-        print(row, flush=True)
-        found.append(row)
-    line = {"bench": "gpu", "device": machine.name, "torch": torch.__version__}
-    line["seconds"] = round(time.monotonic() - start, 1)
-    line |= {
-        result: sum(row.result == result for row in found) for result in dict.fromkeys(row.result for row in found)
-    }
-    print(json.dumps(line | {"rows": [[*row[:3], dict(row.figures)] for row in found]}))
-    return int(any(row.result == "FAILED" for row in found))
+    options.checks = [check for check in every if check in (options.checks or every)]
+    options.models = options.models.split(",") if options.models else []
+    return options
 
 
 def quiet() -> None:

@@ -24,6 +24,7 @@ from lightning_gen.images import to_uint8
 from lightning_gen.metrics.frechet import FrechetDistance
 from lightning_gen.sampling.evaluation_mode import evaluation_mode
 from lightning_gen.testing import narrow
+from lightning_gen.utilities.float32 import use_tf32
 
 GAMES = "model.ema_decay=null data/augment=[none] data=fake data.num_classes=null callbacks=[log_terms,finite_guard]"
 CLIPS = "data.image_shape=[20,1,64,64] data.batch_size=16"
@@ -104,10 +105,15 @@ def time_loop(machine: Machine, step: Step, batches: Iterable[Batch], rivals: Ri
 
 def captured_by_hand(machine: Machine, step: Step, example: Batch) -> Step:
     """The step as one graph, as PyTorch's notes on CUDA graphs have it."""
-    static, recorder, terms = Batch(example.images.clone(), None), machine.recorder(), {}
+    static, recorder = Batch(example.images.clone(), None), machine.recorder()
+    terms: dict[str, torch.Tensor] = {}
+
+    def run() -> None:
+        terms.update(step(static))
+
     for _ in range(3):
-        recorder.warm_up(lambda: step(static))
-    graph = recorder.record(lambda: terms.update(step(static)))
+        recorder.warm_up(run)
+    graph = recorder.record(run)
 
     def replay(batch: Batch) -> dict[str, torch.Tensor]:
         static.images.copy_(batch.images)
@@ -126,7 +132,8 @@ class Contest:
         chosen = [f"model={model}", *GAMES.split(), *self.rivals.overrides.split(), *machine.trainer]
         if machine.pretended:
             self.rivals = self.rivals._replace(warm_up=6, window=1)
-            chosen += [*narrow(model), "data.image_shape=[1,16,16]", "data.batch_size=2"]
+            shape = "[4,1,16,16]" if self.rivals.overrides == CLIPS else "[1,16,16]"
+            chosen += [*narrow(model), f"data.image_shape={shape}", "data.batch_size=2"]
         self.config = compose([*chosen, f"trainer.precision={self.rivals.precision}"])
         self.data = build_data(self.config.data)
         self.batch_size = self.data.batch_size
@@ -157,7 +164,7 @@ class Contest:
 
 def speed(machine: Machine, name: str, box: float) -> Mapping[str, Any]:
     """Images/s of all rivals that there is time for in `box` seconds."""
-    torch.set_float32_matmul_precision("high")
+    use_tf32(True)
     torch.backends.cudnn.benchmark = True
     deadline = time.monotonic() + box
     contest = Contest(machine, name, seconds=0 if machine.pretended else min(4, box / 8))

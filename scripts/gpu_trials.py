@@ -6,13 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from loops import use_channels_last
@@ -23,10 +23,14 @@ from lightning_gen.batch import Batch
 from lightning_gen.config.composition import compose
 from lightning_gen.config.instantiation import build_data, build_model
 from lightning_gen.image_generator import ImageGenerator
+from lightning_gen.losses.penalties import Penalty
 from lightning_gen.models.gan import GAN
 from lightning_gen.optim.step_graphs import CUDARecorder, StepGraphs, obstacle
 from lightning_gen.optim.stepper import Stepper
 from lightning_gen.testing import DATA, FAKE, model_class, narrow
+
+if TYPE_CHECKING:
+    from lightning_gen.testing.pretended_device import PretendedDevice
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
@@ -75,13 +79,11 @@ class PretendedGPU:
     pretended = True
     name = "a pretended device"
 
-    def __init__(self) -> None:
-        # Imported here only: it registers a device in the process, which a GPU would have as a rival.
+    def __init__(self, pretend: "PretendedDevice") -> None:
         from lightning_gen.testing import pretended_accelerator, pretended_autocast
-        from lightning_gen.testing.pretended_device import PretendedDevice
 
-        self.pretend = PretendedDevice().__enter__()  # until the end of the process
-        self.device = self.pretend.device
+        self.pretend = pretend
+        self.device = pretend.device
         self.autocast = pretended_autocast.autocast
         self.trainer = ("trainer=gpu", "trainer.graphs=false", *pretended_accelerator.OVERRIDES)
         lines = "from lightning_gen.testing import pretended_accelerator as p; from lightning_gen.cli import main"
@@ -103,12 +105,25 @@ class PretendedGPU:
         """A point in time."""
         return time.perf_counter()
 
-    def seconds(self, marks: Sequence[float]) -> list[float]:
+    def seconds(self, marks: Sequence[Any]) -> list[float]:
         """The time between each two neighbors of the marks."""
         return [second - first for first, second in pairwise(marks)]
 
 
 Machine = GPU | PretendedGPU
+
+
+@contextmanager
+def machine_of(pretend: bool) -> Iterator[Machine]:
+    """The GPU, or a pretended one within the context."""
+    if not pretend:
+        yield GPU()
+        return
+    # Imported here only: it registers a device in the process, which a GPU would have as a rival.
+    from lightning_gen.testing.pretended_device import PretendedDevice
+
+    with PretendedDevice() as device:
+        yield PretendedGPU(device)
 
 
 class Training:
@@ -144,13 +159,13 @@ class Training:
             ]
         self.model.on_train_start()
         self.model.graphs = graphs(self.model) if graphs else None
-        self.batches: Iterator[Sequence[Batch]] = iter(self.data.train_dataloader())
+        self.batches: Iterator[Iterable[Batch]] = iter(self.data.train_dataloader())
 
     @property
     def period(self) -> int:
         """The number of steps after which the same players and penalties are due."""
-        penalties = [penalty.every for penalty in getattr(self.model, "penalties", {}).values()]
-        return getattr(self.model, "generator_every", 1) * math.lcm(*penalties)
+        every = math.lcm(*(penalty.every for penalty in penalties_of(self.model)))
+        return every * (self.model.generator_every if isinstance(self.model, GAN) else 1)
 
     def step(self, *contexts: AbstractContextManager[Any]) -> dict[str, float]:
         """One step within the contexts, and its terms."""
@@ -166,13 +181,18 @@ class Training:
         return {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
 
 
+def penalties_of(model: ImageGenerator) -> list[Penalty]:
+    """The penalties of a GAN; other models have none."""
+    return [each for each in model.penalties.values() if isinstance(each, Penalty)] if isinstance(model, GAN) else []
+
+
 def shorten_periods(model: ImageGenerator) -> None:
     """Penalties at least at every second step, so that all are due within a few; no beta2 that changes at each."""
     if isinstance(model, GAN):
         model.generator_every = min(model.generator_every, 2)
         model.beta2_schedule = None
-        for penalty in model.penalties.values():
-            penalty.every = min(penalty.every, 2)  # pyrefly: ignore[missing-attribute]  # they are penalties
+    for penalty in penalties_of(model):
+        penalty.every = min(penalty.every, 2)
 
 
 def stand_in(model: ImageGenerator, device: torch.device) -> Any:
@@ -233,22 +253,6 @@ def device_of(args: tuple, kwargs: dict[str, Any]) -> torch.device:
     """The device of an operation."""
     found = [each.device for each in args if isinstance(each, Tensor)]
     return torch.device(kwargs["device"]) if kwargs.get("device") is not None else found[0] if found else CPU
-
-
-@contextmanager
-def ieee_float32() -> Iterator[None]:
-    """No TensorFloat-32 within it, neither in products nor in convolutions."""
-    products, backends = torch.get_float32_matmul_precision(), (torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
-    before = [backend.fp32_precision for backend in backends]
-    torch.set_float32_matmul_precision("highest")
-    for backend in backends:
-        backend.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(products)
-        for backend, precision in zip(backends, before, strict=True):
-            backend.fp32_precision = precision
 
 
 @contextmanager
