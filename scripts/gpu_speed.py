@@ -26,7 +26,7 @@ from lightning_gen.sampling.evaluation_mode import evaluation_mode
 from lightning_gen.testing import narrow
 from lightning_gen.utilities.float32 import use_tf32
 
-GAMES = "model.ema_decay=null data/augment=[none] data=fake data.num_classes=null callbacks=[log_terms,finite_guard]"
+COMMON = "model.ema_decay=null data/augment=[none] data=fake data.num_classes=null callbacks=[log_terms,finite_guard]"
 CLIPS = "data.image_shape=[20,1,64,64] data.batch_size=16"
 FID_IMAGES = 50_000
 
@@ -39,14 +39,15 @@ class Rivals(NamedTuple):
     warm_up: int = 80  # steps: those of StyleGAN2 with all penalties, every 16th, are captured by then
     window: int = 80
     by_hand: bool = False  # whether the raw loop is captured, too: all its steps are of one kind
+    share: float = 1  # of the time, relative to others
 
 
 # By the name of the model and the size of its images, by importance.
 SPEEDS = {
-    "dcgan": Rivals("data.image_shape=[3,32,32]", by_hand=True),
-    "vae": Rivals("data.image_shape=[1,28,28]", by_hand=True),
+    "dcgan": Rivals("data.image_shape=[3,32,32]", by_hand=True, share=2),
+    "vae": Rivals("data.image_shape=[1,28,28]", by_hand=True, share=2),
     "sngan": Rivals("data.image_shape=[3,32,32]"),
-    "stylegan2-256": Rivals("data.image_shape=[3,256,256] data.batch_size=32", "bf16-mixed", window=16),
+    "stylegan2-256": Rivals("data.image_shape=[3,256,256] data.batch_size=32", "bf16-mixed", window=16, share=3),
     "r3gan": Rivals("data.image_shape=[3,32,32] model.beta2_schedule=null", "bf16-mixed"),
     "stylegan2-128": Rivals("data.image_shape=[3,128,128] data.batch_size=32", "bf16-mixed", window=16),
     "pixel_cnn": Rivals("data.image_shape=[1,28,28]"),
@@ -61,6 +62,7 @@ class Windows(Callback):
 
     def __init__(self, machine: Machine, rivals: Rivals, seconds: float, graphs: bool):
         self.machine, self.rivals, self.graphs = machine, rivals, graphs
+        self.warm_up = rivals.warm_up if graphs else min(rivals.warm_up, 20)
         self.deadline = time.monotonic() + seconds
         self.marks: list[tuple[int, Any]] = []  # with the steps before
 
@@ -71,7 +73,7 @@ class Windows(Callback):
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         seen = pl_module.batches_seen
-        if seen >= self.rivals.warm_up + len(self.marks) * self.rivals.window:
+        if seen >= self.warm_up + len(self.marks) * self.rivals.window:
             self.marks.append((seen, self.machine.mark()))
         if enough(len(self.marks), self.deadline):
             trainer.should_stop = True
@@ -91,9 +93,9 @@ def enough(marks: int, deadline: float) -> bool:
 
 def time_loop(machine: Machine, step: Step, batches: Iterable[Batch], rivals: Rivals, seconds: float) -> float:
     """The median seconds of a step of a loop by hand, which reads its terms at every 50th."""
-    marks, deadline = [], time.monotonic() + seconds
+    marks, deadline, warm_up = [], time.monotonic() + seconds, min(rivals.warm_up, 20)
     for number, batch in enumerate(batches):
-        if number >= rivals.warm_up and (number - rivals.warm_up) % rivals.window == 0:
+        if number >= warm_up and (number - warm_up) % rivals.window == 0:
             marks.append(machine.mark())
             if enough(len(marks), deadline):
                 break
@@ -129,7 +131,7 @@ class Contest:
     def __init__(self, machine: Machine, name: str, seconds: float):
         self.machine, self.rivals, self.seconds = machine, SPEEDS[name], seconds
         model = name.partition("-")[0]
-        chosen = [f"model={model}", *GAMES.split(), *self.rivals.overrides.split(), *machine.trainer]
+        chosen = [f"model={model}", *COMMON.split(), *self.rivals.overrides.split(), *machine.trainer]
         if machine.pretended:
             self.rivals = self.rivals._replace(warm_up=6, window=1)
             shape = "[4,1,16,16]" if self.rivals.overrides == CLIPS else "[1,16,16]"
@@ -218,14 +220,18 @@ def memory(machine: Machine, name: str) -> Mapping[str, Any]:
         raise Refused("a pretended device has no memory")
     found = {}
     for kind, graphs in {"eager": None, "captured": partial(captured, machine)}.items():
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-        run = Training(name, *SIZES[name], device=machine.device, graphs=graphs)
-        for _ in range(6 * run.period):
-            run.step(machine.autocast())
-        found[kind] = torch.cuda.max_memory_allocated() / 2**30
-        found[f"{kind}, reserved"] = torch.cuda.max_memory_reserved() / 2**30
+        allocated, reserved = peak(machine, Training(name, *SIZES[name], device=machine.device, graphs=graphs))
+        found |= {kind: allocated, f"{kind}, reserved": reserved}
     return found
+
+
+def peak(machine: Machine, run: Training) -> tuple[float, float]:
+    """GiB allocated and reserved at most in steps of all kinds, once the cache is empty."""
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    for _ in range(7 * run.period):
+        run.step(machine.autocast())
+    return torch.cuda.max_memory_allocated() / 2**30, torch.cuda.max_memory_reserved() / 2**30
 
 
 def fid(machine: Machine, name: str) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from loops import use_channels_last
+from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode  # in torch's notes on extending it, under this name
 
@@ -126,6 +127,12 @@ def machine_of(pretend: bool) -> Iterator[Machine]:
         yield PretendedGPU(device)
 
 
+@cache
+def composed(*overrides: str) -> DictConfig:
+    """A config of several checks: composing takes as long as a few steps."""
+    return compose(overrides)
+
+
 class Training:
     """`model=name` in training on `device`, without Lightning: `overrides` are those of the command line.
 
@@ -141,7 +148,7 @@ class Training:
         plain_steps: bool = False,
         graphs: Callable[[ImageGenerator], StepGraphs] | None = None,
     ):
-        config = compose([f"model={name}", *overrides, "callbacks=[]", "metrics=[]", "logger=none", "debug=smoke"])
+        config = composed(f"model={name}", *overrides, "callbacks=[]", "metrics=[]", "logger=none", "debug=smoke")
         torch.manual_seed(0)
         self.data = build_data(config.data)
         self.model = build_model(config.model, self.data.image_shape, self.data.num_classes)
@@ -208,6 +215,7 @@ def stand_in(model: ImageGenerator, device: torch.device) -> Any:
     )
 
 
+@cache
 def small(machine: Machine, name: str) -> list[str]:
     """Overrides for a small batch of the images that a model takes; on a pretended device its networks are narrow."""
     takes_images = model_class(name).takes_images
@@ -215,7 +223,7 @@ def small(machine: Machine, name: str) -> list[str]:
     frames = [] if takes_images else ["model.context_frames=3"]
     chosen = [*FAKE, *data, "data.batch_size=8"]
     if not machine.pretended:
-        return [*chosen, *(frames if "context_frames" in compose([f"model={name}"]).model else [])]
+        return [*chosen, *(frames if "context_frames" in composed(f"model={name}").model else [])]
     return [*chosen, "data.batch_size=4", *narrow(name)]
 
 
@@ -225,7 +233,8 @@ class Refused(Exception):
 
 def captured(machine: Machine, model: ImageGenerator) -> StepGraphs:
     """The graphs of a model's steps; Refused with the reason if it can't have any."""
-    reason = None if machine.pretended else obstacle(machine.device, model.steppers, 1, model.compile_mode)
+    # A pretended device is taken for CUDA's.
+    reason = obstacle(torch.device("cuda"), model.steppers, 1, model.compile_mode)
     if reason is not None:
         raise Refused(reason)
     return StepGraphs(model, machine.recorder())
