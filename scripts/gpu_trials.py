@@ -161,7 +161,7 @@ class Training:
         self.model.configure_optimizers()
         if plain_steps:
             self.model.steppers = [
-                Stepper(torch.optim.SGD(parameters, lr=1e-3), self.model.gradient_clip, None)
+                Stepper(torch.optim.SGD(parameters, lr=1e-2), self.model.gradient_clip, None)
                 for _, parameters in self.model.trainable_groups()
             ]
         self.model.on_train_start()
@@ -182,6 +182,11 @@ class Training:
                 stack.enter_context(context)
             self.model.training_step(batches, 0)
         return self.model.terms.flush()
+
+    def trained(self) -> list[dict[str, Tensor]]:
+        """The weights of each optimizer, copied to the CPU."""
+        names = {parameter: name for name, parameter in self.model.named_parameters()}
+        return [{names[p]: p.detach().cpu().clone() for p in stepper.parameters} for stepper in self.model.steppers]
 
     def state(self) -> dict[str, Tensor]:
         """Weights, averages and buffers, copied to the CPU."""
