@@ -51,7 +51,7 @@ def widths(width: int, levels: int, largest: int) -> list[int]:
 
 
 def nearest(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps `(B, C, H, W)` resized to `size` by nearest neighbors, in their dtype: CUDA's autocast would make it float32."""
+    """Maps `(B, C, H, W)` resized to `size` by nearest neighbors, in their own dtype under autocast."""
     with without_autocast(maps.device):
         return F.interpolate(maps, size=size, mode="nearest")
 
