@@ -103,6 +103,20 @@ def check_model_on_device(name: str, *overrides: str, data: str = "rgb") -> None
         use(run)
 
 
+def check_augment_on_device(name: str, *overrides: str, waits: Sequence[str] = ()) -> None:
+    """`data/augment=[name]` works on a GPU: no mixed devices, and no waits for the device but those that have a part
+    of `waits` in their line.
+    """
+    chosen = ["model=mlp_vae", *FAKE, "data.image_shape=[1,16,16]", "data.batch_size=4", f"data/augment=[{name}]"]
+    with PretendedDevice() as device:
+        run = Run(device, *chosen, *overrides)
+        next(run.batches)  # the order of an epoch goes to the device once
+        with device.trace() as trace:
+            list(next(run.batches))
+    found = [line for line in trace.waits if not any(known in line for known in waits)]
+    assert not found, f"augmentation waits for the device: {', '.join(found)}"
+
+
 def check_steps(run: Run) -> None:
     """AssertionError for a wait within a step, a number that changes from step to step, or a replay that differs."""
     traces = [run.step() for _ in range(3 * run.period)]

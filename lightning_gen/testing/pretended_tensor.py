@@ -1,6 +1,7 @@
 """Tensors of a device that is pretended: each wraps a CPU tensor, and says that it is on `gpu:0`.
 
-Importing this module registers the device in the process, for good; nothing else of PyTorch is changed. PyTorch keeps a
+Importing this module registers the device in the process, for good; nothing else of PyTorch is changed. It must be
+imported before the first backward pass of the process, at which autograd makes a thread for each device. PyTorch has a
 key for devices of others (PrivateUse1), so autograd, autocast, optimizers and `Module.to` take it for an accelerator.
 """
 
@@ -55,7 +56,7 @@ class PretendedTensor(Tensor):
 
 def leaves(value: Any) -> Iterator[Any]:
     """What is in nested lists, tuples and dictionaries: arguments and results of operations."""
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         for item in value:
             yield from leaves(item)
     elif isinstance(value, dict):
@@ -66,7 +67,7 @@ def leaves(value: Any) -> Iterator[Any]:
 
 def mapped(function: Callable[[Any], Any], value: Any) -> Any:
     """The same nesting of the results of `function`."""
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return type(value)([mapped(function, item) for item in value])
     if isinstance(value, dict):
         return {key: mapped(function, item) for key, item in value.items()}

@@ -15,7 +15,7 @@ from lightning_gen.testing.pretended_tensor import WHY_NOT
 if WHY_NOT is not None:
     pytest.skip(WHY_NOT, allow_module_level=True)
 
-from lightning_gen.testing.on_device import Run, check_model_on_device, check_steps
+from lightning_gen.testing.on_device import Run, check_augment_on_device, check_model_on_device, check_steps
 from lightning_gen.testing.pretended_autocast import autocast
 from lightning_gen.testing.pretended_device import PretendedDevice
 
@@ -72,13 +72,7 @@ def test_part(chosen):
 
 @pytest.mark.parametrize("name", [name for name in names("data/augment") if name != "none"])
 def test_data_augment(name):
-    with PretendedDevice() as device:
-        run = run_of(device, "vae", f"data/augment=[{name}]")
-        next(run.batches)  # the order of an epoch goes to the device once
-        with device.trace() as trace:
-            list(next(run.batches))
-    assert trace.kernels > 5
-    assert not trace.waits
+    check_augment_on_device(name)
 
 
 def test_projection_of_a_model_with_a_learned_prior():
