@@ -46,7 +46,8 @@ def _cuda() -> Iterator[str]:
         return
     nccl = torch.distributed.is_available() and torch.distributed.is_nccl_available()
     version = ".".join(map(str, torch.cuda.nccl.version())) if nccl else "missing, which trainer=ddp needs"
-    yield f"NVIDIA driver {_driver()}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}, NCCL {version}"
+    cudnn = torch.backends.cudnn.version()
+    yield f"NVIDIA driver {_driver()}, CUDA {torch.version.cuda}, cuDNN {cudnn}, NCCL {version}"
     for index in range(torch.cuda.device_count()):
         yield _gpu(index)
 

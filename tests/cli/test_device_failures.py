@@ -1,4 +1,4 @@
-"""What a GPU user meets first: errors of CUDA, of its driver and of other processes in one line, and doctor's report."""
+"""What a GPU user meets first: errors of CUDA, its driver and other processes in one line, and doctor's report."""
 
 import shutil
 from collections import namedtuple
