@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,7 +41,7 @@ def main(arguments: list[str]) -> None:
 
 def compared(
     model: str, overrides: list[str], *, processes: int, batch_size: int, rounds: int, steps: int
-) -> dict[str, object]:
+) -> Mapping[str, object]:
     """The report on one model."""
     common = [f"model={model}", *FIXED, f"data.batch_size={batch_size}", f"trainer.max_images={batch_size * steps}"]
     rivals = {"one": (1, 1), "processes": (processes, 1), "threads": (1, processes)}

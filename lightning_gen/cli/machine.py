@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+import torch.cuda.nccl
 
 from lightning_gen.cli.device_failures import explain_device_failure
 from lightning_gen.utilities.byte_sizes import size_text
