@@ -28,10 +28,10 @@ def explain_failure(error: BaseException, command: str) -> str | None:
             smaller = _SMALLER.get(command, "n or batch_size")
             reason = _first_line(cause).partition(" Including non-PyTorch memory")[0]  # CUDA's has five sentences
             return f"{command}: out of memory ({reason.rstrip('.')}); give a smaller {smaller}"
-        if isinstance(cause, OSError):
-            return _os_error(cause)
         if line := explain_device_failure(cause, command):
             return line
+        if isinstance(cause, OSError):
+            return _os_error(cause)
     return None
 
 
