@@ -9,6 +9,7 @@ import torch
 from lightning_gen.callbacks import rank_watch
 from lightning_gen.cli import machine
 from lightning_gen.cli.failures import explain_failure
+from lightning_gen.training.checks import device_notes
 
 HINTS = "\nCUDA kernel errors might be asynchronously reported at some other API call.\nFor debugging consider"
 
@@ -96,6 +97,21 @@ def test_doctor_describes_a_gpu(monkeypatch, tmp_path):
     assert "cuda:0: NVIDIA H200, 1.0 GiB of 2.0 GiB free, compute capability 9.0, bf16 and TF32" in lines
     pretend_gpus(monkeypatch, capability=(7, 5))
     assert any(line.endswith("7.5, no bf16, no TF32: trainer.precision=16-mixed") for line in machine.machine())
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "capability", "told"),
+    [
+        ("cuda", "bf16-mixed", (7, 5), True),
+        ("cuda", "bf16-mixed", (8, 0), False),
+        ("cuda", "32-true", (7, 5), False),
+        ("cpu", "bf16-mixed", (7, 5), False),
+    ],
+)
+def test_a_run_is_told_that_a_gpu_emulates_bfloat16(device, precision, capability, told, monkeypatch):
+    pretend_gpus(monkeypatch, capability=capability)
+    notes = device_notes(torch.device(device), precision)
+    assert [note.endswith("use 16-mixed or 32-true") for note in notes] == [True] * told
 
 
 def test_doctor_tries_a_kernel(monkeypatch):
