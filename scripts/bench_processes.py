@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOW = ROOT / "plugins" / "lightning_gen_flow"
-STEPS = {"vae": 640, "dcgan": 160, "stylegan2": 64, "flow_matching": 32}
+STEPS = {"vae": 320, "dcgan": 80, "stylegan2": 32, "flow_matching": 32}
 INTERVAL = 16  # steps: the default interval of StyleGAN2's penalties
 FIXED = [
     *("data=fake", "data.image_shape=[1,28,28]", "data.num_images=2048", "metrics=[]", "callbacks=[log_terms]"),

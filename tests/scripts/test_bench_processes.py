@@ -28,11 +28,11 @@ def test_medians_without_the_warm_up(bench, monkeypatch, capsys):
     monkeypatch.setattr(bench, "train", train)
     bench.main(["dcgan", "processes=4", "rounds=2", "batch_size=32", "model.latent_dim=8"])
     report = json.loads(capsys.readouterr().out)
-    assert (report["model"], report["processes"], report["steps"]) == ("dcgan", 4, 160)
+    assert (report["model"], report["processes"], report["steps"]) == ("dcgan", 4, 80)
     assert (report["one_ms"], report["processes_images_per_second"]) == (320.0, 300.0)
     assert (report["processes_over_one"], report["threads_over_one"]) == (3.0, 2.0)
     assert len(asked) == 6
-    assert {"data.batch_size=32", "trainer.max_images=5120", "model.latent_dim=8"} <= set(asked[0])
+    assert {"data.batch_size=32", "trainer.max_images=2560", "model.latent_dim=8"} <= set(asked[0])
 
 
 @pytest.mark.slow
