@@ -107,7 +107,8 @@ def check_accelerator(accelerator: str) -> None:
     names = ("cuda", "mps") if accelerator == "gpu" else (accelerator,)
     known = [name for name in names if name in AcceleratorRegistry]
     if known and not any(AcceleratorRegistry.get(name).is_available() for name in known):
-        raise UserError(f"trainer.accelerator={accelerator}: no such device here; use trainer=cpu")
+        why = "`lightning-gen doctor` may say why"
+        raise UserError(f"trainer.accelerator={accelerator}: no such device here; use trainer=cpu, or {why}")
 
 
 def check_world_size(size: int) -> None:
