@@ -1,8 +1,10 @@
 """Base of all models: losses to minimize, images to sample, training in steps counted in images."""
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
@@ -13,13 +15,18 @@ from lightning_gen.batch import Batch
 from lightning_gen.bounds import PositiveFloat, PositiveInt, UnitInterval
 from lightning_gen.errors import UserError
 from lightning_gen.optim.ema import WeightAverage
+from lightning_gen.optim.scheduled_scalars import ScheduledScalars
 from lightning_gen.optim.schedules import Schedule, cheap
+from lightning_gen.optim.step_graphs import StepGraphs, obstacle
 from lightning_gen.optim.stepper import Stepper
 from lightning_gen.randomness import seed_all
 from lightning_gen.utilities.compat import count_step
 from lightning_gen.utilities.renames import keep_overrides
 from lightning_gen.utilities.running_means import RunningMeans
 
+log = logging.getLogger("lightning_gen")
+
+CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 KEY = "lightning_gen"  # of this package's entries in checkpoints
 UNBOUNDED = 2**62  # images of a run without an end: schedules then never decay
 
@@ -34,7 +41,7 @@ class ImageGenerator(LightningModule):
     - `optimizer(parameters)` makes the optimizer; `schedule(images_seen, total_images)` scales its learning rate.
     - `ema_decay`: of the averages of the modules in `averaged_parts`; None or 0 for no averages.
     - `gradient_clip`: maximum gradient norm. `accumulate`: number of parts to process a batch in, to save memory.
-    - `compile`: parts for torch.compile; true for all of `compiled_parts`.
+    - `compile`: parts for torch.compile; true for all of `compiled_parts`. `compile_mode`: its `mode`.
     """
 
     averaged_parts: tuple[str, ...] = ()
@@ -62,6 +69,7 @@ class ImageGenerator(LightningModule):
         gradient_clip: PositiveFloat | None = None,
         accumulate: PositiveInt = 1,
         compile: bool | list[str] = False,
+        compile_mode: CompileMode | None = None,
     ):
         super().__init__()
         self._check_kind(image_shape)
@@ -78,6 +86,7 @@ class ImageGenerator(LightningModule):
         self.gradient_clip = gradient_clip
         self.accumulate = accumulate
         self.to_compile = list(self.compiled_parts) if compile is True else list(compile or [])
+        self.compile_mode = compile_mode
         self.images_seen = 0  # over all ranks; the unit of every counter, log and interval
         self.images_per_call = 0  # images of the last training_step
         self.batches_seen = 0
@@ -85,6 +94,8 @@ class ImageGenerator(LightningModule):
         self.class_names: list[str] = []  # those of the data, in a model from a checkpoint
         self.provenance: dict[str, Any] = {}  # entries of checkpoints on the run: config, data facts, versions
         self.terms = RunningMeans()
+        self._scheduled = ScheduledScalars()
+        self.graphs: StepGraphs | None = None  # of steps that are captured
         self.latest: dict[str, float] = {}  # the latest logged scalars, for callbacks
         # Slow `sample` methods report progress to this callback, in images (fractions of one included).
         self.on_progress: Callable[[float], None] | None = None
@@ -132,7 +143,7 @@ class ImageGenerator(LightningModule):
             for name in self.averaged_parts:
                 self.averages[name] = WeightAverage(getattr(self, name), self.ema_decay)
         for name in self.to_compile:
-            getattr(self, name).compile()
+            getattr(self, name).compile(mode=self.compile_mode)
 
     @contextmanager
     def averaged_weights(self, enabled: bool = True) -> Iterator[None]:
@@ -181,30 +192,60 @@ class ImageGenerator(LightningModule):
         """Apply the optimizer settings of the config, after a checkpoint has been loaded."""
         for stepper in self.steppers:
             stepper.apply_settings()
+        self.graphs = self._new_graphs() if getattr(self.trainer, "graphs", False) else None
 
-    def training_step(self, batches: list[Batch], batch_idx: int) -> None:
+    def _new_graphs(self) -> StepGraphs | None:
+        reason = obstacle(self.device, self.steppers, self.trainer.world_size, self.compile_mode)
+        if reason is None:
+            return StepGraphs(self)
+        log.info("trainer.graphs=true: %s; steps are not captured", reason)
+        return None
+
+    def training_step(self, batches: Iterable[Batch], batch_idx: int) -> None:
         """An optimizer step for each of `batches`: several per call, to share Lightning's overhead."""
         self.images_per_call = 0
         for batch in batches:
             if self.images_seen >= self.total_images:
                 break  # the run ends within these batches
-            seed_all(self.seed, "step", self.images_seen, self.global_rank)
-            self.step(batch)
+            self.prepare()
+            if self.graphs is None:
+                self.step(batch)
+            else:
+                self.graphs.step(batch)
+            self.terms.accumulate(self.terms.take_pending())
             self.batches_seen += 1
             images = len(batch.images) * self.trainer.world_size
             self.images_seen += images
             self.images_per_call += images
         self._count_step()
 
+    def prepare(self) -> None:
+        """The host's part of a step: seeds, and every number that changes between steps, as tensors."""
+        seed_all(self.seed, "step", self.images_seen, 0)
+        for stepper in self.steppers:
+            stepper.set_rates(self.images_seen, self.total_images)
+        self._scheduled.refresh()
+
+    def scheduled(self, name: str, value: Callable[[], float]) -> Tensor:
+        """A number that changes between steps, as a scalar tensor: `value()` is called before each step.
+
+        In a captured step (`trainer.graphs`) a Python number would keep its first value.
+        """
+        return self._scheduled(name, value, self.device)
+
+    def step_variant(self) -> Hashable:
+        """What the host decides about the next step: steps of one variant run the same kernels."""
+        return None
+
     def step(self, batch: Batch) -> None:
-        """Minimize `losses` on one batch."""
+        """Minimize `losses` on one batch: the device's part of a step, after `prepare`."""
         stepper = self.steppers[0]
         for part in self.parts_of(batch):
             terms = self.losses(part)
             fraction = len(part.images) / len(batch.images)
             stepper.backward(terms["loss"] if fraction == 1 else terms["loss"] * fraction)
             self.terms.add(terms, weight=fraction)
-        stepper.step(self.images_seen, self.total_images)
+        stepper.step()
         self.update_averages(*self.averages)
 
     def parts_of(self, batch: Batch) -> Iterator[Batch]:
@@ -221,16 +262,22 @@ class ImageGenerator(LightningModule):
         for name in names:
             average = self.averages[name]
             assert isinstance(average, WeightAverage)
-            average.update(getattr(self, name), self.batches_seen)
+            share = self.scheduled(f"averages.{name}", partial(self._share, average))
+            average.update(getattr(self, name), share)
+
+    def _share(self, average: WeightAverage) -> float:
+        return average.share(self.batches_seen)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the progress of the run and its provenance."""
-        checkpoint[KEY] = {**self.provenance, "images_seen": self.images_seen, "batches_seen": self.batches_seen}
+        progress = {"images_seen": self.images_seen, "batches_seen": self.batches_seen}
+        checkpoint[KEY] = {**self.provenance, **progress, "terms": self.terms.state_dict()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the progress of the run."""
         self.images_seen = checkpoint[KEY]["images_seen"]
         self.batches_seen = checkpoint[KEY]["batches_seen"]
+        self.terms.load_state_dict(checkpoint[KEY].get("terms", []))  # not in those of version 0.1
 
     @property
     def total_images(self) -> int:
@@ -252,6 +299,7 @@ class ImageGenerator(LightningModule):
         with self.averaged_weights():
             terms = self.losses(batch)
         self.validation_terms.add(terms, weight=len(batch.images))
+        self.validation_terms.accumulate(self.validation_terms.take_pending())
 
     def on_validation_epoch_end(self) -> None:
         """Pass the means to callbacks as `val/<term>`, and to the loggers."""

@@ -5,7 +5,6 @@ import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-import torch
 from lightning.pytorch import Trainer as LightningTrainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.profilers import PassThroughProfiler
@@ -14,6 +13,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning_gen.bounds import PositiveInt
 from lightning_gen.checkpoint import AtomicCheckpointIO
 from lightning_gen.errors import UserError
+from lightning_gen.utilities.float32 import use_tf32
 from lightning_gen.utilities.launchers import launched
 from lightning_gen.utilities.renames import renamed
 
@@ -46,7 +46,9 @@ class ImageTrainer(LightningTrainer):
 
     - `validate_every_images`: validation interval.
     - `steps_per_call`: optimizer steps per `training_step`, to share Lightning's overhead (about 0.2 ms per call).
-    - `tf32`: float32 matrix products in TensorFloat-32. `channels_last`: memory format of convolution weights.
+    - `graphs`: capture steps in CUDA graphs where they can be.
+    - `tf32`: matrix products and convolutions in TensorFloat-32, else in IEEE float32.
+    - `channels_last`: memory format of convolution weights.
     - `batch_size` and `images_per_epoch` come from the data; all other arguments are Lightning's.
     """
 
@@ -63,6 +65,7 @@ class ImageTrainer(LightningTrainer):
         steps_per_call: PositiveInt = 1,
         tf32: bool = False,
         channels_last: bool = False,
+        graphs: bool = False,
         **lightning: Any,
     ):
         for key, ours in MOVED.items():
@@ -73,8 +76,10 @@ class ImageTrainer(LightningTrainer):
         self.max_images = max_epochs * images_per_epoch if max_epochs else max_images
         self.steps_per_call = steps_per_call
         self.channels_last = channels_last
-        if tf32:
-            torch.set_float32_matmul_precision("high")
+        self.graphs = graphs
+        use_tf32(tf32)
+        if lightning.get("deterministic"):
+            lightning["benchmark"] = False  # cuDNN's fastest kernel may be another one in each run
         interval = max(1, round(validate_every_images / (batch_size * steps_per_call)))
         callbacks = lightning.get("callbacks") or []
         lightning.setdefault("profiler", NoProfiler())

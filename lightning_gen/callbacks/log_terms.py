@@ -50,7 +50,7 @@ class LogTerms(Callback):
         scalars = {f"train/{name}": value for name, value in means.items()}
         scalars["images_per_second"] = images / max(seconds, 1e-9)
         scalars["memory_gib"] = memory_gib(model.device)
-        scalars["learning_rate"] = model.steppers[0].optimizer.param_groups[0]["lr"]
+        scalars["learning_rate"] = model.steppers[0].learning_rate
         model.log_now(scalars)
 
     def _since_mark(self, model: ImageGenerator) -> tuple[float, int]:

@@ -10,6 +10,7 @@ _OUT_OF_MEMORY = re.compile(
     r"|[Ss]torage size calculation overflowed|numel: integer multiplication overflow|array is too big"
     r"|cannot fit 'int' into an index-sized integer|Unable to allocate|Maximum allowed dimension"
 )
+_NOT_DETERMINISTIC = re.compile(r"(\w+) does not have a deterministic implementation")
 # By command; the others take `batch_size` and `n`, or neither.
 _SMALLER = {
     "train": "data.batch_size, or the model",
@@ -26,6 +27,9 @@ def explain_failure(error: BaseException, command: str) -> str | None:
             return f"{command}: out of memory ({_first_line(cause)}); give a smaller {smaller}"
         if isinstance(cause, OSError):
             return _os_error(cause)
+        if refused := _NOT_DETERMINISTIC.search(str(cause)):
+            fix = "use trainer.deterministic=warn, which trains with it"
+            return f"trainer.deterministic=true: {refused[1]} has no deterministic form on this device; {fix}"
     return None
 
 

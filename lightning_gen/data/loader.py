@@ -5,6 +5,7 @@ Training batch b is a function of (seed, b, rank) alone, so a resumed run jumps 
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 
 import torch
@@ -19,8 +20,24 @@ from lightning_gen.utilities.renames import renamed
 __getattr__ = renamed(__name__)
 
 
+class LazyBatches:
+    """Batches of which each is made when its turn comes: K batches of floats take four times the memory of bytes."""
+
+    def __init__(self, makers: list[Callable[[], Batch]]) -> None:
+        self.makers = makers
+
+    def __len__(self) -> int:
+        return len(self.makers)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.makers[index]()
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (make() for make in self.makers)
+
+
 class TrainBatches:
-    """Endless lists of `steps_per_call` batches; it has no length, so Lightning never starts it over.
+    """`steps_per_call` batches at a time, without end; it has no length, so Lightning never starts it over.
 
     `batch_size` counts the images of all ranks; each rank yields every `world_size`-th of them. From `augment_until`
     images on, only binarization is applied, which is a part of the data, and no augmentation.
@@ -51,13 +68,13 @@ class TrainBatches:
         self.rank = rank
         self.world_size = world_size
 
-    def __iter__(self) -> Iterator[list[Batch]]:
+    def __iter__(self) -> Iterator[LazyBatches]:
         # Read only now: the checkpoint is loaded after the data loader is made.
         first = int(self.images_seen()) // self.batch_size
         raw = self.source.batches(self.index_batches(first), self.device)
         numbers = count(first)
         while True:
-            yield [self._batch(next(numbers), *next(raw)) for _ in range(self.steps_per_call)]
+            yield LazyBatches([partial(self._batch, next(numbers), *next(raw)) for _ in range(self.steps_per_call)])
 
     def index_batches(self, first: int) -> Iterator[Tensor]:
         """This rank's indices `(batch_size // world_size,)` of the batches `first`, `first + 1`, ... without end."""

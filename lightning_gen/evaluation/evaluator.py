@@ -229,6 +229,7 @@ def _protocol(
         half_samples=settings.half_samples if halved else 0,
         batch_size=settings.batch_size,
         ema=bool(settings.ema and model and model.ema_decay),
+        precision="IEEE float32",
         images_seen=None if model is None else model.images_seen,
         versions=_versions(),
     )

@@ -45,6 +45,8 @@ def path_of(images: str, extractor: "Extractor", n: int, batch_size: int) -> Pat
     # Rounding errors of features depend on the batch size and the kind of device.
     device = next((tensor.device.type for tensor in extractor.parameters()), "cpu")
     content = {"images": images, "extractor": extractor.protocol(), "batch_size": batch_size, "device": device}
+    if device == "cuda":  # older files hold features of TensorFloat-32 convolutions
+        content["precision"] = "IEEE float32"
     key = hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=12).hexdigest()
     return cache_dir() / "features" / f"{extractor.name.replace('/', '_')}-{n}-{key}.npy"
 

@@ -57,13 +57,15 @@ class Protocol:
     half_samples: int = 0
     batch_size: int | None = None
     ema: bool = False
+    precision: str | None = None  # of networks; older versions state none, and used TensorFloat-32 convolutions on GPUs
     images_seen: int | None = None  # None for files
     versions: dict[str, str]
     model: dict[str, Any] | None = None  # changes of the checkpoint's config
 
     def to_json(self) -> dict[str, Any]:
-        """Its fields in their order, `model` and `resized` only where something was changed."""
-        return {key: value for key, value in vars(self).items() if key not in ("model", "resized") or value}
+        """Its fields in their order, without `model`, `resized` and `precision` where there is nothing to state."""
+        optional = ("model", "resized", "precision")
+        return {key: value for key, value in vars(self).items() if key not in optional or value}
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> Self:

@@ -196,7 +196,9 @@ class CrossEntropy(Likelihood):
 
     def log_prob(self, parameters: Tensor, images: Tensor) -> Tensor:
         level = ((images + 1) / 2 * (self.parameters_per_value - 1)).round().long()
-        return -F.cross_entropy(self._logits(parameters), level, reduction="none").flatten(1).sum(1)
+        # F.cross_entropy of maps is the same, but refused by trainer.deterministic=true on CUDA.
+        log_probs = self._logits(parameters).log_softmax(1).gather(1, level[:, None])
+        return log_probs.flatten(1).sum(1)
 
     def mean(self, parameters: Tensor) -> Tensor:
         levels = torch.linspace(-1, 1, self.parameters_per_value, device=parameters.device, dtype=parameters.dtype)

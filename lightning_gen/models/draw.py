@@ -11,6 +11,7 @@ from lightning_gen.models.latent_variable_model import Inference, LatentVariable
 from lightning_gen.networks.attention_window import attention_window
 from lightning_gen.networks.diagonal_normal import DiagonalNormal
 from lightning_gen.networks.layers import with_condition
+from lightning_gen.networks.recurrent import run
 
 CellState = tuple[Tensor, Tensor]  # hidden and cell of an LSTM, (B, hidden)
 
@@ -135,7 +136,7 @@ class Encoder(nn.Module):
     ) -> tuple[Tensor, CellState]:
         patches = self.window.read(torch.cat([images, error], dim=1), decoder_hidden).flatten(1)
         inputs = with_condition(torch.cat([patches, decoder_hidden], dim=1), condition)
-        hidden, cell = self.cell(inputs, state)
+        hidden, cell = run(self.cell, inputs, state)
         return self.posterior(hidden), (hidden, cell)
 
 
@@ -169,5 +170,5 @@ class Decoder(nn.Module):
     def forward(
         self, latent: Tensor, condition: Tensor | None, canvas: Tensor, state: CellState
     ) -> tuple[Tensor, CellState]:
-        hidden, cell = self.cell(with_condition(latent, condition), state)
+        hidden, cell = run(self.cell, with_condition(latent, condition), state)
         return canvas + self.window.write(self.patch(hidden), hidden), (hidden, cell)

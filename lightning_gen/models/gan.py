@@ -1,6 +1,6 @@
 """Generative adversarial networks, https://arxiv.org/abs/1406.2661: the training step of all of them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import reduce
 from operator import add
@@ -18,7 +18,7 @@ from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.losses.adversarial import AdversarialLoss
 from lightning_gen.losses.penalties import Penalty, Player, Players, Round, logits_of
 from lightning_gen.models.truncation import truncated
-from lightning_gen.networks.ada import Adaptive
+from lightning_gen.networks.ada import Adaptive, Prepared
 from lightning_gen.networks.players import Generator
 from lightning_gen.optim.schedules import Schedule, cheap
 from lightning_gen.optim.stepper import Stepper
@@ -127,14 +127,13 @@ class GAN(ImageGenerator):
     def step(self, batch: Batch) -> None:
         """Update the discriminator and, every `generator_every` batches, the generator."""
         parts = list(self.parts_of(batch))
-        updates_generator = self.batches_seen % self.generator_every == self.generator_every - 1
         # One forward serves both players, but not with several parts: the graphs of all of them would be kept.
-        shared = self.forward_generator(parts[0]) if updates_generator and len(parts) == 1 else None
+        shared = self.forward_generator(parts[0]) if self.updates_generator and len(parts) == 1 else None
         for part in parts:
             round_ = self._forward_without_graph(part) if shared is None else shared
             self._backward("discriminator", self.discriminator_round(round_), 1 / len(parts))
         self._step("discriminator")
-        if not updates_generator:
+        if not self.updates_generator:
             return
         with self.frozen_discriminator():
             for part in parts:
@@ -142,6 +141,11 @@ class GAN(ImageGenerator):
                 self._backward("generator", self.generator_round(round_), 1 / len(parts))
         self._step("generator")
         self.update_averages(*self.averages)
+
+    @property
+    def updates_generator(self) -> bool:
+        """Whether this batch updates the generator, too."""
+        return self.batches_seen % self.generator_every == self.generator_every - 1
 
     def forward_generator(self, batch: Batch) -> Round:
         """A round with images generated for the labels of the batch."""
@@ -198,7 +202,7 @@ class GAN(ImageGenerator):
             logs |= self._monitor(round)
         total = reduce(add, terms.values())
         for name, penalty in self.due(player).items():
-            value = self._penalty(penalty, round) * penalty.factor(self.images_seen, self.total_images)
+            value = self._penalty(penalty, round) * self._penalty_factor(name, penalty)
             total = total + value
             logs[name] = value.detach() / penalty.every  # the mean over steps, as if it applied at each
         return total, logs
@@ -220,6 +224,9 @@ class GAN(ImageGenerator):
         with eager, torch.autocast(self.device.type, enabled=False):
             return penalty(players, round)
 
+    def _penalty_factor(self, name: str, penalty: Penalty) -> Tensor:
+        return self.scheduled(f"penalties.{name}", lambda: penalty.factor(self.images_seen, self.total_images))
+
     def _backward(self, player: Player, round: Round, fraction: float) -> None:
         """Add the gradients of a part of the batch, `fraction` of it, and log its terms."""
         total, logs = self.objective(player, round)
@@ -230,11 +237,23 @@ class GAN(ImageGenerator):
         """The stepper of `player`."""
         return self.steppers[PLAYERS.index(player)]
 
+    def prepare(self) -> None:
+        """Also set beta2 and the strength of a scheduled augmentation."""
+        super().prepare()
+        if self.beta2_schedule is not None:
+            for stepper in self.steppers:
+                stepper.set_beta2(self.beta2_schedule(self.images_seen, self.total_images))
+        if isinstance(self.augment, Prepared):
+            self.augment.prepare(self.images_seen, self.total_images)
+
+    def step_variant(self) -> Hashable:
+        """The players that are updated, and the due penalties."""
+        players = PLAYERS if self.updates_generator else PLAYERS[1:]
+        return tuple((player, *self.due(player)) for player in players)
+
     def _step(self, player: Player) -> None:
         stepper = self.stepper_of(player)
-        if self.beta2_schedule is not None:
-            stepper.set_beta2(self.beta2_schedule(self.images_seen, self.total_images))
-        stepper.step(self.images_seen, self.total_images)
+        stepper.step()
         if player == "discriminator" and self.weight_clip is not None:
             with torch.no_grad():
                 clamp_each(stepper.parameters, -self.weight_clip, self.weight_clip)

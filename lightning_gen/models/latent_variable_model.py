@@ -77,7 +77,11 @@ class LatentVariableModel(LikelihoodModel):
 
     def weighted_kl(self, inference: Inference, kl: Tensor) -> Tensor:
         """The KL term of the loss, `(B,)`, given the KL divergence of all latents, `(B,)`."""
-        return self.kl_weight * kl
+        return self.scaled_kl(kl)
+
+    def scaled_kl(self, kl: Tensor) -> Tensor:
+        """`kl` times the current `kl_weight`."""
+        return self.scheduled("kl_weight", lambda: self.kl_weight) * kl
 
     @property
     def kl_weight(self) -> float:

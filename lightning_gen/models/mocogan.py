@@ -11,6 +11,7 @@ from lightning_gen.losses.penalties import Round
 from lightning_gen.models.gan import GAN
 from lightning_gen.networks.moving_content import MovingContent
 from lightning_gen.networks.players import OUTPUTS, Generator
+from lightning_gen.networks.recurrent import run
 
 
 class MoCoGAN(GAN):
@@ -88,7 +89,9 @@ class Motion(nn.Module):
         """Latents to contents `(B, content_dim)` and motion codes `(B, T, motion_dim)`."""
         content, motion = latent.tensor_split([self.content_dim], dim=1)
         start, noise = motion.unflatten(1, (-1, self.motion_dim)).tensor_split([1], dim=1)
-        return content, self.motion(noise, start.transpose(0, 1).contiguous())[0]
+        # Only penalties on the images' slope by the latents let these require gradients in training.
+        path, _ = run(self.motion, noise, start.transpose(0, 1).contiguous(), differentiable_twice=latent.requires_grad)
+        return content, path
 
 
 class VideoGenerator(Motion):

@@ -1,6 +1,6 @@
 """Frames predicted by recurrent maps, trained by scheduled sampling, https://arxiv.org/abs/1506.03099."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import torch
@@ -108,5 +108,11 @@ class RecurrentPredictor(FramePredictor):
 
     def teacher_forcing_mask(self, n: int, steps: int) -> Tensor | None:
         """Which true frames to read, sampled for each sequence and step, `(n, steps)`; None without teacher forcing."""
-        ratio = self.teacher_forcing_ratio
-        return torch.rand(n, steps, device=self.device) < ratio if ratio > 0 else None
+        if self.teacher_forcing_ratio == 0:
+            return None
+        ratio = self.scheduled("teacher_forcing_ratio", lambda: self.teacher_forcing_ratio)
+        return torch.rand(n, steps, device=self.device) < ratio
+
+    def step_variant(self) -> Hashable:
+        """Whether true frames may be read."""
+        return self.teacher_forcing_ratio > 0

@@ -110,7 +110,7 @@ class SVGLP(FramePredictor, LatentVariableModel):
     def weighted_kl(self, inference: Inference, kl: Tensor) -> Tensor:
         """The KL terms of the first frame's latents and of the others have weights of their own."""
         first_kl = kl_from_standard_normal(inference.mean[:, : self.first_dim], inference.log_var[:, : self.first_dim])
-        return self.first_beta * first_kl + self.kl_weight * (kl - first_kl)
+        return self.first_beta * first_kl + self.scaled_kl(kl - first_kl)
 
     def follow(
         self, frames: Tensor, given: Tensor, first_noise: Tensor, noise: Tensor

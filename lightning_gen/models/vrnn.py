@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lightning_gen.bounds import PositiveInt
 from lightning_gen.models.latent_variable_model import Inference, LatentVariableModel
 from lightning_gen.networks.diagonal_normal import DiagonalNormal
+from lightning_gen.networks.recurrent import run
 
 
 class VRNN(LatentVariableModel):
@@ -73,7 +74,7 @@ class VRNN(LatentVariableModel):
             context = self.context(state, condition)
             posterior = DiagonalNormal.of(self.posterior(from_features[:, t], context))  # eq. 9
             latent = self.latent_features(posterior.reparameterize(noise[:, t]))
-            state = self.cell(torch.cat([features[:, t], latent], dim=1), state)  # eq. 7
+            state = run(self.cell, torch.cat([features[:, t], latent], dim=1), state)  # eq. 7
             contexts.append(context)
             latents.append(latent)
             posteriors.append(posterior)
@@ -97,7 +98,7 @@ class VRNN(LatentVariableModel):
             latent = self.latent_features(prior.reparameterize(torch.randn_like(prior.mean)))
             output = self.decoder(torch.cat([latent, context], dim=1)).float()
             features = F.silu(self.encoder(self.likelihood.sample(output)))
-            state = self.cell(torch.cat([features, latent], dim=1), state)
+            state = run(self.cell, torch.cat([features, latent], dim=1), state)
             means.append(self.likelihood.mean(output))
         return torch.stack(means, dim=1)
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lightning_gen.bounds import PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.networks.warp import warp
+from lightning_gen.optim.scheduled_scalars import ScheduledScalars
 from lightning_gen.optim.schedules import Schedule, cheap
 from lightning_gen.utilities.ranks import sum_over_ranks
 
@@ -28,6 +29,15 @@ class Adaptive(Protocol):
 
     def adapt(self, real_logits: Tensor, images: int, images_seen: int, total_images: int) -> None:
         """Update the strength; logits `(B,)` are of real images, and `images` is their number on this rank."""
+        ...
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """A part of a model with numbers that change from step to step."""
+
+    def prepare(self, images_seen: int, total_images: int) -> None:
+        """Write the numbers of the next step to tensors."""
         ...
 
 
@@ -67,9 +77,11 @@ class AdaptiveAugment(nn.Module):
         self.initial = initial
         self.interval = interval
         self.schedule = cheap(schedule)
-        start = initial if self.schedule is None else self.scheduled(self.schedule, 0, 1)
-        self.register_buffer("strength", torch.tensor(float(start)))
+        self._scheduled = ScheduledScalars()
+        self.register_buffer("strength", torch.tensor(float(initial)))
         self.register_buffer("tally", torch.zeros(3))
+        if self.schedule is not None:
+            self.strength.copy_(self.scheduled(self.schedule, 0, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         if not self.training:
@@ -85,7 +97,7 @@ class AdaptiveAugment(nn.Module):
     def adapt(self, real_logits: Tensor, images: int, images_seen: int, total_images: int) -> None:
         """Update the strength; logits `(B,)` are of real images, and `images` is their number on this rank."""
         if self.schedule is not None:
-            self.strength.fill_(self.scheduled(self.schedule, images_seen, total_images))
+            self.strength.copy_(self.scheduled(self.schedule, images_seen, total_images))
             return
         counts = torch.full_like(self.tally[:2], images)  # on the device, without a sync
         counts[0] = real_logits.sign().sum()
@@ -97,9 +109,15 @@ class AdaptiveAugment(nn.Module):
         self.strength.copy_(torch.where(due, self.strength + step, self.strength).clamp(0, 1))
         self.tally.masked_fill_(due, 0)
 
-    def scheduled(self, schedule: Schedule, images_seen: int, total_images: int) -> float:
+    def prepare(self, images_seen: int, total_images: int) -> None:
+        """Write the strength that `adapt` will set in the next step, if there is a schedule."""
+        if self.schedule is not None:
+            self.scheduled(self.schedule, images_seen, total_images)
+
+    def scheduled(self, schedule: Schedule, images_seen: int, total_images: int) -> Tensor:
         """The strength by a schedule, clamped to [0, 1]."""
-        return min(1.0, max(0.0, self.initial * schedule(images_seen, total_images)))
+        value = min(1.0, max(0.0, self.initial * schedule(images_seen, total_images)))
+        return self._scheduled("strength", lambda: value, self.strength.device)
 
     def chosen(self, batch: int, probabilities: list[Tensor]) -> Tensor:
         """A mask `(transforms, B)` of the images to transform, with a probability for each transform."""

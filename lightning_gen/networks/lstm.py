@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from lightning_gen.networks.recurrent import run
+
 LSTMState = tuple[Tensor, Tensor]  # hidden and cell, (1, B, hidden)
 
 
@@ -20,9 +22,3 @@ class LSTMOutput(nn.Module):
     def forward(self, vectors: Tensor, state: LSTMState | None = None) -> tuple[Tensor, LSTMState]:
         outputs, state = run(self.lstm, vectors, state)
         return self.out(torch.cat([vectors, outputs], dim=2)), state
-
-
-def run(lstm: nn.LSTM, vectors: Tensor, state: LSTMState | None) -> tuple[Tensor, LSTMState]:
-    """Outputs and last state of an LSTM, in float32 on CPUs, most of which have no 16-bit one."""
-    with torch.autocast("cpu", enabled=False):
-        return lstm(vectors.float(), state)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lightning_gen.bounds import PositiveInt
 from lightning_gen.errors import UserError
+from lightning_gen.networks.bilinear_resize import BilinearResize
 from lightning_gen.networks.grouped_conv import GroupedConv2d
 from lightning_gen.networks.layers import pyramid, widths, with_condition
 
@@ -42,15 +43,15 @@ class R3GANGenerator(nn.Module):
         self.modulation = nn.Linear(in_dim + condition_dim, channels[0], bias=False)
         self.changes = channel_changes(channels)
         self.levels = residual_levels(channels, depth, expansion, group_width)
+        self.doublings = nn.ModuleList(map(BilinearResize, self.sizes, self.sizes[1:]))
         self.out = nn.Conv2d(channels[-1], out_channels, 1)
         keep_variance(self.modulation, self.out, *self.changes)
 
     def forward(self, vectors: Tensor, condition: Tensor | None = None) -> Tensor:
         scales = self.modulation(with_condition(vectors, condition))  # (B, C)
-        maps = self.levels[0](self.basis * scales[:, :, None, None])
-        for level, change, size in zip(self.levels[1:], self.changes, self.sizes[1:], strict=True):
-            # Linear maps of channels and of pixels commute; this order is cheaper.
-            maps = level(F.interpolate(change(maps), size=size, mode="bilinear"))
+        maps = self.levels[0](self.basis.to(scales.dtype) * scales[:, :, None, None])
+        for level, change, double in zip(self.levels[1:], self.changes, self.doublings, strict=True):
+            maps = level(double(change(maps)))  # linear maps of channels and of pixels commute; this order is cheaper
         return self.out(maps)
 
 
@@ -76,6 +77,7 @@ class R3GANDiscriminator(nn.Module):
         self.stem = nn.Conv2d(in_channels + condition_dim, channels[0], 1)
         self.levels = residual_levels(channels, depth, expansion, group_width)
         self.changes = channel_changes(channels)
+        self.halvings = nn.ModuleList(map(BilinearResize, self.sizes, self.sizes[1:]))
         pixels = self.sizes[-1][0] * self.sizes[-1][1]
         self.basis = nn.Parameter(torch.randn(channels[-1], *self.sizes[-1]) / pixels**0.5)
         self.head = nn.Linear(channels[-1], out_dim)
@@ -83,8 +85,8 @@ class R3GANDiscriminator(nn.Module):
 
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         maps = self.levels[0](self.stem(with_condition(images, condition)))
-        for level, change, size in zip(self.levels[1:], self.changes, self.sizes[1:], strict=True):
-            maps = level(change(F.interpolate(maps, size=size, mode="bilinear", antialias=True)))
+        for level, change, halve in zip(self.levels[1:], self.changes, self.halvings, strict=True):
+            maps = level(change(halve(maps)))
         return self.head((maps * self.basis).sum((2, 3)))  # a depthwise convolution over the whole map
 
 
@@ -103,7 +105,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         hidden = F.leaky_relu(self.widen(maps), SLOPE)
-        hidden = F.leaky_relu(self.mix(hidden) + self.bias, SLOPE)
+        hidden = F.leaky_relu(self.mix(hidden) + self.bias.to(hidden.dtype), SLOPE)
         return maps + self.narrow(hidden)
 
     @torch.no_grad()

@@ -106,11 +106,12 @@ class ModulatedConv(nn.Module):
     def forward(self, maps: Tensor, style: Tensor) -> Tensor:
         scales = self.affine(style)  # (B, in_channels)
         weight = self.weight * self.weight_scale
-        maps = self.convolve(maps * scales[:, :, None, None], weight)  # eq. 1
+        maps = self.convolve(maps * scales.to(maps.dtype)[:, :, None, None], weight)  # eq. 1
         if not self.demodulate:
             return maps
         squared = scales.square() @ weight.square().sum((2, 3)).t()
-        return maps * (squared + 1e-8).rsqrt()[:, :, None, None]  # eq. 3
+        # Autocast computes roots in float32, which would make all later maps of the level float32 too.
+        return maps * (squared + 1e-8).rsqrt().to(maps.dtype)[:, :, None, None]  # eq. 3
 
     def convolve(self, maps: Tensor, weight: Tensor) -> Tensor:
         """The convolution with weights `(out_channels, in_channels, k, k)`."""
@@ -143,7 +144,7 @@ class StyledConv(nn.Module):
     def forward(self, maps: Tensor, style: Tensor) -> Tensor:
         maps = self.conv(maps, style)
         noise = torch.randn(len(maps), 1, *maps.shape[2:], device=maps.device, dtype=maps.dtype)
-        return GAIN * F.leaky_relu(maps + self.noise_strength * noise + self.bias, SLOPE)
+        return GAIN * F.leaky_relu(maps + self.noise_strength * noise + self.bias.to(maps.dtype), SLOPE)
 
 
 def normalized(vectors: Tensor) -> Tensor:

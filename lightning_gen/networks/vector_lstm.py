@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from lightning_gen.bounds import PositiveInt
 from lightning_gen.networks.cell_layers import RecurrentMaps
-from lightning_gen.networks.lstm import LSTMState, run
+from lightning_gen.networks.lstm import LSTMState
+from lightning_gen.networks.recurrent import run
 
 
 class VectorLSTMState(NamedTuple):

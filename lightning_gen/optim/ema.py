@@ -8,7 +8,8 @@ from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from lightning_gen.utilities.compat import copy_each, move_each
 
 Pairs = tuple[list[Tensor], list[Tensor]]  # of an average, and of its source
 
@@ -29,17 +30,20 @@ class WeightAverage(nn.Module):
         # Cached, as walking through two modules at every step costs more than the averaging.
         self._pairs: tuple[Pairs, Pairs] | None = None
 
+    def share(self, step: int) -> float:
+        """The share of the new weights, 1 - decay, after optimizer step number `step`, counted from 0."""
+        return 1 - min(self.decay, (1 + step) / (10 + step))
+
     @torch.no_grad()
-    def update(self, source: nn.Module, step: int) -> None:
-        """Update with the weights of `source` after optimizer step number `step`, counted from 0."""
-        decay = min(self.decay, (1 + step) / (10 + step))
+    def update(self, source: nn.Module, share: Tensor) -> None:
+        """Update with the weights of `source`, whose share is a float32 tensor of zero dimensions."""
         if self._pairs is None:
             self._pairs = _pairs(self.module, source)
         (averages, weights), copied = self._pairs
         if averages:
-            get_ema_multi_avg_fn(decay)(averages, weights, None)
-        for average, value in zip(*copied, strict=True):
-            average.copy_(value)
+            move_each(averages, weights, share)
+        if copied[0]:
+            copy_each(*copied)
 
     def _apply(self, fn, recurse: bool = True):
         self._pairs = None  # moving a module replaces its buffers

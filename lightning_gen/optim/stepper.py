@@ -5,7 +5,9 @@ and its DDP can neither share one forward between two players nor take several s
 are averaged by one all-reduce per optimizer, so any number of optimizers works.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from torch.optim import Optimizer
 
 from lightning_gen.errors import UserError
 from lightning_gen.optim.schedules import Schedule
+from lightning_gen.utilities.autocast import without_autocast
 from lightning_gen.utilities.compat import copy_each
 from lightning_gen.utilities.ranks import is_distributed, mean_over_ranks
 
@@ -37,6 +40,7 @@ class Stepper:
         self.schedule = schedule
         self.scaler = scaler
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.learning_rate = optimizer.param_groups[0]["lr"]  # of the current step
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
         self._settings = [
@@ -44,9 +48,53 @@ class Stepper:
         ]
 
     def apply_settings(self) -> None:
-        """Set learning rate, betas and so on to the config's values, which a loaded checkpoint has overwritten."""
+        """Undo what a loaded checkpoint has overwritten.
+
+        Learning rate, betas and so on get the config's values again, and the state the memory format of the weights.
+        """
         for group, settings in zip(self.optimizer.param_groups, self._settings, strict=True):
             group.update(settings)
+        for parameter in self.parameters:
+            lay_out_as(parameter, self.optimizer.state.get(parameter, {}))
+
+    def set_rates(self, images_seen: int, total_images: int) -> None:
+        """Set the learning rates of the next step."""
+        factor = 1.0 if self.schedule is None else self.schedule(images_seen, total_images)
+        for group in self.optimizer.param_groups:
+            self._set_rate(group, group["initial_lr"] * factor)
+        self.learning_rate = self.optimizer.param_groups[0]["initial_lr"] * factor
+
+    def _set_rate(self, group: dict[str, Any], rate: float) -> None:
+        if not self.on_device:
+            group["lr"] = rate
+        elif isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:  # fused optimizers read it on the device, so that a captured step follows the schedule
+            group["lr"] = torch.full((), rate, device=self.parameters[0].device)
+
+    @property
+    def on_device(self) -> bool:
+        """Whether the step runs wholly on an accelerator: it then reads no numbers of the host but constants."""
+        fused = all(group.get("fused") for group in self.optimizer.param_groups)
+        return fused and self.parameters[0].device.type != "cpu" and self.scaler is None
+
+    @contextmanager
+    def capturable(self) -> Iterator[None]:
+        """Within it a CUDA graph may capture the step, which torch allows only to optimizers that claim so."""
+        groups = [group for group in self.optimizer.param_groups if "capturable" in group]
+        before = [group["capturable"] for group in groups]
+        for group in groups:
+            group["capturable"] = True
+        try:
+            yield
+        finally:
+            for group, value in zip(groups, before, strict=True):
+                group["capturable"] = value
+
+    @property
+    def constants(self) -> tuple[Any, ...]:
+        """The numbers of the host that a captured step has as constants."""
+        return tuple(group.get("betas") for group in self.optimizer.param_groups)
 
     def set_beta2(self, factor: float) -> None:
         """Set Adam's beta2 (decay of the second moment) to `factor` times its configured value."""
@@ -59,25 +107,34 @@ class Stepper:
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of `loss`."""
-        (self.scaler.scale(loss) if self.scaler else loss).backward()
+        # Autocast would compute second derivatives of penalties in 16 bits, though their first ones are in float32.
+        with without_autocast(loss.device):
+            (self.scaler.scale(loss) if self.scaler else loss).backward()
 
-    def step(self, images_seen: int, total_images: int) -> None:
+    def step(self) -> None:
         """Step with the accumulated gradients, then clear them."""
         average_gradients(self.parameters)
         if self.scaler:  # after averaging, so that an overflow on one rank makes all of them skip the step
             self.scaler.unscale_(self.optimizer)
         if self.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.gradient_clip)
-        if self.schedule is not None:
-            factor = self.schedule(images_seen, total_images)
-            for group in self.optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * factor
         if self.scaler:
             self.scaler.step(self.optimizer)
             self.scaler.update()
         else:
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+
+
+def lay_out_as(parameter: nn.Parameter, state: dict[str, Any]) -> None:
+    """Give the tensors of an optimizer's state for `parameter` its memory format, which fused optimizers rely on.
+
+    They walk raw memory. A checkpoint's tensors keep the strides that they were saved with; gradients always have the
+    parameter's.
+    """
+    for name, value in state.items():
+        if isinstance(value, Tensor) and value.shape == parameter.shape:
+            state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from lightning_gen.randomness import preserved_rng
+from lightning_gen.utilities.float32 import ieee_float32
 
 if TYPE_CHECKING:
     from lightning_gen.image_generator import ImageGenerator
@@ -27,11 +28,6 @@ def evaluation_mode(model: "ImageGenerator", ema: bool = True) -> Iterator[None]
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Full float32 precision and no gradients; random generators are restored afterwards."""
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")  # trainer=gpu trains with TensorFloat-32
-    try:
-        with preserved_rng(), torch.no_grad():
-            yield
-    finally:
-        torch.set_float32_matmul_precision(precision)
+    """IEEE float32 and no gradients; random generators are restored afterwards."""
+    with ieee_float32(), preserved_rng(), torch.no_grad():
+        yield

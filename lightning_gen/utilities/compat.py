@@ -163,6 +163,21 @@ def clamp_each(tensors: list["Tensor"], low: float, high: float) -> None:
     torch._foreach_clamp_max_(tensors, high)
 
 
+def move_each(tensors: list["Tensor"], targets: list["Tensor"], fraction: "Tensor") -> None:
+    """Move each tensor this fraction of the way to its target: one kernel on a CPU, a few on a device.
+
+    `_foreach_lerp_` takes a number only, which a device would have to be asked for.
+    """
+    import torch
+
+    if fraction.device.type == "cpu":
+        torch._foreach_lerp_(tensors, targets, fraction.item())
+        return
+    steps = torch._foreach_sub(targets, tensors)
+    torch._foreach_mul_(steps, fraction)
+    torch._foreach_add_(tensors, steps)
+
+
 def copy_each(targets: list["Tensor"], sources: list["Tensor"]) -> None:
     """Copy each source into its target in one kernel: `Tensor.copy_` takes one a tensor."""
     import torch

@@ -16,6 +16,11 @@ def is_distributed() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
+def num_ranks() -> int:
+    """The number of processes of the run."""
+    return torch.distributed.get_world_size() if is_distributed() else 1
+
+
 def sum_over_ranks(tensor: Tensor) -> Tensor:
     """Sum over all ranks, in place; unchanged in a run of one process."""
     if is_distributed():
@@ -36,7 +41,7 @@ class Ranks:
 
     def __init__(self) -> None:
         self.rank = torch.distributed.get_rank() if is_distributed() else 0
-        self.size = torch.distributed.get_world_size() if is_distributed() else 1
+        self.size = num_ranks()
 
     @property
     def is_first(self) -> bool:

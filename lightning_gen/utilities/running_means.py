@@ -1,9 +1,13 @@
 """Running means of logged scalars, kept on the device and read with one transfer."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from lightning_gen.utilities.ranks import sum_over_ranks
+from lightning_gen.utilities.ranks import num_ranks, sum_over_ranks
+
+Terms = tuple[tuple[str, ...], Tensor, float]  # names, their values `(n,)`, the weight of this part of a batch
 
 
 class RunningMeans:
@@ -14,22 +18,31 @@ class RunningMeans:
 
     def __init__(self) -> None:
         self._sums: dict[tuple[str, ...], tuple[Tensor, float]] = {}
+        self.pending: list[Terms] = []  # of the current step
 
     def add(self, terms: dict[str, Tensor], weight: float = 1.0) -> None:
         """Add one step's terms, scalars of any floating dtype on one device, with this weight."""
         with torch.no_grad():
-            values = torch.stack(list(terms.values())).float()
-        if weight != 1.0:
-            values *= weight
-        names = tuple(terms)
-        if names in self._sums:
-            total, count = self._sums[names]
-            self._sums[names] = (total.add_(values), count + weight)
-        else:
-            self._sums[names] = (values, weight)
+            self.pending.append((tuple(terms), torch.stack(list(terms.values())).float(), weight))
+
+    def take_pending(self) -> list[Terms]:
+        """The terms of the current step, which are removed: those of a captured step are the same tensors at each."""
+        pending, self.pending = self.pending, []
+        return pending
+
+    def accumulate(self, pending: list[Terms]) -> None:
+        """Add terms of a step to the sums."""
+        for names, values, weight in pending:
+            weighted = values if weight == 1.0 else values * weight
+            if names in self._sums:
+                total, count = self._sums[names]
+                self._sums[names] = total.to(values.device).add_(weighted), count + weight
+            else:
+                self._sums[names] = weighted.clone(), weight
 
     def peek(self) -> dict[str, Tensor]:
         """Means of this rank since the last flush, on the device."""
+        self.accumulate(self.take_pending())
         return {
             name: mean
             for names, (total, count) in self._sums.items()
@@ -38,7 +51,7 @@ class RunningMeans:
 
     def flush(self) -> dict[str, float]:
         """Weighted means since the last flush; under data parallelism, over all ranks."""
-        if not self._sums:
+        if not self.peek():
             return {}
         totals = torch.cat([total for total, _ in self._sums.values()])
         weights = totals.new_tensor([count for total, count in self._sums.values() for _ in total])
@@ -50,3 +63,17 @@ class RunningMeans:
             before = sums.get(name, (0.0, 0.0))  # its other steps had other terms beside it
             sums[name] = (before[0] + total, before[1] + weight)
         return {name: total / weight for name, (total, weight) in sums.items()}
+
+    def state_dict(self) -> list[Any]:
+        """The sums since the last flush, over all ranks, as plain data for a checkpoint."""
+        self.accumulate(self.take_pending())
+        return [
+            [list(names), sum_over_ranks(total.clone()), count * num_ranks()]
+            for names, (total, count) in self._sums.items()
+        ]
+
+    def load_state_dict(self, state: list[Any]) -> None:
+        """Continue with these sums; each rank takes its share."""
+        ranks = num_ranks()
+        self.pending = []
+        self._sums = {tuple(names): (total / ranks, count / ranks) for names, total, count in state}

@@ -45,6 +45,11 @@ def raising(error: BaseException):
         (OSError("cannot identify image"), "OSError: cannot identify image"),
         (MemoryError(), "sample: out of memory (MemoryError); give a smaller n or batch_size"),
         (RuntimeError("[x] DefaultCPUAllocator: can't allocate memory: you"), "sample: out of memory ([x] Default"),
+        (
+            RuntimeError("grid_sampler_2d_backward_cuda does not have a deterministic implementation, but"),
+            "trainer.deterministic=true: grid_sampler_2d_backward_cuda has no deterministic form on this device; use "
+            "trainer.deterministic=warn",
+        ),
         (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory."), "sample: out of memory (CUDA out of"),
     ],
 )

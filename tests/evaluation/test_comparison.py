@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lightning_gen.cli import main
+from lightning_gen.evaluation.result import Evaluation
 
 
 def evaluation(
@@ -105,6 +106,15 @@ def test_protocols_of_another_spelling_are_alike(tmp_path, capsys):
     for result, key in ((old, "normalization"), (new, "normalization")):
         result["protocol"]["extractors"]["net"][key] = "x / 255"
     assert "unequal" not in table(capsys, *runs(tmp_path, old=[old], new=[new]))
+
+
+def test_files_that_state_no_precision_are_comparable(tmp_path, capsys):
+    old, new = evaluation(1.0), evaluation(2.0)
+    new["protocol"]["precision"] = "IEEE float32"
+    assert "unequal" not in table(capsys, *runs(tmp_path, old=[old], new=[new]))
+    assert Evaluation.from_json(old).protocol.to_json().keys() == old["protocol"].keys() | {
+        *("samples", "seed", "half_samples", "batch_size", "ema", "images_seen")
+    }
 
 
 def test_scores_that_are_null_in_all_runs_are_left_out(tmp_path, capsys):

@@ -11,6 +11,7 @@ from helpers.processes import on_two_ranks
 from helpers.scoring import ClassifyingPixels, Pixels, sample_metrics
 from helpers.tiny_models import TINY_VAE, tiny_vae, write_checkpoint
 from torch import nn
+from torch.backends import cudnn
 
 from lightning_gen.cli.commands import evaluate as evaluate_command
 from lightning_gen.cli.hydra_app import Job
@@ -145,6 +146,22 @@ def test_each_image_is_extracted_once_and_real_ones_never_again(empty_cache):
     assert first.values == second.values
     evaluate(model, data, all_metrics(), pixels(again), num_samples=20, split="val")
     assert again.seen == 20 + 36
+
+
+def test_features_and_samples_are_in_ieee_float32_and_the_protocol_says_so():
+    seen = []
+
+    class Watched(Pixels):
+        def features(self, images):
+            seen.append((cudnn.conv.fp32_precision, torch.get_float32_matmul_precision()))
+            return super().features(images)
+
+    before = cudnn.conv.fp32_precision
+    model, data = tiny_vae()
+    result = evaluate(model, data, all_metrics(), pixels(Watched()), num_samples=20)
+    assert set(seen) == {("ieee", "highest")}
+    assert cudnn.conv.fp32_precision == before
+    assert result.to_json()["protocol"]["precision"] == "IEEE float32"
 
 
 def test_a_cache_that_is_damaged_or_of_other_images_is_not_used(empty_cache):

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.dispatched import NOT_DETERMINISTIC, dispatched
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import distributions as D
@@ -167,6 +168,24 @@ def test_cross_entropy_sums_to_one(seed, spread):
     logits = torch.randn(1, 256, 1, 1, generator=torch.Generator().manual_seed(seed)) * spread
     masses = CrossEntropy(levels=256).log_prob(logits.expand(256, -1, -1, -1), every_level()).exp()
     assert masses.sum().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_cross_entropy_is_pytorchs_by_what_is_deterministic_on_cuda():
+    likelihood, images = CrossEntropy(levels=256), random_images(2, 3, 4, 5).float()
+    parameters = torch.randn(2, 3 * 256, 4, 5, requires_grad=True)
+
+    def log_prob():
+        value = likelihood.log_prob(parameters, images)
+        value.sum().backward()
+        return value
+
+    assert not dispatched(log_prob) & NOT_DETERMINISTIC
+    gradient, parameters.grad = parameters.grad, None
+    level = ((images + 1) / 2 * 255).round().long()
+    expected = -F.cross_entropy(parameters.unflatten(1, (256, 3)), level, reduction="none").flatten(1).sum(1)
+    expected.sum().backward()
+    assert torch.equal(likelihood.log_prob(parameters, images), expected)
+    assert torch.equal(gradient, parameters.grad)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -344,7 +344,7 @@ class TestGame:
             optimizer=adam, discriminator_optimizer=adam, beta2_schedule=lambda seen, total: 1 + seen / total
         )
         gan.images_seen = 50
-        gan.step(batch())
+        gan.prepare()
         for stepper in gan.steppers:
             assert stepper.optimizer.param_groups[0]["betas"] == (0.0, pytest.approx(0.9 * 1.05))
 
@@ -378,7 +378,7 @@ class TestGame:
 
     def test_a_schedule_of_beta2_needs_an_optimizer_that_has_it(self):
         with pytest.raises(UserError, match="SGD has no beta2"):
-            tiny_gan(beta2_schedule=lambda seen, total: 1.0).step(batch())
+            tiny_gan(beta2_schedule=lambda seen, total: 1.0).prepare()
 
 
 class TestConditioning:

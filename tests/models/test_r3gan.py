@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.dispatched import NOT_DETERMINISTIC, dispatched
 from torch import nn
 
 from lightning_gen.config.composition import compose
@@ -50,6 +51,30 @@ def test_grouped_convolution_under_autocast():
     by_maps, by_weight = torch.autograd.grad(exact.square().sum(), (maps, layer.weight))
     for value, reference in ((output, exact), (maps.grad, by_maps), (layer.weight.grad, by_weight)):
         assert (value.float() - reference).norm() < 0.02 * reference.norm()
+
+
+def test_maps_stay_in_16_bits_under_autocast():
+    torch.manual_seed(0)
+    generator, discriminator = R3GANGenerator(5, (3, 20, 16), **SIZES), R3GANDiscriminator((3, 20, 16), 1, **SIZES)
+    types = {}
+    for name, layer in [*generator.named_modules(), *discriminator.named_modules()]:
+        if isinstance(layer, ResidualBlock | nn.Conv2d):
+            layer.register_forward_hook(lambda _, inputs, output, name=name: types.update({name: output.dtype}))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        discriminator(generator(torch.randn(2, 5)))
+    assert len(types) > 12
+    assert set(types.values()) == {torch.bfloat16}
+
+
+def test_every_derivative_is_deterministic_on_cuda():
+    generator, discriminator = R3GANGenerator(5, (3, 20, 16), **SIZES), R3GANDiscriminator((3, 20, 16), 1, **SIZES)
+    players = Players(None, lambda images, labels: discriminator(images)[:, 0])
+
+    def step():
+        images = generator(torch.randn(2, 5))
+        (R1(weight=1.0)(players, Round(images, images, None)) + discriminator(images).sum()).backward()
+
+    assert not dispatched(step) & NOT_DETERMINISTIC
 
 
 def test_r1_is_the_slope_of_finite_differences():

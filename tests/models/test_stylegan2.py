@@ -12,7 +12,7 @@ from lightning_gen.config.instantiation import build_model
 from lightning_gen.errors import UserError
 from lightning_gen.losses.path_length import PathLengthPenalty
 from lightning_gen.losses.penalties import R1, Players, Round
-from lightning_gen.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+from lightning_gen.networks.stylegan2 import HalvingBlock, StyleGAN2Discriminator, StyleGAN2Generator
 from lightning_gen.networks.stylegan2_layers import (
     EqualizedConv,
     EqualizedLinear,
@@ -20,6 +20,7 @@ from lightning_gen.networks.stylegan2_layers import (
     FilteredUpsample,
     ModulatedConv,
     ModulatedUpConv,
+    StyledConv,
     with_deviation,
 )
 from lightning_gen.testing import check_model
@@ -67,6 +68,22 @@ def test_upsampling_modulation_is_filtering_and_then_convolving(size):
     assert out.shape == expected.shape == (3, 7, *size)
     inside = slice(3, -4)  # they differ in what is beyond the border
     torch.testing.assert_close(out[:, :, inside, inside], expected[:, :, inside, inside], atol=1e-5, rtol=1e-5)
+
+
+def test_maps_stay_in_16_bits_under_autocast(monkeypatch):
+    rsqrt = torch.Tensor.rsqrt
+    monkeypatch.setattr(torch.Tensor, "rsqrt", lambda values: rsqrt(values.float()))  # as autocast does on CUDA
+    sizes = {"width": 8, "largest": 8}
+    generator = StyleGAN2Generator(8, (1, 16, 16), **sizes, style_dim=8, mapping_depth=1)
+    discriminator = StyleGAN2Discriminator((1, 16, 16), 1, **sizes, group_size=4)
+    types = {}
+    for name, layer in [*generator.named_modules(), *discriminator.named_modules()]:
+        if isinstance(layer, StyledConv | ModulatedConv | EqualizedConv | HalvingBlock):
+            layer.register_forward_hook(lambda _, inputs, output, name=name: types.update({name: output.dtype}))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        discriminator(generator(torch.randn(4, 8)))
+    assert len(types) > 12
+    assert set(types.values()) == {torch.bfloat16}
 
 
 def test_demodulation_keeps_the_variance():

@@ -10,12 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.optim import SGD
+from torch.optim import SGD, Adam, AdamW
 
 from lightning_gen.batch import Batch
 from lightning_gen.image_generator import UNBOUNDED, ImageGenerator
+from lightning_gen.losses.penalties import R1, Players, Round
 from lightning_gen.optim.ema import WeightAverage
 from lightning_gen.optim.muon import MuonWithAdamW
+from lightning_gen.optim.scheduled_scalars import ScheduledScalars
 from lightning_gen.optim.schedules import constant, cosine, linear
 from lightning_gen.optim.stepper import Stepper
 from lightning_gen.randomness import generator, preserved_rng, seed_all
@@ -68,7 +70,7 @@ class TestStepper:
         weights = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1))]
         stepper = Stepper(SGD(weights, lr=1.0), clip, None, scaler() if scaled else None)
         stepper.backward(2 * weights[0][0] + 2 * weights[0][1] + 17**0.5 * weights[1][0])
-        stepper.step(0, UNBOUNDED)
+        stepper.step()
         moved = torch.cat([w.detach() for w in weights])
         assert moved.norm().item() == pytest.approx(applied, rel=1e-5)
         torch.testing.assert_close(moved / moved.norm(), -torch.tensor([2, 2, 17**0.5]) / 5)
@@ -78,11 +80,11 @@ class TestStepper:
         weight = nn.Parameter(torch.ones(1))
         stepper = Stepper(SGD([weight], lr=1.0), 1.0, None, scaler())
         stepper.backward(weight[0] * torch.inf)
-        stepper.step(0, UNBOUNDED)
+        stepper.step()
         assert weight.item() == 1
         assert stepper.scaler.get_scale() == 32768
         stepper.backward(weight[0] * 0.25)
-        stepper.step(0, UNBOUNDED)
+        stepper.step()
         assert weight.item() == 0.75
 
     @pytest.mark.parametrize("scale", [1, 65536])
@@ -91,7 +93,7 @@ class TestStepper:
         weights = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))]
         stepper = Stepper(SGD(weights, lr=1.0), None, None, scaler() if scale > 1 else None)
         stepper.backward(weights[0].sum() + weights[1].sum())  # the last one has no gradient
-        stepper.step(0, UNBOUNDED)
+        stepper.step()
         assert torch.cat([w.detach() for w in weights]).tolist() == [-2, -3, -4, 0]
 
     def test_overflow_on_another_rank_skips_the_step_here_too(self, monkeypatch):
@@ -99,7 +101,7 @@ class TestStepper:
         weight = nn.Parameter(torch.ones(1))
         stepper = Stepper(SGD([weight], lr=1.0), None, None, scaler())
         stepper.backward(weight.sum())
-        stepper.step(0, UNBOUNDED)
+        stepper.step()
         assert weight.item() == 1
 
     def test_schedule_scales_the_rate_of_each_group(self):
@@ -109,7 +111,8 @@ class TestStepper:
         for images_seen, factor in ((0, 1), (50, 0.5), (75, 0.25), (50, 0.5)):
             stepper.backward(weights[0].sum() + weights[1].sum())
             before = [w.item() for w in weights]
-            stepper.step(images_seen, 100)
+            stepper.set_rates(images_seen, 100)
+            stepper.step()
             moved = [b - w.item() for b, w in zip(before, weights, strict=True)]
             assert moved == pytest.approx([factor, 10 * factor])
 
@@ -120,9 +123,91 @@ class TestStepper:
         stepper = Stepper(optimizer, 1.0, partial(linear, warmup_images=4), scaler() if scaled else None)
         before = deepcopy(network.state_dict())
         stepper.backward((network(torch.randn(5, 3)) * torch.randn(5, 2)).sum())
-        stepper.step(1, 100)
+        stepper.set_rates(1, 100)
+        stepper.step()
         assert [part.param_groups[0]["lr"] for part in optimizer.parts] == [0.005, 0.005]
         assert not any(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+class TestMemoryFormat:
+    """Fused optimizers walk raw memory: state saved in one format must not meet weights of another."""
+
+    OPTIMIZERS = {
+        "adam": partial(Adam, lr=0.1),
+        "adamw": partial(AdamW, lr=0.1),
+        "sgd": partial(SGD, lr=0.1, momentum=0.9),
+    }
+
+    def weights(self, memory_format: torch.memory_format) -> nn.Parameter:
+        torch.manual_seed(0)
+        return nn.Parameter(torch.randn(4, 3, 2, 5).contiguous(memory_format=memory_format))
+
+    def step(self, stepper: Stepper, seed: int) -> None:
+        [weight] = stepper.parameters
+        stepper.backward((weight * torch.randn(weight.shape, generator=torch.Generator().manual_seed(seed))).sum())
+        stepper.step()
+
+    @pytest.mark.parametrize("to_channels_last", [True, False])
+    @pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+    def test_a_loaded_state_takes_that_of_the_weights(self, make, to_channels_last):
+        saved, resumed = torch.contiguous_format, torch.channels_last
+        if not to_channels_last:
+            saved, resumed = resumed, saved
+        expected = Stepper(make([self.weights(saved)], foreach=False), None, None)
+        fused = make([self.weights(saved)], fused=True)
+        self.step(expected, seed=1)
+        self.step(Stepper(fused, None, None), seed=1)
+        continued = nn.Parameter(fused.param_groups[0]["params"][0].detach().clone(memory_format=resumed))
+        stepper = Stepper(make([continued], fused=True), None, None)
+        stepper.optimizer.load_state_dict(fused.state_dict())
+        stepper.apply_settings()
+        self.step(expected, seed=2)
+        self.step(stepper, seed=2)
+        torch.testing.assert_close(continued, expected.parameters[0])
+
+    def test_the_state_keeps_its_types_and_shares_its_tensors(self):
+        weight = self.weights(torch.contiguous_format)
+        optimizer = MuonWithAdamW([weight], lr=0.1, momentum=0.9, weight_decay=0.0)
+        stepper = Stepper(optimizer, None, None)
+        self.step(stepper, seed=1)
+        optimizer.state[weight]["exp_avg_sq"] = optimizer.state[weight]["exp_avg_sq"].double()
+        optimizer.state[weight]["exp_avg"] = optimizer.state[weight]["exp_avg"].contiguous(
+            memory_format=torch.channels_last
+        )
+        expected = {name: value.clone() for name, value in optimizer.state[weight].items()}
+        stepper.apply_settings()
+        state = optimizer.parts[0].state[weight]
+        assert [value.dtype for value in state.values()] == [value.dtype for value in expected.values()]
+        assert all(torch.equal(state[name], expected[name]) for name in expected)
+        assert state["exp_avg"].stride() == state["exp_avg_sq"].stride() == weight.stride()
+
+    def test_gradients_have_that_of_the_weights(self):
+        weight = self.weights(torch.channels_last)
+        torch.nn.functional.conv2d(torch.randn(1, 3, 8, 8), weight).sum().backward()
+        assert weight.grad.stride() == weight.stride()
+
+
+class TestMixedPrecision:
+    def test_penalties_are_differentiated_in_float32_too(self):
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Flatten(), nn.Linear(48, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU())
+        images = torch.randn(8, 3, 4, 4)
+
+        def r1(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+            players = Players(lambda *_: images, lambda images, labels: network(images).sum(1))
+            return R1(weight=1.0)(players, Round(images, images, images))
+
+        exact = deepcopy(network).double()
+        r1(exact, images.double()).backward()
+        stepper = Stepper(SGD(network.parameters(), lr=1.0), None, None)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            with torch.autocast("cpu", enabled=False):  # as in GAN._penalty
+                value = r1(network, images)
+            stepper.backward(value)
+        for parameter, reference in zip(network.parameters(), exact.parameters(), strict=True):
+            if reference.grad is not None and reference.grad.any():
+                error = (parameter.grad.double() - reference.grad).norm() / reference.grad.norm()
+                assert error < 1e-6
 
 
 class TestModelStep:
@@ -149,7 +234,9 @@ class TestModelStep:
         model = regression(schedule=partial(cosine, warmup_images=100, final=0.1))
         for images_seen, rate in ((0, 0.001), (99, 0.1), (550, 0.055), (1000, 0.01)):
             model.images_seen = images_seen
+            model.prepare()
             model.step(regression_batch())
+            assert model.steppers[0].learning_rate == pytest.approx(rate)
             assert model.steppers[0].optimizer.param_groups[0]["lr"] == pytest.approx(rate)
 
     def test_averages_follow_the_weights(self):
@@ -175,17 +262,17 @@ class TestWeightAverage:
         expected = weights[0]
         for step, (decay, weight) in enumerate(zip(decays, weights[1:], strict=True)):
             source.weight.data.copy_(weight)
-            average.update(source, step)
+            average.update(source, torch.tensor(average.share(step)))
             expected = decay * expected + (1 - decay) * weight
         torch.testing.assert_close(average.module.weight, expected)
 
     def test_floating_buffers_are_averaged_and_others_copied(self):
         source = nn.BatchNorm1d(2)
         average = WeightAverage(source, decay=0.5)
-        average.update(source, step=100)
+        average.update(source, torch.tensor(average.share(100)))
         source, average = source.double(), average.double()  # which makes new buffers
         source(torch.randn(8, 2).double() + 5)
-        average.update(source, step=101)
+        average.update(source, torch.tensor(average.share(101)))
         torch.testing.assert_close(average.module.running_mean, source.running_mean / 2)
         assert average.module.num_batches_tracked.item() == 1
 
@@ -197,7 +284,24 @@ class TestWeightAverage:
         assert set(average.state_dict()) == {"module.weight", "module.bias"}
 
     def test_a_part_without_weights_is_fine(self):
-        WeightAverage(nn.Identity(), decay=0.5).update(nn.Identity(), step=0)
+        WeightAverage(nn.Identity(), decay=0.5).update(nn.Identity(), torch.tensor(1.0))
+
+
+class TestScheduledScalars:
+    def test_a_tensor_follows_the_values(self):
+        scalars, weight = ScheduledScalars(), [0.5]
+        tensor = scalars("weight", lambda: weight[0], torch.device("cpu"))
+        weight[0] = 0.25
+        scalars.refresh()
+        assert tensor.item() == 0.25
+        assert scalars("weight", lambda: weight[0], torch.device("cpu")) is tensor
+
+    def test_a_backward_pass_may_keep_it(self):
+        scalars, x = ScheduledScalars(), torch.ones((), requires_grad=True)
+        loss = sum(x * scalars("weight", lambda: 3.0, x.device) for _ in range(2))
+        scalars.refresh()  # which changes nothing, so that autograd can use what it has saved
+        loss.backward()
+        assert x.grad == 6
 
 
 class TestSchedules:
@@ -259,6 +363,14 @@ class TestRunningMeans:
         for _ in range(3):
             means.add({"loss": loss}, weight=2)
         assert loss.item() == 2
+
+    def test_a_state_continues_the_means(self):
+        means, others = RunningMeans(), RunningMeans()
+        means.add({"loss": torch.tensor(2.0)}, weight=3)
+        others.load_state_dict(means.state_dict())
+        others.add({"loss": torch.tensor(6.0)})
+        assert others.flush() == {"loss": 3}
+        assert means.flush() == {"loss": 2}
 
     def test_means_are_over_all_ranks(self, monkeypatch):
         two_ranks(monkeypatch, torch.tensor([[6.0], [2.0]]))

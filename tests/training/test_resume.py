@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -92,20 +93,39 @@ def test_finetuning_takes_weights_alone(tmp_path):
     assert torch.equal(content["state_dict"]["decoder.out.weight"], best["decoder.out.weight"])
 
 
-def test_a_signal_on_a_validation_step_waits_for_the_validation(tmp_path, tiny_run):
+def run_until(folder: Path, images: int, *overrides: str) -> None:
+    """Train until a signal at this number of images."""
     from lightning_gen.callbacks.stopping import Stopping
 
     original, sent = Stopping.on_train_batch_end, []
 
     def signalled(self, trainer, model, *args):
-        if model.images_seen == 32 and not sent:
+        if model.images_seen == images and not sent:
             sent.append(os.kill(os.getpid(), signal.SIGTERM))
         original(self, trainer, model, *args)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Stopping, "on_train_batch_end", signalled)
         with pytest.raises(SystemExit):
-            run(tmp_path / "run")
+            run(folder, *overrides)
+
+
+def test_logged_means_continue_within_their_interval(tmp_path):
+    overrides = ["callbacks.log_terms.every_steps=3", "trainer.steps_per_call=1"]
+    run(tmp_path / "straight", *overrides)
+    run_until(tmp_path / "stopped", 40, *overrides)  # after two of three steps
+    resume(tmp_path / "stopped")
+    timed = {"images_per_second", "memory_gib"}
+    straight, stopped = (
+        [{name: value for name, value in row.items() if name not in timed} for row in rows(tmp_path / name)]
+        for name in ("straight", "stopped")
+    )
+    assert [row["images"] for row in straight if row["train/loss"]] == ["24", "48", "64"]
+    assert straight == stopped
+
+
+def test_a_signal_on_a_validation_step_waits_for_the_validation(tmp_path, tiny_run):
+    run_until(tmp_path / "run", 32)
     assert [row["images"] for row in rows(tmp_path / "run") if row["val/loss"]] == ["32"]
     assert saved(tmp_path / "run")["lightning_gen"]["images_seen"] == 32
     assert same_weights(tiny_run("straight"), resume(tmp_path / "run"))
