@@ -110,7 +110,7 @@ def check_augment_on_device(name: str, *overrides: str, waits: Sequence[str] = (
     chosen = ["model=mlp_vae", *FAKE, "data.image_shape=[1,16,16]", "data.batch_size=4", f"data/augment=[{name}]"]
     with PretendedDevice() as device:
         run = Run(device, *chosen, *overrides)
-        next(run.batches)  # the order of an epoch goes to the device once
+        list(next(run.batches))  # the order of an epoch goes to the device once
         with device.trace() as trace:
             list(next(run.batches))
     found = [line for line in trace.waits if not any(known in line for known in waits)]
