@@ -1,5 +1,6 @@
 """Building blocks of all networks: activations, normalizations, sizes of feature maps, conditions."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -50,7 +51,7 @@ def widths(width: int, levels: int, largest: int) -> list[int]:
     return [min(width * 2**level, largest) for level in range(levels)]
 
 
-def nearest(maps: Tensor, size: tuple[int, int]) -> Tensor:
+def nearest(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Maps `(B, C, H, W)` resized to `size` by nearest neighbors, in their own dtype under autocast."""
     with without_autocast(maps.device):
         return F.interpolate(maps, size=size, mode="nearest")
