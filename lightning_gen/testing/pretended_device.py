@@ -77,7 +77,7 @@ class PretendedDevice(TorchDispatchMode):
         self._pinned: dict[int, Tensor] = {}  # by address
 
     def __enter__(self) -> "PretendedDevice":
-        PretendedTensor.dispatch = self.run
+        PretendedTensor.dispatch, PretendedTensor.available = self.run, True
         _check_autograd()
         self._patches = ExitStack()
         for change in _patches():
@@ -87,6 +87,7 @@ class PretendedDevice(TorchDispatchMode):
 
     def __exit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
         super().__exit__(exc_type, exc_val, exc_tb)
+        PretendedTensor.available = False
         self._patches.close()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:

@@ -1,8 +1,9 @@
 """Tensors of a device that is pretended: each wraps a CPU tensor, and says that it is on `gpu:0`.
 
-Importing this module registers the device in the process, for good; nothing else of PyTorch is changed. It must be
-imported before the first backward pass of the process, at which autograd makes a thread for each device. PyTorch has a
-key for devices of others (PrivateUse1), so autograd, autocast, optimizers and `Module.to` take it for an accelerator.
+Importing this module registers the device in the process, for good, as one that is not available; nothing else of
+PyTorch is changed. It must be imported before the first backward pass of the process, at which autograd makes a thread
+for each device. PyTorch has a key for devices of others (PrivateUse1), so autograd, autocast, optimizers and
+`Module.to` take it for an accelerator.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ DEVICE_TYPE = "gpu"
 WHY_NOT = why_no_pretended_device()  # None where it works
 
 if WHY_NOT is None:
-    register_pretended_device(DEVICE_TYPE)
+    register_pretended_device(DEVICE_TYPE, lambda: PretendedTensor.available)
 
 
 class PretendedTensor(Tensor):
@@ -25,6 +26,7 @@ class PretendedTensor(Tensor):
 
     wrapped: Tensor
     dispatch: ClassVar[Callable[..., Any]]
+    available: ClassVar[bool] = False  # within the context of a device
 
     @staticmethod
     def __new__(cls, wrapped: Tensor) -> "PretendedTensor":

@@ -194,7 +194,7 @@ def why_no_pretended_device() -> str | None:
     return f"torch {torch.__version__} can't register a device in Python" if lacking else None
 
 
-def register_pretended_device(name: str) -> None:
+def register_pretended_device(name: str, available: Callable[[], bool]) -> None:
     """Have PyTorch know a device `name` without kernels, for good: there is no public way without C++."""
     import torch
     from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
@@ -205,6 +205,9 @@ def register_pretended_device(name: str) -> None:
 
         def set_device(self, index: int) -> None:
             pass
+
+        def is_available(self) -> bool:
+            return available()
 
     _setup_privateuseone_for_python_backend(name, backend_module=Backend())
 
