@@ -1,10 +1,11 @@
 """Base of all models: losses to minimize, images to sample, training in steps counted in images."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -12,13 +13,16 @@ from torch.optim import Optimizer
 from lightning_gen.batch import Batch
 from lightning_gen.bounds import PositiveFloat, PositiveInt, UnitInterval
 from lightning_gen.errors import UserError
+from lightning_gen.networks.synced_batch_norm import synced_batch_norm
 from lightning_gen.optim.ema import WeightAverage
 from lightning_gen.optim.schedules import Schedule, cheap
 from lightning_gen.optim.stepper import Stepper
 from lightning_gen.randomness import seed_all
 from lightning_gen.utilities.compat import count_step
+from lightning_gen.utilities.ranks import broadcast_from_first
 from lightning_gen.utilities.renames import keep_overrides
 from lightning_gen.utilities.running_means import RunningMeans
+from lightning_gen.utilities.whole_batch import batch_rows, whole_batch
 
 KEY = "lightning_gen"  # of this package's entries in checkpoints
 UNBOUNDED = 2**62  # images of a run without an end: schedules then never decay
@@ -188,13 +192,25 @@ class ImageGenerator(LightningModule):
         for batch in batches:
             if self.images_seen >= self.total_images:
                 break  # the run ends within these batches
-            seed_all(self.seed, "step", self.images_seen, self.global_rank)
-            self.step(batch)
+            seed_all(self.seed, "step", self.images_seen, 0)
+            with self.as_one_process(len(batch.images)):
+                self.step(batch)
             self.batches_seen += 1
             images = len(batch.images) * self.trainer.world_size
             self.images_seen += images
             self.images_per_call += images
+        # Equal on all ranks before any validation, score or checkpoint.
+        broadcast_from_first(buffer for buffer in self.buffers() if buffer.is_floating_point())
         self._count_step()
+
+    def as_one_process(self, rows: int, total: int | None = None) -> AbstractContextManager:
+        """Within it draws, and in training synced statistics, are those of the batch of all ranks.
+
+        `rows` of its `total`, by default `rows` on each rank, are this rank's.
+        """
+        synced = self.training and getattr(self.trainer, "batch_norm", "local") == "synced"
+        replaced = {F.batch_norm: synced_batch_norm} if synced else {}
+        return whole_batch(self.global_rank, self.trainer.world_size, rows, total, replaced)
 
     def step(self, batch: Batch) -> None:
         """Minimize `losses` on one batch."""
@@ -214,7 +230,8 @@ class ImageGenerator(LightningModule):
             return
         labels = [None] * self.accumulate if batch.labels is None else batch.labels.chunk(self.accumulate)
         for images, part_labels in zip(batch.images.chunk(self.accumulate), labels, strict=False):
-            yield Batch(images, part_labels)
+            with batch_rows(len(images)):
+                yield Batch(images, part_labels)
 
     def update_averages(self, *names: str) -> None:
         """Update the averages of the named parts after an optimizer step."""
@@ -248,10 +265,17 @@ class ImageGenerator(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Losses of the averaged weights, with the same noise at each validation."""
-        seed_all(self.seed, "validation", batch_idx, self.global_rank)
-        with self.averaged_weights():
+        seed_all(self.seed, "validation", batch_idx, 0)
+        with self.averaged_weights(), self.as_one_process(len(batch.images), self._validation_rows(batch_idx)):
             terms = self.losses(batch)
         self.validation_terms.add(terms, weight=len(batch.images))
+
+    def _validation_rows(self, batch_idx: int) -> int | None:
+        """Images of a validation batch on all ranks together: the last batch has fewer, and not all ranks alike."""
+        if self.trainer.world_size == 1:
+            return None
+        data = self.trainer.datamodule  # pyrefly: ignore[missing-attribute]  # Lightning sets it in `fit`
+        return min(data.batch_size, data.split_sizes["val"] - batch_idx * data.batch_size)
 
     def on_validation_epoch_end(self) -> None:
         """Pass the means to callbacks as `val/<term>`, and to the loggers."""

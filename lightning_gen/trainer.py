@@ -3,18 +3,22 @@
 import os
 import sys
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from lightning.pytorch import Trainer as LightningTrainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from lightning_gen.bounds import PositiveInt
+from lightning_gen.bounds import PositiveFloat, PositiveInt
 from lightning_gen.checkpoint import AtomicCheckpointIO
 from lightning_gen.errors import UserError
+from lightning_gen.utilities.compat import set_group_timeout
 from lightning_gen.utilities.launchers import launched
+from lightning_gen.utilities.ranks import broadcast_from_first
 from lightning_gen.utilities.renames import renamed
 
 if TYPE_CHECKING:
@@ -41,11 +45,25 @@ class NoProfiler(PassThroughProfiler):
         return self.context
 
 
+class UnwrappedDDP(DDPStrategy):
+    """Lightning's DDP without the wrapper around the model, whose buckets of gradients would be idle.
+
+    Steppers average the gradients (`lightning_gen.optim.stepper`).
+    """
+
+    def configure_ddp(self) -> None:
+        """Start all ranks from the weights of the first one."""
+        assert self.model is not None
+        broadcast_from_first(chain(self.model.parameters(), self.model.buffers()))
+
+
 class ImageTrainer(LightningTrainer):
     """A Lightning Trainer whose run ends after `max_images`, or `max_epochs` passes over the training images.
 
     - `validate_every_images`: validation interval.
     - `steps_per_call`: optimizer steps per `training_step`, to share Lightning's overhead (about 0.2 ms per call).
+    - `batch_norm`: with several processes, statistics of the whole batch (`synced`) or of each process (`local`).
+    - `timeout`: minutes that a process waits for the others, for instance for the first one to score.
     - `tf32`: float32 matrix products in TensorFloat-32. `channels_last`: memory format of convolution weights.
     - `batch_size` and `images_per_epoch` come from the data; all other arguments are Lightning's.
     """
@@ -61,6 +79,8 @@ class ImageTrainer(LightningTrainer):
         max_epochs: PositiveInt | None = None,
         validate_every_images: PositiveInt,
         steps_per_call: PositiveInt = 1,
+        batch_norm: Literal["synced", "local"] = "synced",
+        timeout: PositiveFloat = 120,
         tf32: bool = False,
         channels_last: bool = False,
         **lightning: Any,
@@ -73,6 +93,7 @@ class ImageTrainer(LightningTrainer):
         self.max_images = max_epochs * images_per_epoch if max_epochs else max_images
         self.steps_per_call = steps_per_call
         self.channels_last = channels_last
+        self.batch_norm = batch_norm
         if tf32:
             torch.set_float32_matmul_precision("high")
         interval = max(1, round(validate_every_images / (batch_size * steps_per_call)))
@@ -93,6 +114,10 @@ class ImageTrainer(LightningTrainer):
             )
         except (MisconfigurationException, TypeError, ValueError) as error:
             raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+        if isinstance(self.strategy, DDPStrategy):
+            # Chosen by Lightning, from a name, the number of devices or the launcher: only its class is changed.
+            self.strategy.__class__ = UnwrappedDDP
+            set_group_timeout(self.strategy, timeout)
 
 
 def check_accelerator(accelerator: str) -> None:
