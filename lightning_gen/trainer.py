@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +23,8 @@ from lightning_gen.utilities.ranks import broadcast_from_first
 from lightning_gen.utilities.renames import renamed
 
 if TYPE_CHECKING:
+    from lightning.pytorch.accelerators import Accelerator
+
     from lightning_gen.data.image_data import ImageData
 
 __getattr__ = renamed(__name__)
@@ -122,12 +125,34 @@ class ImageTrainer(LightningTrainer):
 
 def check_accelerator(accelerator: str) -> None:
     """UserError if the machine has no device for `trainer.accelerator`."""
+    known = _accelerators(accelerator)
+    if known and not any(kind.is_available() for kind in known):
+        raise UserError(f"trainer.accelerator={accelerator}: no such device here; use trainer=cpu")
+
+
+def processes_on_node(config: Mapping[str, Any]) -> int:
+    """Number of processes on each node of the trainer that `config` describes, before it is made: one for a device.
+
+    Unlike variables of launchers it is known in all processes, also in the first one, which starts others later.
+    """
+    devices = config.get("devices", "auto")
+    if isinstance(devices, str) and "," in devices:
+        devices = [index for index in devices.split(",") if index.strip()]
+    if isinstance(devices, Sequence) and not isinstance(devices, str):
+        return len(devices)
+    if str(devices).isdecimal():
+        return max(1, int(devices))
+    # "auto" or -1; what is neither the Trainer refuses.
+    kind = next((kind for kind in _accelerators(config.get("accelerator", "auto")) if kind.is_available()), None)
+    return max(1, kind.auto_device_count()) if kind else 1
+
+
+def _accelerators(name: str) -> "list[type[Accelerator]]":
+    """Lightning's classes for `trainer.accelerator`, in the order in which it looks for devices."""
     from lightning.pytorch.accelerators import AcceleratorRegistry
 
-    names = ("cuda", "mps") if accelerator == "gpu" else (accelerator,)
-    known = [name for name in names if name in AcceleratorRegistry]
-    if known and not any(AcceleratorRegistry.get(name).is_available() for name in known):
-        raise UserError(f"trainer.accelerator={accelerator}: no such device here; use trainer=cpu")
+    names = {"gpu": ("cuda", "mps"), "auto": ("cuda", "mps", "cpu")}.get(name, (name,))
+    return [AcceleratorRegistry.get(kind) for kind in names if kind in AcceleratorRegistry]
 
 
 def check_world_size(size: int) -> None:

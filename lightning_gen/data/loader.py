@@ -1,6 +1,7 @@
 """The order of images: an endless stream for training, finite passes for evaluation.
 
-Training batch b is a function of (seed, b) alone, and each rank has its rows of it, so a resumed run jumps to its place and replays nothing.
+Training batch b is a function of (seed, b) alone, of which each rank has its rows; so a resumed run jumps to its place
+and replays nothing.
 """
 
 import math

@@ -16,6 +16,7 @@ from lightning_gen.errors import UserError
 from lightning_gen.optim.schedules import Schedule
 from lightning_gen.utilities.compat import copy_each
 from lightning_gen.utilities.ranks import is_distributed, mean_over_ranks
+from lightning_gen.utilities.whole_batch import no_draws
 
 
 class Stepper:
@@ -61,6 +62,7 @@ class Stepper:
         """Add the gradients of `loss`."""
         (self.scaler.scale(loss) if self.scaler else loss).backward()
 
+    @no_draws()
     def step(self, images_seen: int, total_images: int) -> None:
         """Step with the accumulated gradients, then clear them."""
         average_gradients(self.parameters)

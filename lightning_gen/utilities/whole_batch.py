@@ -6,7 +6,7 @@ a multiple of their number; a merged dimension, as the frames of sequences, `(B 
 on all ranks, as are draws within a fused operation: dropout of `nn.LSTM` and of attention.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -49,6 +49,20 @@ def batch_dim(dim: int) -> Iterator[None]:
 
 
 @contextmanager
+def no_draws() -> Iterator[None]:
+    """Within it nothing is drawn for the whole batch, and no function of torch takes longer: for optimizer steps."""
+    if not _entered:
+        yield
+        return
+    mode = _entered[-1]
+    mode.__exit__(None, None, None)
+    try:
+        yield
+    finally:
+        mode.__enter__()
+
+
+@contextmanager
 def _changed(**values: int) -> Iterator[None]:
     mode = _entered[-1]
     before = {name: getattr(mode, name) for name in values}
@@ -73,9 +87,9 @@ class WholeBatch(TorchFunctionMode):
         _entered.append(self)
         return super().__enter__()
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
         _entered.remove(self)
-        super().__exit__(*error)
+        super().__exit__(exc_type, exc_val, exc_tb)
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
@@ -88,11 +102,11 @@ class WholeBatch(TorchFunctionMode):
 
     # Shapes: `(n * k, ...)` of this rank is a part of `(total * k, ...)`.
 
-    def has_rows(self, shape: torch.Size | tuple[int, ...]) -> bool:
+    def has_rows(self, shape: Sequence[int]) -> bool:
         """Whether a tensor of this shape has a batch dimension."""
         return len(shape) > self.dim and 0 not in shape and shape[self.dim] % self.rows == 0
 
-    def widened(self, shape: torch.Size | tuple[int, ...]) -> list[int]:
+    def widened(self, shape: Sequence[int]) -> list[int]:
         """The shape for the whole batch."""
         wide = list(shape)
         wide[self.dim] = wide[self.dim] // self.rows * self.total
@@ -128,7 +142,7 @@ def _new(mode: WholeBatch, func: Callable, *args: Any, **kwargs: Any) -> Tensor:
     if "size" in kwargs:
         size = kwargs.pop("size")
     elif args and isinstance(args[-1], tuple | list):
-        *args, size = args
+        args, size = args[:-1], args[-1]
     else:
         args, size = (), args
     if not mode.has_rows(size):
@@ -188,18 +202,22 @@ def _normal(
 def _dropout(
     mode: WholeBatch, func: Callable, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Tensor:
-    """`F.dropout` and its kin."""
-    if not training or not p:
+    """`F.dropout` and its kin: factors, drawn for inputs of one."""
+    if not training or not p or not mode.has_rows(input.shape):
         return func(input, p, training, inplace)
-    output = _by_value(mode, func, input, p, True)
-    return input.copy_(output) if inplace else output
+    with torch.no_grad():
+        factors = mode.kept(func(torch.ones_like(mode.outline(input), device=input.device), p))
+    return input.mul_(factors) if inplace else input * factors
 
 
 def _alpha_dropout(
     mode: WholeBatch, func: Callable, input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
 ) -> Tensor:
-    """`F.alpha_dropout` and its kin, which have another default."""
-    return _dropout(mode, func, input, p, training, inplace)
+    """`F.alpha_dropout` and its kin, which do more than to multiply."""
+    if not training or not p:
+        return func(input, p, training, inplace)
+    output = _by_value(mode, func, input, p, True)
+    return input.copy_(output) if inplace else output
 
 
 DRAWS: dict[Callable, Callable[..., Tensor]] = {

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lightning_gen.utilities.whole_batch import batch_dim, batch_rows, whole_batch
+from lightning_gen.utilities.whole_batch import batch_dim, batch_rows, no_draws, whole_batch
 
 ROWS = 6
 PROBABILITIES = torch.linspace(0.1, 0.9, ROWS).view(-1, 1).expand(-1, 5).contiguous()
@@ -117,3 +117,13 @@ def test_one_process_has_no_mode():
         drawn = torch.rand(4)
     torch.manual_seed(3)
     assert torch.equal(drawn, torch.rand(4))
+
+
+def test_the_mode_can_be_left_and_comes_back():
+    def draw(x):
+        with no_draws():
+            torch.rand(len(x))
+            torch.manual_seed(3)
+        return torch.rand(len(x))
+
+    assert torch.equal(drawn(draw, IMAGES, 1)[0], drawn(draw, IMAGES, 2)[0])
