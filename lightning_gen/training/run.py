@@ -29,7 +29,7 @@ from lightning_gen.evaluation.evaluator import build_extractors, build_metrics, 
 from lightning_gen.evaluation.report import check_readable, save_and_print
 from lightning_gen.evaluation.result import Evaluation
 from lightning_gen.image_generator import KEY, ImageGenerator
-from lightning_gen.trainer import ImageTrainer, check_accelerator, check_world_size
+from lightning_gen.trainer import ImageTrainer, check_accelerator, check_world_size, processes_on_node
 from lightning_gen.training.checks import check_before, device_notes
 from lightning_gen.training.resume import Start, start_of
 from lightning_gen.training.run_folder import RunFolder
@@ -52,7 +52,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     folder = RunFolder(config.run_dir, start.in_place) if is_first_process() else None
     check_readable(Path(config.run_dir, "evaluation.json"), key="run_dir")  # now, not after the training
     torch.manual_seed(config.seed)  # initial weights
-    data = build_data(config.data)
+    data = build_data(config.data, processes_on_node(config.trainer))
     saved = _saved(start)
     if saved:
         data.notes += match_data(data, saved[KEY])

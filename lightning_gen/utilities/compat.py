@@ -5,6 +5,7 @@ When a new version of a package breaks something, look here first. Packages are 
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from lightning.pytorch import Trainer
     from lightning.pytorch.loggers import WandbLogger
+    from lightning.pytorch.strategies import DDPStrategy
     from omegaconf import DictConfig
     from torch import Tensor
     from torchmetrics import Metric
@@ -113,6 +115,11 @@ def kill_launched(trainer: "Trainer") -> None:
     """Kill them: SIGTERM does not end a process that waits for others."""
     for process in launched_processes(trainer):
         process.kill()
+
+
+def set_group_timeout(strategy: "DDPStrategy", minutes: float) -> None:
+    """Set how long collectives may take; the strategy takes it only when it is made, which the Trainer does itself."""
+    strategy._timeout = timedelta(minutes=minutes)
 
 
 def count_step(trainer: "Trainer") -> None:
