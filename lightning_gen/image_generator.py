@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -14,6 +15,7 @@ from torch.optim import Optimizer
 from lightning_gen.batch import Batch
 from lightning_gen.bounds import PositiveFloat, PositiveInt, UnitInterval
 from lightning_gen.errors import UserError
+from lightning_gen.networks.synced_batch_norm import synced_batch_norm
 from lightning_gen.optim.ema import WeightAverage
 from lightning_gen.optim.scheduled_scalars import ScheduledScalars
 from lightning_gen.optim.schedules import Schedule, cheap
@@ -21,8 +23,10 @@ from lightning_gen.optim.step_graphs import StepGraphs, obstacle
 from lightning_gen.optim.stepper import Stepper
 from lightning_gen.randomness import seed_all
 from lightning_gen.utilities.compat import count_step
+from lightning_gen.utilities.ranks import broadcast_from_first
 from lightning_gen.utilities.renames import keep_overrides
 from lightning_gen.utilities.running_means import RunningMeans
+from lightning_gen.utilities.whole_batch import batch_rows, whole_batch
 
 log = logging.getLogger("lightning_gen")
 
@@ -208,15 +212,15 @@ class ImageGenerator(LightningModule):
             if self.images_seen >= self.total_images:
                 break  # the run ends within these batches
             self.prepare()
-            if self.graphs is None:
-                self.step(batch)
-            else:
-                self.graphs.step(batch)
+            with self.as_one_process(len(batch.images)):
+                (self.graphs or self).step(batch)
             self.terms.accumulate(self.terms.take_pending())
             self.batches_seen += 1
             images = len(batch.images) * self.trainer.world_size
             self.images_seen += images
             self.images_per_call += images
+        # Equal on all ranks before any validation, score or checkpoint.
+        broadcast_from_first(buffer for buffer in self.buffers() if buffer.is_floating_point())
         self._count_step()
 
     def prepare(self) -> None:
@@ -237,6 +241,15 @@ class ImageGenerator(LightningModule):
         """What the host decides about the next step: steps of one variant run the same kernels."""
         return None
 
+    def as_one_process(self, rows: int, total: int | None = None) -> AbstractContextManager:
+        """Within it draws, and in training synced statistics, are those of the batch of all ranks.
+
+        `rows` of its `total`, by default `rows` on each rank, are this rank's.
+        """
+        synced = self.training and getattr(self.trainer, "batch_norm", "local") == "synced"
+        replaced = {F.batch_norm: synced_batch_norm} if synced else {}
+        return whole_batch(self.global_rank, self.trainer.world_size, rows, total, replaced)
+
     def step(self, batch: Batch) -> None:
         """Minimize `losses` on one batch: the device's part of a step, after `prepare`."""
         stepper = self.steppers[0]
@@ -255,7 +268,8 @@ class ImageGenerator(LightningModule):
             return
         labels = [None] * self.accumulate if batch.labels is None else batch.labels.chunk(self.accumulate)
         for images, part_labels in zip(batch.images.chunk(self.accumulate), labels, strict=False):
-            yield Batch(images, part_labels)
+            with batch_rows(len(images)):
+                yield Batch(images, part_labels)
 
     def update_averages(self, *names: str) -> None:
         """Update the averages of the named parts after an optimizer step."""
@@ -295,11 +309,18 @@ class ImageGenerator(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Losses of the averaged weights, with the same noise at each validation."""
-        seed_all(self.seed, "validation", batch_idx, self.global_rank)
-        with self.averaged_weights():
+        seed_all(self.seed, "validation", batch_idx, 0)
+        with self.averaged_weights(), self.as_one_process(len(batch.images), self._validation_rows(batch_idx)):
             terms = self.losses(batch)
         self.validation_terms.add(terms, weight=len(batch.images))
         self.validation_terms.accumulate(self.validation_terms.take_pending())
+
+    def _validation_rows(self, batch_idx: int) -> int | None:
+        """Images of a validation batch on all ranks together: the last batch has fewer, and not all ranks alike."""
+        if self.trainer.world_size == 1:
+            return None
+        data = self.trainer.datamodule  # pyrefly: ignore[missing-attribute]  # Lightning sets it in `fit`
+        return min(data.batch_size, data.split_sizes["val"] - batch_idx * data.batch_size)
 
     def on_validation_epoch_end(self) -> None:
         """Pass the means to callbacks as `val/<term>`, and to the loggers."""

@@ -1,7 +1,8 @@
 """Randomness as a function of the progress of a run.
 
-Every training step seeds torch's generators from (seed, step, rank), so a resumed run needs no stored generator
-state, and sampling or validating in between cannot change what training draws.
+Every training step seeds torch's generators from (seed, step), so a resumed run needs no stored generator state, and
+sampling or validating in between cannot change what training draws. All ranks seed alike, and take their rows of what
+is drawn (utilities/whole_batch.py).
 """
 
 import hashlib

@@ -2,22 +2,29 @@
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal
 
 from lightning.pytorch import Trainer as LightningTrainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from lightning_gen.bounds import PositiveInt
+from lightning_gen.bounds import PositiveFloat, PositiveInt
 from lightning_gen.checkpoint import AtomicCheckpointIO
 from lightning_gen.errors import UserError
+from lightning_gen.utilities.compat import set_group_timeout
 from lightning_gen.utilities.float32 import use_tf32
 from lightning_gen.utilities.launchers import launched
+from lightning_gen.utilities.ranks import broadcast_from_first
 from lightning_gen.utilities.renames import renamed
 
 if TYPE_CHECKING:
+    from lightning.pytorch.accelerators import Accelerator
+
     from lightning_gen.data.image_data import ImageData
 
 __getattr__ = renamed(__name__)
@@ -41,6 +48,18 @@ class NoProfiler(PassThroughProfiler):
         return self.context
 
 
+class UnwrappedDDP(DDPStrategy):
+    """Lightning's DDP without the wrapper around the model, whose buckets of gradients would be idle.
+
+    Steppers average the gradients (`lightning_gen.optim.stepper`).
+    """
+
+    def configure_ddp(self) -> None:
+        """Start all ranks from the weights of the first one."""
+        assert self.model is not None
+        broadcast_from_first(chain(self.model.parameters(), self.model.buffers()))
+
+
 class ImageTrainer(LightningTrainer):
     """A Lightning Trainer whose run ends after `max_images`, or `max_epochs` passes over the training images.
 
@@ -49,6 +68,8 @@ class ImageTrainer(LightningTrainer):
     - `graphs`: capture steps in CUDA graphs where they can be.
     - `tf32`: matrix products and convolutions in TensorFloat-32, else in IEEE float32.
     - `channels_last`: memory format of convolution weights.
+    - `batch_norm`: with several processes, statistics of the whole batch (`synced`) or of each process (`local`).
+    - `timeout`: minutes that a process waits for the others, for instance for the first one to score.
     - `batch_size` and `images_per_epoch` come from the data; all other arguments are Lightning's.
     """
 
@@ -63,6 +84,8 @@ class ImageTrainer(LightningTrainer):
         max_epochs: PositiveInt | None = None,
         validate_every_images: PositiveInt,
         steps_per_call: PositiveInt = 1,
+        batch_norm: Literal["synced", "local"] = "synced",
+        timeout: PositiveFloat = 120,
         tf32: bool = False,
         channels_last: bool = False,
         graphs: bool = False,
@@ -80,6 +103,7 @@ class ImageTrainer(LightningTrainer):
         use_tf32(tf32)
         if lightning.get("deterministic"):
             lightning["benchmark"] = False  # cuDNN's fastest kernel may be another one in each run
+        self.batch_norm = batch_norm
         interval = max(1, round(validate_every_images / (batch_size * steps_per_call)))
         callbacks = lightning.get("callbacks") or []
         lightning.setdefault("profiler", NoProfiler())
@@ -98,16 +122,43 @@ class ImageTrainer(LightningTrainer):
             )
         except (MisconfigurationException, TypeError, ValueError) as error:
             raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+        if isinstance(self.strategy, DDPStrategy):
+            # Chosen by Lightning, from a name, the number of devices or the launcher: only its class is changed.
+            self.strategy.__class__ = UnwrappedDDP
+            set_group_timeout(self.strategy, timeout)
 
 
 def check_accelerator(accelerator: str) -> None:
     """UserError if the machine has no device for `trainer.accelerator`."""
+    known = _accelerators(accelerator)
+    if known and not any(kind.is_available() for kind in known):
+        why = "`lightning-gen doctor` may say why"
+        raise UserError(f"trainer.accelerator={accelerator}: no such device here; use trainer=cpu, or {why}")
+
+
+def processes_on_node(config: Mapping[str, Any]) -> int:
+    """Number of processes on each node of the trainer that `config` describes, before it is made: one for a device.
+
+    Unlike variables of launchers it is known in all processes, also in the first one, which starts others later.
+    """
+    devices = config.get("devices", "auto")
+    if isinstance(devices, str) and "," in devices:
+        devices = [index for index in devices.split(",") if index.strip()]
+    if isinstance(devices, Sequence) and not isinstance(devices, str):
+        return len(devices)
+    if str(devices).isdecimal():
+        return max(1, int(devices))
+    # "auto" or -1; what is neither the Trainer refuses.
+    kind = next((kind for kind in _accelerators(config.get("accelerator", "auto")) if kind.is_available()), None)
+    return max(1, kind.auto_device_count()) if kind else 1
+
+
+def _accelerators(name: str) -> "list[type[Accelerator]]":
+    """Lightning's classes for `trainer.accelerator`, in the order in which it looks for devices."""
     from lightning.pytorch.accelerators import AcceleratorRegistry
 
-    names = ("cuda", "mps") if accelerator == "gpu" else (accelerator,)
-    known = [name for name in names if name in AcceleratorRegistry]
-    if known and not any(AcceleratorRegistry.get(name).is_available() for name in known):
-        raise UserError(f"trainer.accelerator={accelerator}: no such device here; use trainer=cpu")
+    names = {"gpu": ("cuda", "mps"), "auto": ("cuda", "mps", "cpu")}.get(name, (name,))
+    return [AcceleratorRegistry.get(kind) for kind in names if kind in AcceleratorRegistry]
 
 
 def check_world_size(size: int) -> None:

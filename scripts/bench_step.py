@@ -1,7 +1,7 @@
 """What a training step costs over a hand-written loop: `python scripts/bench_step.py [model] [key=value ...]`.
 
 `tiny`, `tiny_gan`: overhead in microseconds of CPU time a step on networks of a few weights, with default callbacks.
-Any other name: images/s of that model of the config against the raw loop. One player: also with compiled networks.
+Any other name (`vae`, `dcgan`): images/s of that model against the raw loop. One player: also with compiled networks.
 A GAN: the raw loop is the one that libraries run (fakes drawn twice, gradients into the discriminator in the
 generator's step, plain Adam); also with channels-last weights, and those in bfloat16 if the processor computes in it.
 The loops take turns in one process; medians. Prints one JSON line.

@@ -1,8 +1,10 @@
-"""Kills runs with SIGKILL at random moments, resumes them, and compares their final states with an undisturbed run.
+"""Kills runs with SIGKILL at random moments, resumes them, and compares their results with those of an undisturbed run.
 
-`python scripts/kill_test.py [kills] [key=value ...]` prints one JSON line.
+Compared are the weights, bit for bit, and all of metrics.csv but speed and memory.
+`python scripts/kill_test.py [kills] [key=value ...]` prints one JSON line, and on stderr what differs.
 """
 
+import csv
 import json
 import os
 import random
@@ -11,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -23,6 +26,7 @@ SMALL = [
     "callbacks.sample_grid.every_images=5_120",
     "callbacks.reconstructions.every_images=5_120",
 ]
+MEASURED = {"images_per_second", "memory_gib"}  # columns that differ between any two runs
 
 
 def command(folder: Path, overrides: list[str]) -> list[str]:
@@ -36,47 +40,74 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
-def run_for(folder: Path, overrides: list[str], moment: float | None = None) -> bool:
-    """Start or continue the run in `folder`; True if it was killed after `moment` seconds, before its end."""
+def logged(folder: Path) -> list[dict[str, str]]:
+    """Rows of metrics.csv, without what was measured of the machine."""
+    with open(folder / "metrics.csv", newline="") as file:
+        return [{name: row[name] for name in row if name not in MEASURED} for row in csv.DictReader(file)]
+
+
+def differences(run: Path, straight: Path) -> Iterator[str]:
+    """What a run ended with that the straight one did not."""
+    mine, expected = weights(run), weights(straight)
+    names = sorted(mine.keys() | expected.keys())
+    if differ := [n for n in names if n not in mine or n not in expected or not torch.equal(mine[n], expected[n])]:
+        yield f"{len(differ)} of {len(names)} weights, first {differ[0]}"
+    rows, expected_rows = logged(run), logged(straight)
+    if len(rows) != len(expected_rows):
+        yield f"metrics.csv has {len(rows)} rows, not {len(expected_rows)}"
+    for row, other in zip(rows, expected_rows, strict=False):
+        for name in sorted(row.keys() | other.keys()):
+            if row.get(name) != other.get(name):
+                yield f"metrics.csv at {other['images']} images: {name} is {row.get(name)}, not {other.get(name)}"
+
+
+def run_for(folder: Path, overrides: list[str], moment: float | None = None) -> float | None:
+    """Start or continue the run in `folder`; its seconds of training, None if it was killed after `moment` of them."""
+    table = folder / "metrics.csv"  # made by the first row, and made again at the beginning of a resumed training
+    before = changed(table)
     run = subprocess.Popen(command(folder, overrides), stdout=subprocess.DEVNULL, start_new_session=True)
+    while run.poll() is None and changed(table) == before:
+        time.sleep(0.01)
+    start = time.monotonic()
     try:
         run.wait(moment)
     except subprocess.TimeoutExpired:
         os.killpg(run.pid, signal.SIGKILL)
         run.wait()
-        return True
+        return None
     if run.returncode:
         sys.exit(f"the run ended with status {run.returncode}")
-    return False
+    return time.monotonic() - start
+
+
+def changed(file: Path) -> int:
+    """When it was last written, in nanoseconds; 0 if it is not there."""
+    return file.stat().st_mtime_ns if file.exists() else 0
 
 
 def main(kills: int, overrides: list[str]) -> None:
-    """Kill runs `kills` times, starting a new run after each that finished; compare all final states."""
+    """Kill runs `kills` times, starting a new run after each that finished; compare what all end with."""
     overrides = SMALL + overrides
     with tempfile.TemporaryDirectory() as root:
         straight = Path(root, "straight")
-        start = time.monotonic()
-        run_for(straight, overrides)
-        seconds = time.monotonic() - start
+        seconds = run_for(straight, overrides) or 0.0
         chance = random.Random(0)
         runs, moments = [Path(root, "0")], []
         while len(moments) < kills:
-            moment = chance.uniform(0.2, 1.0) * seconds
-            if run_for(runs[-1], overrides, moment):
-                moments.append(round(moment, 1))
+            moment = chance.uniform(0.0, 1.0) * seconds
+            if run_for(runs[-1], overrides, moment) is None:
+                moments.append(round(moment, 2))
             else:
                 seconds *= 0.7  # it had finished: the machine was busier during the first run
                 runs.append(Path(root, str(len(runs))))
         run_for(runs[-1], overrides)
-        expected, rows = weights(straight), (straight / "metrics.csv").read_text().count("\n")
-        equal = [
-            expected.keys() == (other := weights(run)).keys()
-            and all(torch.equal(expected[name], other[name]) for name in expected)
-            and (run / "metrics.csv").read_text().count("\n") == rows
-            for run in runs
-        ]
-    print(json.dumps({"bench": "kill", "killed_at": moments, "runs": len(runs), "bit_identical": sum(equal)}))
-    sys.exit(not all(equal))
+        found = {run.name: list(differences(run, straight)) for run in runs}
+    for name, lines in found.items():
+        for line in lines:
+            print(f"run {name}: {line}", file=sys.stderr)
+    equal = sum(not lines for lines in found.values())
+    print(json.dumps({"bench": "kill", "killed_at": moments, "runs": len(runs), "bit_identical": equal}))
+    sys.exit(equal != len(runs))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 import lightning_gen
 
@@ -50,3 +51,10 @@ def test_lines_of_prose_are_short(path):
 def test_links_lead_to_files(path):
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", path.read_text()):
         assert (path.parent / target).exists(), target
+
+
+def test_every_option_of_the_trainer_is_described():
+    cells = re.findall(r"^\| (`.*?) \|", (ROOT / "docs/gpu.md").read_text(), re.MULTILINE)
+    described = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+    used = {key for path in ROOT.glob("conf/trainer/*.yaml") for key in yaml.safe_load(path.read_text())}
+    assert used - {"_target_", "defaults"} <= described

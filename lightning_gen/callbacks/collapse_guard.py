@@ -86,4 +86,4 @@ class CollapseGuard(Callback):
 
 def mean_distance(images: Tensor) -> Tensor:
     """Mean Euclidean distance of all pairs of images `(B, ...)`, a scalar."""
-    return torch.nn.functional.pdist(images.flatten(1).float()).mean()
+    return torch.nn.functional.pdist(images.flatten(1).float().cpu()).mean()  # Apple's GPUs have no such kernel

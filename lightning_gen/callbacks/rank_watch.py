@@ -79,6 +79,9 @@ class RankWatch(Callback):
             return
         if self._wait_for_death(trainer):
             self._say(trainer, describe)
+        elif is_distributed() and "Timed out waiting" in str(error):  # of gloo; NCCL aborts the process
+            fix = "raise trainer.timeout if they were at work"
+            self._print(f"rank {trainer.global_rank}: waited too long for the others; {fix}{describe()}")
         elif is_distributed() and any(word in str(error) for word in BROKEN):
             far = [p for p in self.peers if p.node != socket.gethostname()]
             where = f" to one of {_names(far)}" if far else ""
@@ -163,6 +166,8 @@ def _reason(status: int | None) -> str | None:
     """How a rank has died; None if it has said so itself."""
     if status is None:
         return "died"
+    if status == -signal.SIGABRT:
+        return "was killed by SIGABRT, as by NCCL after trainer.timeout minutes of waiting"
     if status < 0:
         return f"was killed by {signal.Signals(-status).name}"
     return None if status == 2 or status > 128 else f"ended with exit status {status}"

@@ -4,16 +4,19 @@ import os
 import re
 from collections.abc import Iterator
 
+from lightning_gen.cli.device_failures import explain_device_failure
+
 # What PyTorch's allocators say, beside raising OutOfMemoryError.
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|can't allocate memory|not enough memory|Cannot allocate memory|CUBLAS_STATUS_ALLOC_FAILED"
     r"|[Ss]torage size calculation overflowed|numel: integer multiplication overflow|array is too big"
     r"|cannot fit 'int' into an index-sized integer|Unable to allocate|Maximum allowed dimension"
+    r"|CUDNN_STATUS_INTERNAL_ERROR_\w+_ALLOCATION_FAILED"
 )
 _NOT_DETERMINISTIC = re.compile(r"(\w+) does not have a deterministic implementation")
 # By command; the others take `batch_size` and `n`, or neither.
 _SMALLER = {
-    "train": "data.batch_size, or the model",
+    "train": "data.batch_size or model, or the batch in parts as model.accumulate=2",
     "evaluate": "batch_size",
     "inspect": "data.size or data.num_images",
 }
@@ -24,7 +27,10 @@ def explain_failure(error: BaseException, command: str) -> str | None:
     for cause in _causes(error):
         if isinstance(cause, MemoryError) or _is_out_of_memory(cause):
             smaller = _SMALLER.get(command, "n or batch_size")
-            return f"{command}: out of memory ({_first_line(cause)}); give a smaller {smaller}"
+            reason = _first_line(cause).partition(" Including non-PyTorch memory")[0]  # CUDA's has five sentences
+            return f"{command}: out of memory ({reason.rstrip('.')}); give a smaller {smaller}"
+        if line := explain_device_failure(cause, command):
+            return line
         if isinstance(cause, OSError):
             return _os_error(cause)
         if refused := _NOT_DETERMINISTIC.search(str(cause)):

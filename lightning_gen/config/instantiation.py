@@ -47,9 +47,10 @@ def build_model(config: Mapping[str, Any], image_shape: tuple[int, ...], num_cla
     return model
 
 
-def build_data(config: Mapping[str, Any]) -> "ImageData":
-    """The data set of `config`, downloaded if needed, ready to use."""
+def build_data(config: Mapping[str, Any], processes: int = 1) -> "ImageData":
+    """The data set of `config`, downloaded if needed, ready to use; `processes` of this machine load it."""
     data = instantiate(_with_target(config, "data"))
+    data.processes = processes
     data.prepare_data()
     data.setup()
     return data

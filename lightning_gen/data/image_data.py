@@ -16,8 +16,7 @@ from lightning_gen.data.inspection import Rows, facts, listed
 from lightning_gen.data.loader import EvaluationBatches, TrainBatches
 from lightning_gen.data.source import Source, StreamSource, TensorSource, num_bytes
 from lightning_gen.errors import UserError
-from lightning_gen.utilities.hardware import free_memory, num_processors
-from lightning_gen.utilities.launchers import launched
+from lightning_gen.utilities.hardware import free_memory, main_memory, num_processors
 from lightning_gen.utilities.ranks import Ranks
 from lightning_gen.utilities.suggestions import did_you_mean
 
@@ -54,6 +53,7 @@ class ImageData(LightningDataModule):
         super().__init__()
         self.run_seed = 0  # set by training, as is steps_per_call
         self.steps_per_call = 1
+        self.processes = 1  # that share the memory of this machine
         self.class_names = None
         self.notes: list[str] = []  # lines for the log, by `load`: what is left out, and what may be meant otherwise
         self.digests: dict[str, str] = {}  # hashes of the names of each split's files, by `load`
@@ -212,9 +212,9 @@ class ImageData(LightningDataModule):
         if self.in_memory is False and isinstance(source, TensorSource):
             return StreamSource(source.images, source.labels, self.workers())
         if self.in_memory is not False and isinstance(source, StreamSource):
-            process = launched()
-            processes = process.size if process else 1  # each of them holds its own copy
-            fits = num_bytes(source) <= MEMORY_FRACTION * free_memory(torch.device("cpu")) / processes
+            # Each process holds its own copy. Several must decide alike, but while some load, less is free for others.
+            memory = free_memory(torch.device("cpu")) if self.processes == 1 else main_memory() / self.processes
+            fits = num_bytes(source) <= MEMORY_FRACTION * memory
             if self.in_memory or fits:
                 return source.in_memory()
         return source

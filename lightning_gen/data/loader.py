@@ -1,6 +1,7 @@
 """The order of images: an endless stream for training, finite passes for evaluation.
 
-Training batch b is a function of (seed, b, rank) alone, so a resumed run jumps to its place and replays nothing.
+Training batch b is a function of (seed, b) alone, of which each rank has its rows; so a resumed run jumps to its place
+and replays nothing.
 """
 
 import math
@@ -16,6 +17,7 @@ from lightning_gen.data.augment import Augmentation, Binarize, augmented, normal
 from lightning_gen.data.source import Source, is_endless
 from lightning_gen.randomness import generator, seed_all
 from lightning_gen.utilities.renames import renamed
+from lightning_gen.utilities.whole_batch import whole_batch
 
 __getattr__ = renamed(__name__)
 
@@ -102,8 +104,9 @@ class TrainBatches:
         if number * self.batch_size >= self.augment_until:
             augmentations = [a for a in augmentations if isinstance(a, Binarize)]
         if augmentations:
-            seed_all("data", self.seed, number, self.rank)
-        return Batch(augmented(images, augmentations), labels)
+            seed_all("data", self.seed, number, 0)
+        with whole_batch(self.rank, self.world_size, len(images)):
+            return Batch(augmented(images, augmentations), labels)
 
 
 class EvaluationBatches:

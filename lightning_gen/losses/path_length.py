@@ -9,6 +9,7 @@ from lightning_gen.bounds import PositiveInt, UnitInterval
 from lightning_gen.losses.penalties import Penalty, Players, Round
 from lightning_gen.utilities.ranks import mean_over_ranks
 from lightning_gen.utilities.renames import renamed
+from lightning_gen.utilities.whole_batch import batch_rows
 
 
 @runtime_checkable
@@ -49,8 +50,9 @@ class PathLengthPenalty(Penalty):
     def forward(self, players: Players, round: Round) -> Tensor:
         n = -(-len(round.latent) // self.batch_share)
         latent, labels = round.latent[:n].detach(), None if round.labels is None else round.labels[:n]
-        vectors, images = self.generate(players, latent, labels)
-        lengths = path_lengths(vectors, images)
+        with batch_rows(n):
+            vectors, images = self.generate(players, latent, labels)
+            lengths = path_lengths(vectors, images)
         self.update_mean(lengths.detach())
         return (lengths - self.mean_length.clone()).square().mean()
 

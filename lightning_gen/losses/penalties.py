@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from lightning_gen.bounds import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, UnitInterval
 from lightning_gen.optim.schedules import Schedule, cheap
-from lightning_gen.utilities.ranks import mean_over_ranks
+from lightning_gen.utilities.ranks import mean_over_ranks, std_over_ranks
+from lightning_gen.utilities.whole_batch import batch_dim
 
 Player = Literal["generator", "discriminator"]
 
@@ -136,7 +137,7 @@ class DRAGAN(Penalty):
 
     def forward(self, players: Players, round: Round) -> Tensor:
         real = round.real.detach()
-        perturbed = real + self.spread * real.std(correction=0) * torch.rand_like(real)
+        perturbed = real + self.spread * std_over_ranks(real) * torch.rand_like(real)
         return one_centered(squared_gradient(players, perturbed, round.labels))
 
 
@@ -190,7 +191,8 @@ class Consistency(Penalty):
         images = images.flatten(1, -3)
         shift = min(self.shift, height - 1, width - 1)
         batch, device = len(images), images.device
-        down, right = torch.randint(-shift, shift + 1, (2, batch, 1), device=device)
+        with batch_dim(1):
+            down, right = torch.randint(-shift, shift + 1, (2, batch, 1), device=device)
         rows = (torch.arange(height, device=device) + down).clamp(0, height - 1)
         columns = (torch.arange(width, device=device) + right).clamp(0, width - 1)
         if self.flip:

@@ -129,14 +129,14 @@ class GAN(ImageGenerator):
         parts = list(self.parts_of(batch))
         # One forward serves both players, but not with several parts: the graphs of all of them would be kept.
         shared = self.forward_generator(parts[0]) if self.updates_generator and len(parts) == 1 else None
-        for part in parts:
+        for part in self.parts_of(batch):
             round_ = self._forward_without_graph(part) if shared is None else shared
             self._backward("discriminator", self.discriminator_round(round_), 1 / len(parts))
         self._step("discriminator")
         if not self.updates_generator:
             return
         with self.frozen_discriminator():
-            for part in parts:
+            for part in self.parts_of(batch):
                 round_ = self.forward_generator(part) if shared is None else shared
                 self._backward("generator", self.generator_round(round_), 1 / len(parts))
         self._step("generator")

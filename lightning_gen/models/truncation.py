@@ -12,4 +12,5 @@ def truncated(latent: Tensor, bound: float) -> Tensor:
     The distribution is that of resampling values outside, but each sample changes continuously with the bound.
     """
     probability = math.erf(bound / math.sqrt(2))  # of the interval
-    return torch.erfinv((latent.double() / math.sqrt(2)).erf() * probability).to(latent.dtype) * math.sqrt(2)
+    values = latent.cpu().double()  # which Apple's GPUs don't have
+    return torch.erfinv((values / math.sqrt(2)).erf() * probability).to(latent) * math.sqrt(2)

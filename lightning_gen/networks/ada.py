@@ -12,6 +12,7 @@ from lightning_gen.networks.warp import warp
 from lightning_gen.optim.scheduled_scalars import ScheduledScalars
 from lightning_gen.optim.schedules import Schedule, cheap
 from lightning_gen.utilities.ranks import sum_over_ranks
+from lightning_gen.utilities.whole_batch import batch_dim
 
 SHIFT = 0.125  # fraction of each side: bound of integer translations, standard deviation of fractional ones
 SCALE = 0.2  # this, contrast and saturation: standard deviations of base-2 logarithms
@@ -86,7 +87,8 @@ class AdaptiveAugment(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         if not self.training:
             return images
-        with torch.autocast(images.device.type, enabled=False):  # 16 bits are too few for pixel coordinates
+        # 16 bits are too few for pixel coordinates. All draws are `(parameters, B)`.
+        with torch.autocast(images.device.type, enabled=False), batch_dim(1):
             if {"blit", "geometric"} & set(self.pipeline):
                 images = warp(images, *self.maps(images))
             return self.recolor(images) if "color" in self.pipeline else images

@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 
 class BilinearResize(nn.Module):
-    """Maps `(B, C, *before)` to `(B, C, *after)`; where a side grows this is plain bilinear interpolation."""
+    """Maps `(B, C, *before)` to `(B, C, *after)` in the same memory format.
+
+    Where a side grows this is plain bilinear interpolation.
+    """
 
     rows: Tensor  # (H after, H before)
     columns: Tensor  # (W before, W after)
@@ -21,7 +24,10 @@ class BilinearResize(nn.Module):
         self.register_buffer("columns", weights(before[1], after[1]).T.contiguous(), persistent=False)
 
     def forward(self, maps: Tensor) -> Tensor:
-        return self.rows @ (maps @ self.columns)
+        if maps.is_contiguous() or not maps.is_contiguous(memory_format=torch.channels_last):
+            return self.rows @ (maps @ self.columns)
+        pixels = self.columns.T @ maps.permute(0, 2, 3, 1)  # (B, H before, W after, C): products without copies
+        return (self.rows @ pixels.flatten(2)).unflatten(2, pixels.shape[2:]).permute(0, 3, 1, 2)
 
 
 def weights(before: int, after: int) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from lightning_gen.bounds import UnitInterval
 from lightning_gen.errors import UserError
+from lightning_gen.utilities.whole_batch import batch_dim
 
 
 class DiffAugment(nn.Module):
@@ -67,7 +68,9 @@ class DiffAugment(nn.Module):
 
 def recolor(images: Tensor) -> Tensor:
     """Images of random brightness, saturation (three channels only) and contrast, by the paper's appendix."""
-    brightness, saturation, contrast = torch.rand(3, len(images), 1, 1, 1, device=images.device).to(images.dtype)
+    with batch_dim(1):
+        parameters = torch.rand(3, len(images), 1, 1, 1, device=images.device)
+    brightness, saturation, contrast = parameters.to(images.dtype)
     return colored(images, brightness - 0.5, 2 * saturation, contrast + 0.5)
 
 

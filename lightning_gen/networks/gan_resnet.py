@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lightning_gen.bounds import NonNegativeInt, PositiveInt
 from lightning_gen.networks.attention import SelfAttention
 from lightning_gen.networks.conditional_norm import ConditionalNorm
-from lightning_gen.networks.layers import Normalization, normalization_layer, pyramid, widths, with_condition
+from lightning_gen.networks.layers import Normalization, nearest, normalization_layer, pyramid, widths, with_condition
 
 Init = Literal["xavier", "orthogonal"]
 
@@ -35,7 +35,7 @@ class UpBlock(nn.Module):
         return self.upsample(self.skip(maps)) + residual
 
     def upsample(self, maps: Tensor) -> Tensor:
-        return F.interpolate(maps, size=self.size, mode="nearest")
+        return nearest(maps, self.size)
 
 
 class DownBlock(nn.Module):

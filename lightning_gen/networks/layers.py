@@ -1,9 +1,13 @@
 """Building blocks of all networks: activations, normalizations, sizes of feature maps, conditions."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from lightning_gen.utilities.autocast import without_autocast
 
 Activation = Literal["relu", "leaky_relu", "silu", "gelu", "elu", "tanh", "sigmoid"]
 Normalization = Literal["none", "batch", "group", "instance"]
@@ -45,6 +49,12 @@ def pyramid(height: int, width: int) -> list[tuple[int, int]]:
 def widths(width: int, levels: int, largest: int) -> list[int]:
     """Numbers of channels from the image down, doubled from `width` at each level to at most `largest`."""
     return [min(width * 2**level, largest) for level in range(levels)]
+
+
+def nearest(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Maps `(B, C, H, W)` resized to `size` by nearest neighbors, in their own dtype under autocast."""
+    with without_autocast(maps.device):
+        return F.interpolate(maps, size=size, mode="nearest")
 
 
 def with_condition(inputs: Tensor, condition: Tensor | None) -> Tensor:

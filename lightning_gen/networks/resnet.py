@@ -8,6 +8,7 @@ from lightning_gen.networks.layers import (
     Activation,
     Normalization,
     activation_layer,
+    nearest,
     normalization_layer,
     pyramid,
     widths,
@@ -120,5 +121,5 @@ class ResNetDecoder(nn.Module):
         vectors = with_condition(vectors, condition)
         maps = self.levels[0](self.stem(vectors).unflatten(1, self.start))
         for level, size in zip(self.levels[1:], self.sizes[1:], strict=True):
-            maps = level(F.interpolate(maps, size=size, mode="nearest"))
+            maps = level(nearest(maps, size))
         return self.out(maps)

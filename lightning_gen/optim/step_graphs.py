@@ -62,6 +62,18 @@ def obstacle(device: torch.device, steppers: Sequence[Stepper], processes: int, 
     return None
 
 
+class Recorder(Protocol):
+    """Records what functions do on a device."""
+
+    def warm_up(self, function: Callable[[], None]) -> None:
+        """Run a function that will be recorded later."""
+        ...
+
+    def record(self, function: Callable[[], None]) -> Recording:
+        """Record a function without executing it."""
+        ...
+
+
 class CUDARecorder:
     """Records functions as CUDA graphs that share one pool of memory."""
 
@@ -92,9 +104,13 @@ class StepGraphs:
     capture fails, training goes on without graphs.
     """
 
-    def __init__(self, model: Steps, recorder: CUDARecorder | None = None):
+    def __init__(
+        self, model: Steps, recorder: Recorder | None = None, warm_up: int = WARM_UP, tolerance: float = TOLERANCE
+    ):
         self.model = model
         self.recorder = recorder or CUDARecorder()
+        self.warm_up = warm_up
+        self.tolerance = tolerance
         self.graphs: dict[Hashable, StepGraph] = {}
         self.steps: Counter[Hashable] = Counter()  # by variant
         self.enabled = True
@@ -109,11 +125,11 @@ class StepGraphs:
         number = self.steps[variant]
         if not self.enabled:
             self.model.step(batch)
-        elif number <= WARM_UP:
+        elif number <= self.warm_up:
             self.recorder.warm_up(lambda: self.model.step(batch))
-        elif number == WARM_UP + 1:
+        elif number == self.warm_up + 1:
             self._capture(variant, batch)
-        elif number == WARM_UP + 2:
+        elif number == self.warm_up + 2:
             self._verify(self.graphs[variant], batch)
         else:
             self.graphs[variant].replay(batch)
@@ -141,7 +157,7 @@ class StepGraphs:
         self.model.prepare()
         self.model.step(batch)
         difference = distance(weights, replayed) / distance(weights, start).clamp(min=1e-30)
-        if not difference.item() <= TOLERANCE:
+        if not difference.item() <= self.tolerance:
             self._give_up(f"a captured step differs from an ordinary one by {difference.item():.1%}")
 
     def _state(self) -> list[Tensor]:
@@ -160,7 +176,7 @@ class StepGraphs:
 class StepGraph:
     """A captured step of a model, with the memory for its batch."""
 
-    def __init__(self, model: Steps, batch: Batch, recorder: CUDARecorder):
+    def __init__(self, model: Steps, batch: Batch, recorder: Recorder):
         self.model = model
         self.batch = Batch(batch.images.clone(), None if batch.labels is None else batch.labels.clone())
         with ExitStack() as stack:

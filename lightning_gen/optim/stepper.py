@@ -19,6 +19,7 @@ from lightning_gen.optim.schedules import Schedule
 from lightning_gen.utilities.autocast import without_autocast
 from lightning_gen.utilities.compat import copy_each
 from lightning_gen.utilities.ranks import is_distributed, mean_over_ranks
+from lightning_gen.utilities.whole_batch import no_draws
 
 
 class Stepper:
@@ -111,6 +112,7 @@ class Stepper:
         with without_autocast(loss.device):
             (self.scaler.scale(loss) if self.scaler else loss).backward()
 
+    @no_draws()
     def step(self) -> None:
         """Step with the accumulated gradients, then clear them."""
         average_gradients(self.parameters)

@@ -15,15 +15,22 @@ import torch
 from lightning_gen import capabilities
 from lightning_gen.config.composition import compose
 from lightning_gen.config.instantiation import build_data, build_model
+from lightning_gen.models.gan import GAN
+from lightning_gen.optim.step_graphs import StepGraphs
 from lightning_gen.sampling.evaluation_mode import evaluation_mode
 from lightning_gen.sampling.latent_space import LatentModel, space_of, walk
 from lightning_gen.sampling.projection import Descent, project
 from lightning_gen.testing import DATA, FAKE, narrow
 from lightning_gen.testing.pretended_device import PretendedDevice, Trace, differences
+from lightning_gen.testing.recording import Recording
 
 if TYPE_CHECKING:
     from lightning_gen.batch import Batch
     from lightning_gen.image_generator import ImageGenerator
+
+
+# Where `prepare` writes the numbers of a step, before it.
+PREPARED = tuple(f"at lightning_gen/optim/{name}.py" for name in ("scheduled_scalars", "stepper"))
 
 
 class Trainer:
@@ -55,7 +62,9 @@ class Run:
         self.model.to(device.device)
         self.model.train()
         for penalty in getattr(self.model, "penalties", {}).values():
-            penalty.every = 1  # so that all steps are of one kind
+            penalty.every = 1  # so that all steps are of one kind, as without a schedule of beta2
+        if isinstance(self.model, GAN):
+            self.model.beta2_schedule = None
         self.model.configure_optimizers()
         self.model.on_train_start()
         self.batches: Iterator[list[Batch]] = iter(self.data.train_dataloader())
@@ -66,8 +75,8 @@ class Run:
         return getattr(self.model, "generator_every", 1)
 
     def step(self, context: AbstractContextManager[Any] | None = None) -> Trace:
-        """One call of `training_step` within `context`; without the making of the batch, which may differ."""
-        batches = next(self.batches)
+        """One call of `training_step` within `context`, without the making of the batch."""
+        batches = list(next(self.batches))
         with self.pretended.trace() as trace, context or nullcontext():
             self.model.training_step(batches, 0)
         return trace
@@ -81,29 +90,66 @@ def _built(*overrides: str) -> tuple[Any, Any]:
     return data, build_model(config.model, data.image_shape, data.num_classes)
 
 
-def check_model_on_device(name: str, *overrides: str, data: str = "rgb", baked: Sequence[str] = ()) -> None:
+def check_model_on_device(name: str, *overrides: str, data: str = "rgb") -> None:
     """`model=name` works on a GPU: in training, and in all that it can do.
 
-    No tensor is on the wrong device, no step waits for the device, and two steps of one kind run the same kernels with
-    the same numbers, as a CUDA graph needs; `baked` are parts of the names or lines of operations that may differ.
-    Networks and `data` are those of `check_model`.
+    No tensor is on the wrong device, no step waits for the device, and a step can be captured in a CUDA graph. Networks
+    and `data` are those of `check_model`.
     """
     chosen = [f"model={name}", *FAKE, *DATA[data], "data.batch_size=4", *overrides]
     with PretendedDevice() as device:
         run = Run(device, *chosen, *narrow(name, *overrides))
-        check_steps(run, baked)
+        check_steps(run)
         use(run)
 
 
-def check_steps(run: Run, baked: Sequence[str] = ()) -> None:
-    """AssertionError for a wait within a step, or a number that changes from step to step."""
+def check_augment_on_device(name: str, *overrides: str, waits: Sequence[str] = ()) -> None:
+    """`data/augment=[name]` works on a GPU: no mixed devices, and no waits for the device but those that have a part
+    of `waits` in their line.
+    """
+    chosen = ["model=mlp_vae", *FAKE, "data.image_shape=[1,16,16]", "data.batch_size=4", f"data/augment=[{name}]"]
+    with PretendedDevice() as device:
+        run = Run(device, *chosen, *overrides)
+        list(next(run.batches))  # the order of an epoch goes to the device once
+        with device.trace() as trace:
+            list(next(run.batches))
+    found = [line for line in trace.waits if not any(known in line for known in waits)]
+    assert not found, f"augmentation waits for the device: {', '.join(found)}"
+
+
+def check_steps(run: Run) -> None:
+    """AssertionError for a wait within a step, a number that changes from step to step, or a replay that differs."""
     traces = [run.step() for _ in range(3 * run.period)]
     for trace in traces:
         assert not trace.waits, f"a step waits for the device: {', '.join(trace.waits)}"
+    if not all(stepper.on_device for stepper in run.model.steppers):
+        return  # never captured: the learning rate of this optimizer is a number
     first, second = traces[run.period :][: run.period], traces[2 * run.period :]
     found = [line for one, other in zip(first, second, strict=True) for line in differences(one, other)]
-    found = [line for line in found if not any(known in line for known in baked)]
+    found = [line for line in found if not (line.startswith("aten.fill_") and any(place in line for place in PREPARED))]
     assert not found, "numbers that a graph of a step would keep:\n" + "\n".join(found)
+    graphs = run.model.graphs = StepGraphs(run.model, Recorder(run.pretended), warm_up=0, tolerance=0)
+    for _ in range(2 * run.period):
+        run.step()
+    assert graphs.enabled, "a captured step differs from an ordinary one, or can't be captured"
+    run.model.graphs = None
+
+
+class Recorder:
+    """Captures steps on the pretended device; counts the captures."""
+
+    def __init__(self, device: PretendedDevice):
+        self.device = device
+        self.captures = 0
+
+    def warm_up(self, function: Callable[[], None]) -> None:
+        """Run a function that will be recorded later."""
+        function()
+
+    def record(self, function: Callable[[], None]) -> Recording:
+        """Record a function without executing it."""
+        self.captures += 1
+        return self.device.record(function)
 
 
 def use(run: Run, n: int = 2) -> None:

@@ -16,6 +16,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,10 @@ class Trace(list[Operation]):
 
 
 class PretendedDevice(TorchDispatchMode):
-    """The device within its context; RuntimeError where torch can't register one (`WHY_NOT` says why)."""
+    """The device within its context.
+
+    RuntimeError where torch can't register one (`WHY_NOT` says why), or where it was registered too late.
+    """
 
     device = torch.device("cpu") if WHY_NOT else torch.device(DEVICE_TYPE, 0)
 
@@ -73,14 +77,17 @@ class PretendedDevice(TorchDispatchMode):
         self._pinned: dict[int, Tensor] = {}  # by address
 
     def __enter__(self) -> "PretendedDevice":
+        PretendedTensor.dispatch, PretendedTensor.available = self.run, True
+        _check_autograd()
         self._patches = ExitStack()
-        PretendedTensor.dispatch = self.run
         for change in _patches():
             self._patches.enter_context(change)
-        return super().__enter__()
+        super().__enter__()
+        return self
 
     def __exit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
         super().__exit__(exc_type, exc_val, exc_tb)
+        PretendedTensor.available = False
         self._patches.close()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
@@ -154,6 +161,15 @@ class PretendedDevice(TorchDispatchMode):
             return known[id(value)] if id(value) in known else PretendedTensor(value)
 
         return mapped(wrap, result)
+
+
+@cache
+def _check_autograd() -> None:
+    try:
+        PretendedTensor(torch.ones(())).requires_grad_().mul(1).backward()
+    except RuntimeError as error:
+        message = "import lightning_gen.testing.pretended_tensor before the first backward pass of the process"
+        raise RuntimeError(message) from error
 
 
 def differences(first: Trace, second: Trace) -> list[str]:

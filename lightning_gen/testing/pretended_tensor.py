@@ -1,7 +1,9 @@
 """Tensors of a device that is pretended: each wraps a CPU tensor, and says that it is on `gpu:0`.
 
-Importing this module registers the device in the process, for good; nothing else of PyTorch is changed. PyTorch keeps a
-key for devices of others (PrivateUse1), so autograd, autocast, optimizers and `Module.to` take it for an accelerator.
+Importing this module registers the device in the process, for good, as one that is not available; nothing else of
+PyTorch is changed. It must be imported before the first backward pass of the process, at which autograd makes a thread
+for each device. PyTorch has a key for devices of others (PrivateUse1), so autograd, autocast, optimizers and
+`Module.to` take it for an accelerator.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +18,7 @@ DEVICE_TYPE = "gpu"
 WHY_NOT = why_no_pretended_device()  # None where it works
 
 if WHY_NOT is None:
-    register_pretended_device(DEVICE_TYPE)
+    register_pretended_device(DEVICE_TYPE, lambda: PretendedTensor.available)
 
 
 class PretendedTensor(Tensor):
@@ -24,6 +26,7 @@ class PretendedTensor(Tensor):
 
     wrapped: Tensor
     dispatch: ClassVar[Callable[..., Any]]
+    available: ClassVar[bool] = False  # within the context of a device
 
     @staticmethod
     def __new__(cls, wrapped: Tensor) -> "PretendedTensor":
@@ -55,7 +58,7 @@ class PretendedTensor(Tensor):
 
 def leaves(value: Any) -> Iterator[Any]:
     """What is in nested lists, tuples and dictionaries: arguments and results of operations."""
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         for item in value:
             yield from leaves(item)
     elif isinstance(value, dict):
@@ -66,7 +69,7 @@ def leaves(value: Any) -> Iterator[Any]:
 
 def mapped(function: Callable[[Any], Any], value: Any) -> Any:
     """The same nesting of the results of `function`."""
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return type(value)([mapped(function, item) for item in value])
     if isinstance(value, dict):
         return {key: mapped(function, item) for key, item in value.items()}

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import torch
 from omegaconf import DictConfig
 
 from lightning_gen.batch import Batch
@@ -43,6 +44,14 @@ def check_before(
         if model.num_classes is not None:
             data.check_labels("val")
     return check_evaluation(model, data, metrics, extractors, **config.evaluation) if metrics else []
+
+
+def device_notes(device: torch.device, precision: str) -> list[str]:
+    """Lines on what the device lacks for the options of a run."""
+    if not (device.type == "cuda" and precision.startswith("bf16")) or torch.cuda.get_device_capability(device) >= (8,):
+        return []
+    name = torch.cuda.get_device_name(device)
+    return [f"trainer.precision={precision}: {name} has no bfloat16, and emulates it slowly; use 16-mixed or 32-true"]
 
 
 def _fix(name: str, known: Iterable[str]) -> str:

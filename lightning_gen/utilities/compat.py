@@ -5,6 +5,7 @@ When a new version of a package breaks something, look here first. Packages are 
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from lightning.pytorch import Trainer
     from lightning.pytorch.loggers import WandbLogger
+    from lightning.pytorch.strategies import DDPStrategy
     from omegaconf import DictConfig
     from torch import Tensor
     from torchmetrics import Metric
@@ -115,6 +117,11 @@ def kill_launched(trainer: "Trainer") -> None:
         process.kill()
 
 
+def set_group_timeout(strategy: "DDPStrategy", minutes: float) -> None:
+    """Set how long collectives may take; the strategy takes it only when it is made, which the Trainer does itself."""
+    strategy._timeout = timedelta(minutes=minutes)
+
+
 def count_step(trainer: "Trainer") -> None:
     """Count one step in `trainer.global_step`, which counts only Lightning's own optimizer wrappers (#17958)."""
     progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
@@ -194,7 +201,7 @@ def why_no_pretended_device() -> str | None:
     return f"torch {torch.__version__} can't register a device in Python" if lacking else None
 
 
-def register_pretended_device(name: str) -> None:
+def register_pretended_device(name: str, available: Callable[[], bool]) -> None:
     """Have PyTorch know a device `name` without kernels, for good: there is no public way without C++."""
     import torch
     from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
@@ -205,6 +212,9 @@ def register_pretended_device(name: str) -> None:
 
         def set_device(self, index: int) -> None:
             pass
+
+        def is_available(self) -> bool:
+            return available()
 
     _setup_privateuseone_for_python_backend(name, backend_module=Backend())
 

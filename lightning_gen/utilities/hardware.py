@@ -10,8 +10,13 @@ def free_memory(device: torch.device) -> int:
     """Free bytes of a CUDA device, else of main memory, up to the limit of a container."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
+    return min(main_memory(), _number("/proc/meminfo", "MemAvailable:", 1024))
+
+
+def main_memory() -> int:
+    """Bytes of main memory, free or not, up to the limit of a container."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min(total, _number("/proc/meminfo", "MemAvailable:", 1024), _number("/sys/fs/cgroup/memory.max", "", 1))
+    return min(total, _number("/sys/fs/cgroup/memory.max", "", 1))
 
 
 def num_processors() -> int:

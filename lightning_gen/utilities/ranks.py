@@ -1,11 +1,12 @@
 """The processes (ranks) of a distributed run: work for the first one, and all-reduced sums and means."""
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from lightning_gen.utilities.compat import copy_each
 from lightning_gen.utilities.renames import renamed
 
 T = TypeVar("T")
@@ -34,6 +35,50 @@ def mean_over_ranks(tensor: Tensor) -> Tensor:
         torch.distributed.all_reduce(tensor)
         tensor /= torch.distributed.get_world_size()
     return tensor
+
+
+def std_over_ranks(tensor: Tensor) -> Tensor:
+    """Standard deviation, without correction, of the values of all ranks, which have equally many; no gradient."""
+    if not is_distributed():
+        return tensor.std(correction=0)
+    moments = torch.stack([tensor.mean(), tensor.var(correction=0)])
+    means, variances = gather_from_ranks(moments.detach()).unbind(1)
+    return (variances + (means - means.mean()).square()).mean().sqrt()
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """An all-reduce whose gradient, and the gradient of that, is one again."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        return sum_over_ranks(tensor.clone())
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _SumOverRanks.apply(gradients[0].contiguous())
+
+
+def gather_from_ranks(tensor: Tensor) -> Tensor:
+    """The tensors of all ranks, `(W, ...)`, differentiable any number of times; all of one shape."""
+    ranks = Ranks()
+    mine = torch.arange(ranks.size, device=tensor.device) == ranks.rank
+    places = tensor * mine.view(-1, *[1] * tensor.ndim)
+    return places if ranks.size == 1 else _SumOverRanks.apply(places)
+
+
+@torch.no_grad()
+def broadcast_from_first(tensors: Iterable[Tensor]) -> None:
+    """Give all ranks the first one's values, in place, by one broadcast for each dtype."""
+    if not is_distributed():
+        return
+    by_dtype: dict[torch.dtype, list[Tensor]] = {}
+    for tensor in tensors:
+        by_dtype.setdefault(tensor.dtype, []).append(tensor)
+    for group in by_dtype.values():
+        flat = torch.cat([tensor.detach().flatten() for tensor in group])
+        torch.distributed.broadcast(flat, src=0)
+        parts = flat.split([tensor.numel() for tensor in group])
+        copy_each(group, [part.view(tensor.shape) for part, tensor in zip(parts, group, strict=True)])
 
 
 class Ranks:

@@ -11,27 +11,12 @@ import torch
 from helpers.tiny_models import TINY_DCGAN, TINY_VAE
 
 from lightning_gen.optim import step_graphs
-from lightning_gen.optim.step_graphs import WARM_UP, Recording, StepGraphs, obstacle
-from lightning_gen.testing.on_device import Run
+from lightning_gen.optim.step_graphs import WARM_UP, StepGraphs, obstacle
+from lightning_gen.testing.on_device import Recorder, Run
 from lightning_gen.testing.pretended_device import PretendedDevice
 from lightning_gen.testing.pretended_tensor import WHY_NOT
 
 pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
-
-
-class Recorder:
-    """Records on the pretended device; counts the recordings."""
-
-    def __init__(self, device: PretendedDevice):
-        self.device = device
-        self.count = 0
-
-    def warm_up(self, function: Callable[[], None]) -> None:
-        function()
-
-    def record(self, function: Callable[[], None]) -> Recording:
-        self.count += 1
-        return self.device.record(function)
 
 
 class Replays:
@@ -89,13 +74,13 @@ def test_replays_equal_ordinary_steps(device, overrides, variants):
     ordinary = trained(device, overrides, steps)
     assert same_state(captured, ordinary)
     assert captured.terms.flush() == ordinary.terms.flush()
-    assert recorder.count == variants
+    assert recorder.captures == variants
 
 
 def test_the_first_steps_are_not_captured(device):
     recorder = Recorder(device)
     trained(device, TINY_VAE, WARM_UP, recorder)
-    assert recorder.count == 0
+    assert recorder.captures == 0
 
 
 def test_a_step_that_waits_for_the_device_is_not_captured(device, monkeypatch, told):

@@ -9,6 +9,8 @@ from lightning_gen.testing.pretended_tensor import WHY_NOT
 if WHY_NOT is not None:
     pytest.skip(WHY_NOT, allow_module_level=True)
 
+from lightning_gen.testing import FAKE
+from lightning_gen.testing.on_device import Run
 from lightning_gen.testing.pretended_device import PretendedDevice
 
 
@@ -108,3 +110,20 @@ def test_refuses_to_record_what_the_host_waits_for(gpu, wait):
     with pytest.raises(RuntimeError, match="not permitted when stream is capturing"):
         gpu.record(step)
     assert x.item() == 1
+
+
+@pytest.mark.parametrize("model", [["model=vae", "schedule@model.schedule=constant"], ["model=dcgan"]], ids=" ".join)
+def test_replayed_steps_of_a_model_are_those_of_eager_training(gpu, model):
+    states = []
+    for replayed in (False, True):
+        run = Run(gpu, *model, *FAKE, "data.image_shape=[1,16,16]", "data.batch_size=4", "model.ema_decay=null")
+        [batch] = next(run.batches)
+        step = None
+        for number in range(5):
+            torch.manual_seed(number)
+            batch.images.uniform_(-1, 1)
+            if replayed and number == 2:
+                step = gpu.record(lambda run=run, batch=batch: run.model.step(batch)).replay
+            step() if step else run.model.step(batch)
+        states.append([tensor.cpu() for tensor in run.model.state_dict().values()])
+    torch.testing.assert_close(*states, rtol=0, atol=0)

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.slow
 
 
 def test_killed_runs_end_as_undisturbed_ones():
-    script = [sys.executable, str(ROOT / "scripts" / "kill_test.py"), "2", *TINY_RUN, "trainer.max_images=512"]
+    odd = ["trainer.max_images=1024", "callbacks.log_terms.every_steps=5"]  # checkpoints fall between two rows
+    script = [sys.executable, str(ROOT / "scripts" / "kill_test.py"), "2", *TINY_RUN, *odd]
     result = subprocess.run(script, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     report = json.loads(result.stdout)

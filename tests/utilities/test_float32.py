@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.backends import cuda, cudnn
 
+from lightning_gen.config.composition import compose
 from lightning_gen.sampling.evaluation_mode import full_precision
 from lightning_gen.trainer import ImageTrainer
 from lightning_gen.utilities.float32 import ieee_float32, use_tf32
@@ -66,6 +67,11 @@ def test_newer_flags_of_a_notebook_come_back():
     with ieee_float32():
         assert precisions() == {"ieee"}
     assert (cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision) == ("ieee", "tf32")
+
+
+def test_the_options_of_a_gpu_use_what_it_has():
+    options = compose(["trainer=gpu", "trainer.deterministic=warn", "data=fake"]).trainer
+    assert (options.tf32, options.benchmark, options.deterministic) == (True, True, "warn")
 
 
 @pytest.mark.parametrize(("deterministic", "benchmark"), [(False, True), (True, False), ("warn", False)])

