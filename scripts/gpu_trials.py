@@ -237,12 +237,12 @@ class Refused(Exception):
 
 
 def captured(machine: Machine, model: ImageGenerator) -> StepGraphs:
-    """The graphs of a model's steps; Refused with the reason if it can't have any."""
+    """The graphs of a model's steps, whatever their first replay gives; Refused if it can't have any."""
     # A pretended device is taken for CUDA's.
     reason = obstacle(torch.device("cuda"), model.steppers, 1, model.compile_mode)
     if reason is not None:
         raise Refused(reason)
-    return StepGraphs(model, machine.recorder())
+    return StepGraphs(model, machine.recorder(), tolerance=math.inf)
 
 
 class DrawsOnCPU(TorchDispatchMode):

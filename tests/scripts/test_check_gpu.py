@@ -57,25 +57,24 @@ def test_a_gradient_that_differs_and_a_wait_fail_their_checks_alone(capsys, monk
     assert results["bf16"].startswith("ok")
 
 
-@pytest.mark.parametrize(
-    ("factor", "result"),
-    [
-        (lambda step: 1 + step / 1000, "FAILED AssertionError: step 6 of 8"),
-        (lambda step: (-1) ** step, "not done a captured step differs"),
-    ],
-    ids=["grows", "alternates"],
-)
-def test_a_number_that_a_graph_keeps(factor, result, capsys, monkeypatch):
+def test_a_number_that_a_graph_keeps(capsys, monkeypatch):
     losses = VAE.losses
 
     def changing(self, batch):
         terms = losses(self, batch)
-        return terms | {"loss": terms["loss"] * factor(self.batches_seen)}
+        return terms | {"loss": terms["loss"] * (1 + self.batches_seen / 1000)}
 
     monkeypatch.setattr(VAE, "losses", changing)
     status, results = check(capsys, "graphs")
-    assert results["graphs"].startswith(result)
-    assert status == result.startswith("FAILED")
+    assert status == 1
+    assert results["graphs"].startswith("FAILED AssertionError: step 6 of 8: ")
+
+
+def test_steps_that_cannot_be_captured_are_no_fault(capsys, monkeypatch):
+    monkeypatch.setattr(Stepper, "on_device", False)
+    status, results = check(capsys, "graphs")
+    assert status == 0
+    assert results["graphs"].startswith("not done Adam is not fused")
 
 
 def test_limits_of_time_within_one_another():
