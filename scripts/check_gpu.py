@@ -49,8 +49,8 @@ from lightning_gen.randomness import seed_all
 from lightning_gen.sampling.evaluation_mode import evaluation_mode
 from lightning_gen.utilities.float32 import ieee_float32
 
-# Errors of float32, relative. On a CPU, weights that are 1e-6 off move terms by up to 1e-4, samples by 3e-6, and the step
-# of the weights by 2e-5; in GANs, whose players follow each other, by 1e-2.
+# Errors of float32, relative. On a CPU, weights that are 1e-6 off move terms by up to 1e-4, samples by 3e-6, and steps of
+# weights by 2e-5; in GANs, whose players follow each other, by 1e-2.
 TERMS, SAMPLES = 1e-3, 1e-3
 WEIGHTS, WEIGHTS_OF_GANS = 1e-3, 5e-2
 BF16 = 0.05  # 8 bits of mantissa are 0.4 %, summed over the layers
