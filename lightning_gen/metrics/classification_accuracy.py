@@ -155,10 +155,10 @@ def train(
     seen, epoch = 0, 0
     while seen < num_images:
         order = torch.randperm(len(images), generator=generator("classification accuracy", seed, epoch))
+        order = order.to(images.device)  # at once: no wait in a step
         for index in order.split(size):
             if len(index) < size or seen >= num_images:
                 break
-            index = index.to(images.device)
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * (classifier.schedule(seen, num_images) if classifier.schedule else 1)
             optimizer.zero_grad()

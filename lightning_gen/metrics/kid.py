@@ -35,17 +35,19 @@ class KernelDistance(StoredFeaturesMetric):
         return super().compute()
 
     def compare(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        estimates = [
+            poly_mmd(real[rows], fake[others]) for rows, others in self._subsets(len(real), len(fake)).to(real.device)
+        ]
+        return {"kid": torch.stack(estimates).mean()}
+
+    def _subsets(self, num_real: int, num_fake: int) -> Tensor:
+        """Indices of the images of each subset, `(subsets, 2, size)`; together, as each copy to a device is a wait."""
         size = self.used["subset_size"]
         with preserved_rng():
             seed_all("kid", self.seed)
-            # Real images are drawn before samples: arguments are evaluated in order.
-            estimates = [poly_mmd(_subset(real, size), _subset(fake, size)) for _ in range(self.used["subsets"])]
-        return {"kid": torch.stack(estimates).mean()}
+            pairs = [[torch.randperm(n)[:size] for n in (num_real, num_fake)] for _ in range(self.used["subsets"])]
+        return torch.stack([torch.stack(pair) for pair in pairs])
 
     def protocol(self) -> dict[str, Any]:
         """Number and size of the subsets used, kernel and seed."""
         return {**self.used, "kernel": "(x.y / d + 1)^3", "seed": self.seed}
-
-
-def _subset(features: Tensor, size: int) -> Tensor:
-    return features[torch.randperm(len(features))[:size]]

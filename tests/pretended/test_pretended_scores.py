@@ -68,9 +68,10 @@ def scores(overrides, metrics, extractors, device):
 def test_metrics(name, metrics, tmp_path, monkeypatch):
     monkeypatch.setenv("LIGHTNING_GEN_CACHE", str(tmp_path))
     expected = scores(MODELS[name], metrics[name], {"pixels": ClassifyingPixels()}, "cpu")
-    with PretendedDevice() as device:
+    with PretendedDevice() as device, device.trace() as trace:
         found = scores(MODELS[name], metrics[name], {"pixels": ClassifyingPixels()}, device.device)
     assert not found.skipped
+    assert not [line for line in trace.waits if "index on the CPU" in line]  # such as those of each subset of kid
     for score in expected.scores:
         assert found.scores[score].value == pytest.approx(expected.scores[score].value, rel=1e-4, nan_ok=True), score
 
