@@ -199,7 +199,7 @@ class ImageGenerator(LightningModule):
         self.graphs = self._new_graphs() if getattr(self.trainer, "graphs", False) else None
 
     def _new_graphs(self) -> StepGraphs | None:
-        reason = obstacle(self.device, self.steppers, self.trainer.world_size, self.compile_mode)
+        reason = obstacle(self.device, self.steppers, self.modules(), self.trainer.world_size, self.compile_mode)
         if reason is None:
             return StepGraphs(self)
         log.info("trainer.graphs=true: %s; steps are not captured", reason)

@@ -26,6 +26,7 @@ from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY
 from lightning_gen.images import MODES
 from lightning_gen.sampling.scatter_plot import are_points
+from lightning_gen.utilities.float32 import use_tf32
 from lightning_gen.utilities.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def load(cfg: DictConfig) -> tuple[Path, "ImageGenerator"]:
     if not cfg.checkpoint:
         raise UserError("checkpoint=null: give a checkpoint file or a run's folder, as checkpoint=outputs/my_run")
     device = choose_device(cfg.device)
+    use_tf32(False)  # images and latents are those of any other device
     path = checkpoint_of(cfg.checkpoint)
     model = load_model(path, ema=cfg.ema, device=device, changes=as_dict(cfg.model))
     if not all_finite(model):

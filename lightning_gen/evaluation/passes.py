@@ -198,7 +198,7 @@ class EvaluationPasses:
             rows = self._rows_per_image(key)
             features = self.extractors[key](values if rows == 1 else values.flatten(0, 1))
             # 8-bit values have no NaN: without this a broken model would get a score.
-            features[~finite.repeat_interleave(rows)] = torch.nan
+            features = features.masked_fill(~finite.repeat_interleave(rows)[:, None], torch.nan)
             buffer[start * rows : start * rows + len(features)] = features
 
     def _features(self, key: str, values: Tensor, labels: Tensor | None) -> Features:

@@ -7,12 +7,12 @@ what changes from step to step must be in tensors (`ScheduledScalars`) or choose
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_gen.batch import Batch
 from lightning_gen.optim.stepper import Stepper
@@ -46,7 +46,13 @@ class Steps(Protocol):
     def buffers(self) -> Iterator[Tensor]: ...
 
 
-def obstacle(device: torch.device, steppers: Sequence[Stepper], processes: int, compile_mode: str | None) -> str | None:
+def obstacle(
+    device: torch.device,
+    steppers: Sequence[Stepper],
+    modules: Iterable[nn.Module],
+    processes: int,
+    compile_mode: str | None,
+) -> str | None:
     """Why steps can't be captured; None if they can."""
     if device.type != "cuda":
         return f"CUDA graphs need a CUDA device, not {device.type}"
@@ -54,6 +60,9 @@ def obstacle(device: torch.device, steppers: Sequence[Stepper], processes: int, 
         return "not supported with several processes"
     if compile_mode in UNCAPTURABLE_MODES:
         return f"model.compile_mode={compile_mode} uses CUDA graphs itself"
+    for module in modules:
+        if getattr(module, "draws_on_host", False):
+            return f"{type(module).__name__} draws random numbers on the CPU"
     for stepper in steppers:
         if stepper.scaler is not None:
             return "16-mixed asks the device for overflows; use bf16-mixed or 32-true"

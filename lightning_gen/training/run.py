@@ -5,7 +5,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
@@ -230,11 +230,15 @@ def _set_up_logging(folder: Path | None) -> None:
 
 def _tolerant(handler: logging.Handler) -> logging.Handler:
     """`handler`, silent about messages that can't be written (`| head`, a full disk): a run goes on without them."""
-    report = handler.handleError
+    report, write = handler.handleError, handler.emit
 
     def handle(record: logging.LogRecord) -> None:
         if not isinstance(sys.exc_info()[1], OSError):
             report(record)
 
-    handler.handleError = handle
+    def emit(record: logging.LogRecord) -> None:
+        with suppress(OSError):  # of a log.txt whose folder is gone: it is opened again at each message
+            write(record)
+
+    handler.handleError, handler.emit = handle, emit
     return handler

@@ -58,12 +58,17 @@ class _SumOverRanks(torch.autograd.Function):
         return _SumOverRanks.apply(gradients[0].contiguous())
 
 
+def add_over_ranks(tensor: Tensor) -> Tensor:
+    """Sum over all ranks, differentiable any number of times."""
+    return _SumOverRanks.apply(tensor) if is_distributed() else tensor
+
+
 def gather_from_ranks(tensor: Tensor) -> Tensor:
     """The tensors of all ranks, `(W, ...)`, differentiable any number of times; all of one shape."""
     ranks = Ranks()
     mine = torch.arange(ranks.size, device=tensor.device) == ranks.rank
     places = tensor * mine.view(-1, *[1] * tensor.ndim)
-    return places if ranks.size == 1 else _SumOverRanks.apply(places)
+    return add_over_ranks(places)
 
 
 @torch.no_grad()

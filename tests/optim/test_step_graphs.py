@@ -105,6 +105,10 @@ def test_a_replay_that_differs_ends_the_captures(device, told):
     assert not model.graphs.enabled
 
 
+class HostDraws(torch.nn.Module):
+    draws_on_host = True
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -113,12 +117,15 @@ def test_a_replay_that_differs_ends_the_captures(device, told):
         ({"processes": 2}, "several processes"),
         ({"compile_mode": "reduce-overhead"}, "compile_mode=reduce-overhead uses CUDA graphs itself"),
         ({"scaler": object()}, "16-mixed"),
+        ({"module": HostDraws()}, "HostDraws draws random numbers on the CPU"),
         ({"on_device": False}, "SGD is not fused"),
     ],
 )
 def test_obstacles_are_named(change, reason):
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)])
-    settings = {"device": "cuda", "processes": 1, "compile_mode": None, "scaler": None, "on_device": True} | change
+    settings = {"device": "cuda", "module": torch.nn.Identity(), "processes": 1, "compile_mode": None}
+    settings |= {"scaler": None, "on_device": True} | change
     stepper = SimpleNamespace(scaler=settings["scaler"], on_device=settings["on_device"], optimizer=optimizer)
-    found = obstacle(torch.device(settings["device"]), [stepper], settings["processes"], settings["compile_mode"])
+    device, modules = torch.device(settings["device"]), [settings["module"]]
+    found = obstacle(device, [stepper], modules, settings["processes"], settings["compile_mode"])
     assert found is None if reason is None else reason in found

@@ -33,8 +33,11 @@ MODELS = {
         *("model=vae", SQUARE, "metrics=[likelihood]", "data/augment=[flip,crop]", "model.schedule=null"),
         *(f"model.{network}.{size}" for network in ("encoder", "decoder") for size in ("width=8", "hidden=16")),
     ],
-    "dcgan": ["model=dcgan", SQUARE, "model.latent_dim=8", *NARROW, "metrics=[diversity]", "model/augment=ada"],
-    "pixel_cnn": ["model=pixel_cnn", SQUARE, "model.network.width=8", "metrics=[likelihood]"],
+    "dcgan": [
+        *("model=dcgan", SQUARE, "model.latent_dim=8", *NARROW, "metrics=[diversity]"),
+        *("model/augment=ada", "model/penalty=[r1]", "model.penalty.r1.every=4"),
+    ],
+    "pixel_cnn": ["model=pixel_cnn", SQUARE, "model.network.width=8", "metrics=[likelihood]", "model.accumulate=2"],
     "frame_lstm": ["model=frame_lstm", SEQUENCES, "model.context_frames=2", "metrics=[prediction]"],
     "flow": ["model=flow_matching", SQUARE, "model.network.width=8", "model.network.dropout=0.1", "metrics=[]"],
 }

@@ -46,6 +46,8 @@ class KorniaPipeline(nn.Module):
     Computed in float32; differentiable twice, as gradient penalties need.
     """
 
+    draws_on_host = True  # so that `trainer.graphs` captures no steps
+
     def __init__(self, transforms: dict[str, Any]):
         super().__init__()
         chosen = {name: transform for name, transform in transforms.items() if transform}
