@@ -16,29 +16,26 @@ import json
 import logging
 import math
 import sys
-import tempfile
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from gpu_machines import Machine, machine_of
+from gpu_resume import resumes
 from gpu_speed import SPEEDS, fid, memory, speed
 from gpu_trials import (
     CPU,
     DrawsOnCPU,
-    Machine,
     OutOfTime,
     Refused,
     Training,
     captured,
-    command,
     deterministic,
     distance,
-    machine_of,
     small,
     time_limit,
 )
@@ -49,8 +46,8 @@ from lightning_gen.randomness import seed_all
 from lightning_gen.sampling.evaluation_mode import evaluation_mode
 from lightning_gen.utilities.float32 import ieee_float32
 
-# Errors of float32, relative. On a CPU, weights that are 1e-6 off move terms by up to 1e-4, samples by 3e-6, and steps of
-# weights by 2e-5; in GANs, whose players follow each other, by 1e-2.
+# Errors of float32, relative. On a CPU, weights that are 1e-6 off move terms by up to 1e-4, samples by 3e-6, and the
+# step of the weights by 2e-5; in GANs, whose players follow each other, by 1e-2.
 TERMS, SAMPLES = 1e-3, 1e-3
 WEIGHTS, WEIGHTS_OF_GANS = 1e-3, 5e-2
 BF16 = 0.05  # 8 bits of mantissa are 0.4 %, summed over the layers
@@ -185,48 +182,6 @@ class Messages(logging.Handler):
 
     def __exit__(self, *_: object) -> None:
         logging.getLogger("lightning_gen").removeHandler(self)
-
-
-# Steps on the GPU draw other latents, so runs come apart. On a CPU, with another seed for the second leg: by 0.24
-# of the way of the weights and 0.21 of that of Adam's second moments, or 0.66 if these are laid out for other strides.
-APART = {"weights": 0.5, "moments": 0.4}
-LEGS = (640, 704, 768)  # images seen at the end of each
-RUN = [
-    *("data=fake", "data.num_images=512", "data.batch_size=16", "model.ema_decay=0", "metrics=[]"),
-    *("callbacks=[checkpoint]", "trainer.validate_every_images=100000", "trainer.steps_per_call=1"),
-]
-
-
-def resumes(machine: Machine, name: str) -> Figures:
-    """How far runs of the CPU alone and of both devices are apart, of the way since they parted."""
-    narrow = ["model.generator.width=8", "model.discriminator.width=8"] if machine.pretended else []
-    on_gpu = [*machine.trainer, "trainer.precision=32-true", "trainer.tf32=false"]
-    on_cpu = ["trainer=cpu", "trainer.accelerator=cpu", "trainer.strategy=auto"]  # after those of a pretended device
-    with tempfile.TemporaryDirectory() as folder:
-
-        def leg(run: str, number: int, trainer: Sequence[str]) -> dict[str, dict[str, torch.Tensor]]:
-            how = ["resume=true"] if number else [f"model={name}", *RUN, *narrow]
-            until = f"trainer.max_images={LEGS[number]}"
-            command(machine.program, "train", f"run_dir={run}", *how, *trainer, until, cwd=Path(folder))
-            return saved(Path(folder, run))
-
-        start, _, expected = [leg("straight", number, on_cpu) for number in range(3)]
-        _, _, found = [leg("both", number, trainer) for number, trainer in enumerate((on_cpu, on_gpu, on_cpu))]
-    apart = {kind: distance(expected[kind], found[kind]) / distance(expected[kind], start[kind]) for kind in APART}
-    wrong = [f"{kind} are {value:.2g} of their way apart" for kind, value in apart.items() if not value <= APART[kind]]
-    assert not wrong, ", ".join(wrong)
-    return apart
-
-
-def saved(run: Path) -> dict[str, dict[str, torch.Tensor]]:
-    """Weights and roots of second moments in the last checkpoint."""
-    content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
-    moments = {
-        f"{number}.{key}": state["exp_avg_sq"].sqrt()
-        for number, optimizer in enumerate(content["optimizer_states"])
-        for key, state in optimizer["state"].items()
-    }
-    return {"weights": content["state_dict"], "moments": moments}
 
 
 Check = Callable[[Machine, str], Figures]

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from gpu_trials import ROOT, Machine, OutOfTime, Refused, Training, captured, time_limit
+from gpu_machines import Machine
+from gpu_trials import OutOfTime, Refused, Training, captured, time_limit
 from lightning.pytorch import Callback
 from loops import Step, fit, raw_batches, raw_step, use_channels_last
 
@@ -29,6 +30,7 @@ from lightning_gen.utilities.float32 import use_tf32
 COMMON = "model.ema_decay=null data/augment=[none] data=fake data.num_classes=null callbacks=[log_terms,finite_guard]"
 CLIPS = "data.image_shape=[20,1,64,64] data.batch_size=16"
 FID_IMAGES = 50_000
+TESTS = Path(__file__).parents[1] / "tests"
 
 
 class Rivals(NamedTuple):
@@ -238,7 +240,7 @@ def fid(machine: Machine, name: str) -> Mapping[str, Any]:
     """Images/s of samples through Inception with random weights, and the seconds of a FID of 50,000."""
     if machine.pretended:
         raise Refused("Inception takes too long on a pretended device")
-    sys.path.append(str(ROOT / "tests"))
+    sys.path.append(str(TESTS))
     from helpers.random_weights import inception
 
     with tempfile.TemporaryDirectory() as folder:

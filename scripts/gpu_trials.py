@@ -1,20 +1,16 @@
-"""What the checks of check_gpu.py share: a GPU or a pretended one, and models that train there step by step."""
+"""Models that train on a device step by step, without Lightning, for the checks of check_gpu.py."""
 
 import math
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache, partial
-from itertools import pairwise
-from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from gpu_machines import Machine
 from loops import use_channels_last
 from omegaconf import DictConfig
 from torch import Tensor
@@ -26,105 +22,11 @@ from lightning_gen.config.instantiation import build_data, build_model
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.losses.penalties import Penalty
 from lightning_gen.models.gan import GAN
-from lightning_gen.optim.step_graphs import CUDARecorder, StepGraphs, obstacle
+from lightning_gen.optim.step_graphs import StepGraphs, obstacle
 from lightning_gen.optim.stepper import Stepper
 from lightning_gen.testing import DATA, FAKE, model_class, narrow
 
-if TYPE_CHECKING:
-    from lightning_gen.testing.pretended_device import PretendedDevice
-
-ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
-
-
-class GPU:
-    """The first CUDA device."""
-
-    pretended = False
-    trainer = ("trainer=gpu",)
-    program = ("-m", "lightning_gen")
-
-    def __init__(self) -> None:
-        self.device = torch.device("cuda", 0)
-        self.name = torch.cuda.get_device_name(self.device)
-        self.recorder = CUDARecorder
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """As Lightning's bf16-mixed."""
-        return torch.autocast("cuda", torch.bfloat16, cache_enabled=False)
-
-    @contextmanager
-    def without_waits(self) -> Iterator[None]:
-        """RuntimeError where the host would wait for the device."""
-        torch.cuda.set_sync_debug_mode("error")
-        try:
-            yield
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-
-    def mark(self) -> torch.cuda.Event:
-        """A point in the device's time."""
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()
-        return event
-
-    def seconds(self, marks: Sequence[Any]) -> list[float]:
-        """The time between each two neighbors of the marks."""
-        torch.cuda.synchronize()
-        return [first.elapsed_time(second) / 1000 for first, second in pairwise(marks)]
-
-
-class PretendedGPU:
-    """The pretended device of `lightning_gen.testing`: checks are those of a GPU, figures are not."""
-
-    pretended = True
-    name = "a pretended device"
-
-    def __init__(self, pretend: "PretendedDevice") -> None:
-        from lightning_gen.testing import pretended_accelerator, pretended_autocast
-
-        self.pretend = pretend
-        self.device = pretend.device
-        self.autocast = pretended_autocast.autocast
-        self.trainer = ("trainer=gpu", "trainer.graphs=false", *pretended_accelerator.OVERRIDES)
-        lines = "from lightning_gen.testing import pretended_accelerator as p; from lightning_gen.cli import main"
-        self.program = ("-c", f"{lines}\nwith p.PretendedDevice(): raise SystemExit(main())")
-
-    def recorder(self) -> Any:
-        """Records on the pretended device."""
-        return SimpleNamespace(warm_up=lambda function: function(), record=self.pretend.record)
-
-    @contextmanager
-    def without_waits(self) -> Iterator[None]:
-        """RuntimeError where the host would wait for the device."""
-        with self.pretend.trace() as trace:
-            yield
-        if trace.waits:
-            raise RuntimeError("the host waits: " + ", ".join(trace.waits))
-
-    def mark(self) -> float:
-        """A point in time."""
-        return time.perf_counter()
-
-    def seconds(self, marks: Sequence[Any]) -> list[float]:
-        """The time between each two neighbors of the marks."""
-        return [second - first for first, second in pairwise(marks)]
-
-
-Machine = GPU | PretendedGPU
-
-
-@contextmanager
-def machine_of(pretend: bool) -> Iterator[Machine]:
-    """The GPU, or a pretended one within the context."""
-    if not pretend:
-        yield GPU()
-        return
-    # Imported here only: it registers a device in the process, which a GPU would have as a rival.
-    from lightning_gen.testing.pretended_device import PretendedDevice
-
-    with PretendedDevice() as device:
-        yield PretendedGPU(device)
 
 
 @cache
@@ -239,7 +141,9 @@ class Refused(Exception):
 def captured(machine: Machine, model: ImageGenerator) -> StepGraphs:
     """The graphs of a model's steps, whatever their first replay gives; Refused if it can't have any."""
     # A pretended device is taken for CUDA's.
-    reason = obstacle(torch.device("cuda"), model.steppers, 1, model.compile_mode)
+    reason = obstacle(
+        torch.device("cuda"), model.steppers, model.modules(), processes=1, compile_mode=model.compile_mode
+    )
     if reason is not None:
         raise Refused(reason)
     return StepGraphs(model, machine.recorder(), tolerance=math.inf)
@@ -306,14 +210,3 @@ def distance(first: dict[str, Tensor], second: dict[str, Tensor]) -> float:
     """The Euclidean distance of two states, of their floats."""
     names = [name for name, tensor in first.items() if tensor.is_floating_point()]
     return math.sqrt(sum((first[name].double() - second[name].double()).square().sum().item() for name in names))
-
-
-def command(program: Sequence[str], *arguments: str, cwd: Path) -> None:
-    """Run `lightning-gen`; RuntimeError with its last line if it fails."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    done = subprocess.run(
-        [sys.executable, *program, *arguments], cwd=cwd, env=environment, capture_output=True, text=True
-    )
-    if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines()
-        raise RuntimeError(f"{' '.join(arguments[-2:])}: {lines[-1] if lines else done.returncode}")
