@@ -148,6 +148,23 @@ def test_the_train_stream_has_no_length_and_images_are_normalized() -> None:
     assert batch.images.max() == 1
 
 
+def test_a_call_holds_one_batch_of_floats_at_a_time() -> None:
+    made = []
+
+    class Counted(Flip):
+        def __call__(self, images: Tensor) -> Tensor:
+            made.append(len(images))
+            return super().__call__(images)
+
+    batches = TrainBatches(random_source(), batch_size=6, steps_per_call=4, augmentations=[Counted()])
+    call = next(iter(batches))
+    assert len(call) == 4
+    assert not made
+    first = next(iter(call))
+    assert made == [6]
+    assert torch.equal(call[0].images, first.images)  # the same draws whenever it is made
+
+
 def test_two_passes_at_once_do_not_disturb_each_other() -> None:
     stream = StreamSource(numbered(40), torch.arange(40), num_workers=1)
     passes = [iter(EvaluationBatches(stream, batch_size=4)) for _ in range(2)]
