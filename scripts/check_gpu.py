@@ -151,15 +151,15 @@ def without_waits(machine: Machine, name: str) -> Figures:
 
 
 def equal_captured(machine: Machine, name: str) -> Figures:
-    """Steps from graphs and ordinary ones, of two trainings."""
+    """Steps from graphs and ordinary ones, of two trainings in bf16-mixed, as `trainer=gpu` has it."""
     reasons = Messages()
     with deterministic(), reasons:
         ordinary = Training(name, *small(machine, name), device=machine.device)
         run = Training(name, *small(machine, name), device=machine.device, graphs=partial(captured, machine))
         steps = STEPS * ordinary.period
         for step in range(steps):
-            terms, others = ordinary.step(), run.step()
-            first, second = ordinary.state(), run.state()
+            terms, others = ordinary.step(machine.autocast()), run.step(machine.autocast())
+            first, second = ordinary.model.state_dict(), run.model.state_dict()
             differing = [key for key in first if not torch.equal(first[key], second[key])]
             differing += [key for key in terms if terms[key] != others[key]]
             assert not differing, f"step {step + 1} of {steps}: {len(differing)} differ, {', '.join(differing[:2])}"
