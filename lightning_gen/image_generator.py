@@ -198,6 +198,10 @@ class ImageGenerator(LightningModule):
             stepper.apply_settings()
         self.graphs = self._new_graphs() if getattr(self.trainer, "graphs", False) else None
 
+    def on_train_end(self) -> None:
+        """Free the memory of captured steps: scores are computed next."""
+        self.graphs = None
+
     def _new_graphs(self) -> StepGraphs | None:
         reason = obstacle(self.device, self.steppers, self.modules(), self.trainer.world_size, self.compile_mode)
         if reason is None:

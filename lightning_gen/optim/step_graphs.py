@@ -6,9 +6,10 @@ what changes from step to step must be in tensors (`ScheduledScalars`) or choose
 """
 
 import logging
+import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
 import torch
@@ -74,8 +75,8 @@ def obstacle(
 class Recorder(Protocol):
     """Records what functions do on a device."""
 
-    def warm_up(self, function: Callable[[], None]) -> None:
-        """Run a function that will be recorded later."""
+    def warm_up(self, function: Callable[[], None]) -> str | None:
+        """Run a function that will be recorded later; why it can't be, if that is known by then."""
         ...
 
     def record(self, function: Callable[[], None]) -> Recording:
@@ -90,20 +91,42 @@ class CUDARecorder:
         self.pool = torch.cuda.graph_pool_handle()
         self.stream = torch.cuda.Stream()
 
-    def warm_up(self, function: Callable[[], None]) -> None:
+    def warm_up(self, function: Callable[[], None]) -> str | None:
         """Run the function on the stream of the captures, where libraries then have their workspaces."""
         self.stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self.stream):
+        with torch.cuda.stream(self.stream), waits_noted() as waits:
             function()
         torch.cuda.current_stream().wait_stream(self.stream)
+        return "it waits for the device" if waits else None
 
     def record(self, function: Callable[[], None]) -> torch.cuda.CUDAGraph:
         """Capture the function, which is not executed."""
         graph = torch.cuda.CUDAGraph()
-        # Threads of data loaders may call CUDA meanwhile.
-        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
+        # The outer context brings the stream back if a capture fails; threads of data loaders may call CUDA meanwhile.
+        with (
+            torch.cuda.stream(torch.cuda.current_stream()),
+            torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"),
+        ):
             function()
         return graph
+
+
+@contextmanager
+def waits_noted() -> Iterator[list[str]]:
+    """Yield a list that afterwards has PyTorch's warnings of operations that wait for the device.
+
+    A capture would fail at them, and older versions of PyTorch don't recover from that.
+    """
+    waits: list[str] = []
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            yield waits
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+    waits += [str(warning.message) for warning in caught if "synchronizing" in str(warning.message)]
 
 
 class StepGraphs:
@@ -127,7 +150,8 @@ class StepGraphs:
     def step(self, batch: Batch) -> None:
         """One step, after the model's `prepare`."""
         constants = tuple(stepper.constants for stepper in self.model.steppers)
-        variant = (self.model.step_variant(), constants, batch.images.shape)
+        batch_kind = batch.images.shape, batch.images.dtype, batch.labels is None
+        variant = (self.model.step_variant(), constants, batch_kind)
         if len(self.steps) > MAX_VARIANTS:  # a constant that changes at each step, as beta2 with a schedule
             self.steps = Counter({known: self.steps[known] for known in self.graphs})
         self.steps[variant] += 1
@@ -135,7 +159,9 @@ class StepGraphs:
         if not self.enabled:
             self.model.step(batch)
         elif number <= self.warm_up:
-            self.recorder.warm_up(lambda: self.model.step(batch))
+            reason = self.recorder.warm_up(lambda: self.model.step(batch))
+            if reason:
+                self._give_up(f"a step can't be captured ({reason})")
         elif number == self.warm_up + 1:
             self._capture(variant, batch)
         elif number == self.warm_up + 2:
@@ -146,7 +172,7 @@ class StepGraphs:
     def _capture(self, variant: Hashable, batch: Batch) -> None:
         try:
             self.graphs[variant] = StepGraph(self.model, batch, self.recorder)
-        except RuntimeError as error:
+        except Exception as error:  # of CUDA, or an assertion of an optimizer
             self.model.terms.take_pending()
             self._give_up(f"a step can't be captured ({str(error).splitlines()[0]})")
             self.model.prepare()
@@ -156,15 +182,15 @@ class StepGraphs:
 
     def _verify(self, graph: "StepGraph", batch: Batch) -> None:
         """Replay a step, then again as usual from the same state, which is kept."""
-        state, weights = self._state(), list(self.model.parameters())
-        before = [tensor.clone() for tensor in state]
+        before = [tensor.clone() for tensor in self._state()]
+        weights = list(self.model.parameters())
         start = [weight.detach().clone() for weight in weights]
         graph.replay(batch)
         self.model.terms.take_pending()
         replayed = [weight.detach().clone() for weight in weights]
-        copy_each(state, before)
+        copy_each(self._state(), before)
         self.model.prepare()
-        self.model.step(batch)
+        self.recorder.warm_up(lambda: self.model.step(batch))
         difference = distance(weights, replayed) / distance(weights, start).clamp(min=1e-30)
         if not difference.item() <= self.tolerance:
             self._give_up(f"a captured step differs from an ordinary one by {difference.item():.1%}")

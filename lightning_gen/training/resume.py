@@ -30,6 +30,7 @@ from lightning_gen.image_generator import KEY
 START_KEYS = ("run_dir", "resume", "init_from", "trust")  # of the new run, not of the one it starts from
 # A stranger's file must not decide where a run writes, whom it tells, and which weights may be opened by their hash.
 CONFIRMED_GROUPS = ("callbacks", "extractor", "logger", "metrics", "trainer")
+FOLDER_KEYS = ("dir", "dirpath", "folder", "path")  # ends of keys whose value may be the run's folder
 CONFIRMED_KEYS = {"default_root_dir", "dir", "dirpath", "folder", "save_dir", "settings", "sha256"}
 _ABSENT = object()
 
@@ -262,9 +263,11 @@ def _is_inside(path: Any, folder: str) -> bool:
 def _moved(value: Any, old: str | None, new: str) -> Any:
     """`value` with its paths in the folder `old` moved to the folder `new`, where this run writes its files."""
     if isinstance(value, dict):
-        return {key: _moved(item, old, new) for key, item in value.items()}
+        # A run in the folder `cpu` has the accelerator `cpu`, which stays.
+        folders = {key: new for key, item in value.items() if old and item == old and key.endswith(FOLDER_KEYS)}
+        return {key: _moved(item, old, new) for key, item in value.items()} | folders
     if isinstance(value, list):
         return [_moved(item, old, new) for item in value]
-    if old and isinstance(value, str) and (value == old or value.startswith(old + "/")):
+    if old and isinstance(value, str) and value.startswith(old + "/"):
         return new + value[len(old) :]
     return value

@@ -51,6 +51,14 @@ def test_a_run_folder_can_be_moved(tmp_path):
     assert not (tmp_path / "here").exists()
 
 
+def test_a_folder_named_as_another_value_can_be_moved(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(Path("cpu"), images=32).rename("there")
+    config = saved(resume(Path("there"), "trainer.max_images=64"))["lightning_gen"]["config"]
+    assert config["trainer"]["accelerator"] == "cpu"
+    assert config["logger"]["csv"]["folder"] == "there"
+
+
 def test_optimizer_settings_can_be_changed_on_resuming(tiny_run):
     folder = tiny_run(images=32)
     before = saved(folder)["state_dict"]["decoder.out.weight"]
