@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -280,11 +279,12 @@ class ImageGenerator(LightningModule):
         for name in names:
             average = self.averages[name]
             assert isinstance(average, WeightAverage)
-            share = self.scheduled(f"averages.{name}", partial(self._share, average))
-            average.update(getattr(self, name), share)
+            average.update(getattr(self, name), self._share(name, average))
 
-    def _share(self, average: WeightAverage) -> float:
-        return average.share(self.batches_seen)
+    def _share(self, name: str, average: WeightAverage) -> float | Tensor:
+        if self.device.type == "cpu":  # nothing is captured, and a number is faster
+            return average.share(self.batches_seen)
+        return self.scheduled(f"averages.{name}", lambda: average.share(self.batches_seen))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the progress of the run and its provenance."""

@@ -35,8 +35,8 @@ class WeightAverage(nn.Module):
         return 1 - min(self.decay, (1 + step) / (10 + step))
 
     @torch.no_grad()
-    def update(self, source: nn.Module, share: Tensor) -> None:
-        """Update with the weights of `source`, whose share is a float32 tensor of zero dimensions."""
+    def update(self, source: nn.Module, share: float | Tensor) -> None:
+        """Update with the weights of `source`, whose share is a number, or a tensor of zero dimensions."""
         if self._pairs is None:
             self._pairs = _pairs(self.module, source)
         (averages, weights), copied = self._pairs

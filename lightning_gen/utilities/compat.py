@@ -170,15 +170,14 @@ def clamp_each(tensors: list["Tensor"], low: float, high: float) -> None:
     torch._foreach_clamp_max_(tensors, high)
 
 
-def move_each(tensors: list["Tensor"], targets: list["Tensor"], fraction: "Tensor") -> None:
-    """Move each tensor this fraction of the way to its target: one kernel on a CPU, a few on a device.
-
-    `_foreach_lerp_` takes a number only, which a device would have to be asked for.
+def move_each(tensors: list["Tensor"], targets: list["Tensor"], fraction: "float | Tensor") -> None:
+    """Move each tensor this fraction of the way to its target, in one kernel; in a few if it is a tensor of one value,
+    which `_foreach_lerp_` would read from the device.
     """
     import torch
 
-    if fraction.device.type == "cpu":
-        torch._foreach_lerp_(tensors, targets, fraction.item())
+    if isinstance(fraction, float):
+        torch._foreach_lerp_(tensors, targets, fraction)
         return
     steps = torch._foreach_sub(targets, tensors)
     torch._foreach_mul_(steps, fraction)

@@ -253,7 +253,8 @@ class TestModelStep:
 
 
 class TestWeightAverage:
-    def test_equals_the_closed_form(self):
+    @pytest.mark.parametrize("kind", [float, torch.tensor])
+    def test_equals_the_closed_form(self, kind):
         source = nn.Linear(3, 2)
         weights = [torch.randn(2, 3) for _ in range(7)]
         source.weight.data.copy_(weights[0])
@@ -262,17 +263,17 @@ class TestWeightAverage:
         expected = weights[0]
         for step, (decay, weight) in enumerate(zip(decays, weights[1:], strict=True)):
             source.weight.data.copy_(weight)
-            average.update(source, torch.tensor(average.share(step)))
+            average.update(source, kind(average.share(step)))
             expected = decay * expected + (1 - decay) * weight
         torch.testing.assert_close(average.module.weight, expected)
 
     def test_floating_buffers_are_averaged_and_others_copied(self):
         source = nn.BatchNorm1d(2)
         average = WeightAverage(source, decay=0.5)
-        average.update(source, torch.tensor(average.share(100)))
+        average.update(source, average.share(100))
         source, average = source.double(), average.double()  # which makes new buffers
         source(torch.randn(8, 2).double() + 5)
-        average.update(source, torch.tensor(average.share(101)))
+        average.update(source, average.share(101))
         torch.testing.assert_close(average.module.running_mean, source.running_mean / 2)
         assert average.module.num_batches_tracked.item() == 1
 
@@ -284,7 +285,7 @@ class TestWeightAverage:
         assert set(average.state_dict()) == {"module.weight", "module.bias"}
 
     def test_a_part_without_weights_is_fine(self):
-        WeightAverage(nn.Identity(), decay=0.5).update(nn.Identity(), torch.tensor(1.0))
+        WeightAverage(nn.Identity(), decay=0.5).update(nn.Identity(), 1.0)
 
 
 class TestScheduledScalars:
