@@ -264,7 +264,7 @@ def _moved(value: Any, old: str | None, new: str) -> Any:
     """`value` with its paths in the folder `old` moved to the folder `new`, where this run writes its files."""
     if isinstance(value, dict):
         # A run in the folder `cpu` has the accelerator `cpu`, which stays.
-        folders = {key: new for key, item in value.items() if old and item == old and key.endswith(FOLDER_KEYS)}
+        folders = {key: new for key, item in value.items() if old and item == old and str(key).endswith(FOLDER_KEYS)}
         return {key: _moved(item, old, new) for key, item in value.items()} | folders
     if isinstance(value, list):
         return [_moved(item, old, new) for item in value]
