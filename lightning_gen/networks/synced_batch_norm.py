@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lightning_gen.utilities.compat import fixed_batch_norm_backward
 from lightning_gen.utilities.ranks import Ranks, add_over_ranks, gather_from_ranks
 
 
@@ -50,8 +51,9 @@ class _Normalize(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         [gradient] = gradients
         values, weight, mean, variance = ctx.saved_tensors
-        if torch.is_grad_enabled():  # to be differentiated again, also through the statistics
-            mean, variance = _moments(values)
+        if not torch.is_grad_enabled():
+            return *_gradients(gradient, values, weight, mean, variance, ctx.eps), None, None, None
+        mean, variance = _moments(values)  # to be differentiated again, also through the statistics
         dims, per_channel = _layout(values)
         centered = values - mean.view(per_channel)
         deviation = (variance + ctx.eps).rsqrt()
@@ -61,6 +63,19 @@ class _Normalize(torch.autograd.Function):
         shifted = torch.addcmul((-scale * of_bias).view(per_channel), gradient, scale.view(per_channel))
         of_values = torch.addcmul(shifted, centered, (-scale * of_weight * deviation).view(per_channel))
         return of_values, sums[1], sums[0], None, None, None
+
+
+def _gradients(
+    gradient: Tensor, values: Tensor, weight: Tensor, mean: Tensor, variance: Tensor, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients by values, weight and bias that need none of their own: with fixed statistics by PyTorch's kernel."""
+    of_values, of_weight, of_bias = fixed_batch_norm_backward(gradient, values, weight, mean, variance, eps)
+    by_weight, by_bias = add_over_ranks(torch.stack([of_weight, of_bias])) / _count(values)
+    _, per_channel = _layout(values)
+    deviation = (variance + eps).rsqrt()
+    slope = -weight * deviation.square() * by_weight
+    shift = -weight * deviation * by_bias - slope * mean
+    return of_values.add_(torch.addcmul(shift.view(per_channel), values, slope.view(per_channel))), of_weight, of_bias
 
 
 def _layout(values: Tensor) -> tuple[list[int], list[int]]:

@@ -170,6 +170,16 @@ def clamp_each(tensors: list["Tensor"], low: float, high: float) -> None:
     torch._foreach_clamp_max_(tensors, high)
 
 
+def fixed_batch_norm_backward(
+    gradient: "Tensor", values: "Tensor", weight: "Tensor", mean: "Tensor", variance: "Tensor", eps: float
+) -> "tuple[Tensor, Tensor, Tensor]":
+    """Gradients of an `F.batch_norm` with fixed statistics by values, weight and bias: one kernel, not a public one."""
+    import torch
+
+    backward = torch.ops.aten.native_batch_norm_backward
+    return backward(gradient, values, weight, mean, variance, None, None, False, eps, [True, True, True])
+
+
 def move_each(tensors: list["Tensor"], targets: list["Tensor"], fraction: "float | Tensor") -> None:
     """Move each tensor this fraction of the way to its target, in one kernel; in a few if it is a tensor of one value,
     which `_foreach_lerp_` would read from the device.
