@@ -27,17 +27,6 @@ def run_command(
     )
 
 
-def train_on_two_ranks(folder: Path, *overrides: str, **environment: str) -> str:
-    """Train in two processes that must end with the same weights; the printed text."""
-    ranks = ["trainer.devices=2", "trainer.strategy=ddp", "+callbacks.agree._target_=helpers.rank_agreement.RanksAgree"]
-    arguments = ["train", *overrides, *ranks, f"run_dir={folder}"]
-    tests = ROOT / "tests"
-    path = f"{tests}{os.pathsep}{tests / 'helpers'}"
-    done = run_command(*arguments, cwd=folder.parent, path=path, **environment)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
-
-
 def refused(capsys: pytest.CaptureFixture, *arguments: str) -> str:
     """The one line of error that `train` ends in, in this process."""
     assert main(["train", *arguments]) == 2

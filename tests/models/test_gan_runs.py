@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import ROOT
-from helpers.commands import train_on_two_ranks
-from helpers.runs import saved, train_with
+from helpers.runs import train_with
 
 from lightning_gen.checkpoint import load_model
 from lightning_gen.models import infogan
@@ -44,21 +43,6 @@ def test_a_plugin_adds_a_gan_by_its_terms():
     check_model("own_lsgan", *NARROW)
     assert len(inspect.getsource(OwnLSGAN).splitlines()) <= 10
     assert len(Path(infogan.__file__).read_text().splitlines()) <= 40
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("gan_plugin")
-def test_two_processes_train_a_gan_as_one(tmp_path):
-    """Lazy penalties and both players: the weights after 16 steps are those of one process with the joined batch."""
-    game = ["model/loss=relativistic", "model/penalty=[r1,r2,lecam]", "model.penalty.r1.every=2"]
-    options = [*PLAIN, *game, "model.generator_every=2", "model=shared_latents"]
-    one = run(tmp_path / "one", *options, images=128)
-    options = [*SHORT_RUN, *NARROW, *options, "trainer.max_images=128"]
-    train_on_two_ranks(tmp_path / "two", *options, LIGHTNING_GEN_PLUGINS="gan_plugin")
-    weights, expected = (saved(folder)["state_dict"] for folder in (tmp_path / "two", one))
-    assert weights.keys() == expected.keys()
-    for name, tensor in expected.items():
-        torch.testing.assert_close(weights[name], tensor, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
 
 
 def test_averages_and_last_weights_differ_after_a_run(tmp_path):
