@@ -15,7 +15,7 @@ train: $(READY)
 	$(BIN)/python train.py $(ARGS)
 
 # Two processes on two cores: more threads would only wait.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
 
 test: $(READY)
 	$(PYTEST) $(ARGS)
