@@ -27,6 +27,7 @@ from lightning_gen.config.validation import check_saved_keys
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY, ImageGenerator
 from lightning_gen.utilities.atomic_files import atomic_save
+from lightning_gen.utilities.running_means import RunningMeans
 
 # What a checkpoint must have, by entry: all that is read of it, and what only a resumed run reads.
 CONTENT = {KEY: dict[str, Any], "state_dict": dict[str, Any]}
@@ -154,6 +155,10 @@ def check_state(content: Mapping[str, Any], optimizers: Sequence[Optimizer], ori
     _check_entries(content[KEY], {"batches_seen": NonNegativeInt}, origin, f"{KEY}.")
     if not _is_version(content["pytorch-lightning_version"]):
         raise UserError(f"{origin}: damaged, pytorch-lightning_version is no version; use another checkpoint")
+    try:
+        RunningMeans().load_state_dict(content[KEY].get("terms", []))
+    except ValueError as error:
+        raise UserError(f"{origin}: damaged, {KEY}.terms are {error}; use another checkpoint") from error
     states = content["optimizer_states"]
     if len(states) != len(optimizers):
         raise UserError(

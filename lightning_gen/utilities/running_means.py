@@ -73,7 +73,11 @@ class RunningMeans:
         ]
 
     def load_state_dict(self, state: list[Any]) -> None:
-        """Continue with these sums; each rank takes its share."""
-        ranks = num_ranks()
-        self.pending = []
-        self._sums = {tuple(names): (total / ranks, count / ranks) for names, total, count in state}
+        """Continue with these sums, of which each rank takes its share; ValueError for anything else."""
+        try:
+            sums = {tuple(names): (total.float() / num_ranks(), count / num_ranks()) for names, total, count in state}
+        except (AttributeError, TypeError) as error:
+            raise ValueError(f"no sums of terms: {error}") from error
+        if any(total.shape != (len(names),) for names, (total, _) in sums.items()):
+            raise ValueError("no sums of terms: names and values differ in number")
+        self.pending, self._sums = [], sums

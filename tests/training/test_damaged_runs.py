@@ -102,6 +102,11 @@ def changed(folder: Path, change) -> Path:
         (lambda c: c.update(loops=None), "damaged, loops is None"),
         (lambda c: c.update(global_step=-1), "damaged, global_step is -1"),
         (lambda c: c["lightning_gen"].pop("batches_seen"), "damaged, it lacks lightning_gen.batches_seen"),
+        (lambda c: c["lightning_gen"].update(terms=7), "damaged, lightning_gen.terms are no sums of terms"),
+        (
+            lambda c: c["lightning_gen"].update(terms=[[["loss"], torch.zeros(2), 1.0]]),
+            "damaged, lightning_gen.terms are no sums of terms: names and values differ in number",
+        ),
     ],
 )
 def test_the_state_of_training(folder, change, told):
