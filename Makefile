@@ -14,8 +14,8 @@ CONSTRAINTS ?= constraints.txt # empty: the newest versions that pyproject.toml 
 train: $(READY)
 	$(BIN)/python train.py $(ARGS)
 
-# For two cores: one thread each, as more would only wait, and three processes, as tests of other processes wait.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
+# Two processes on two cores: more threads would only wait.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test: $(READY)
 	$(PYTEST) $(ARGS)
