@@ -91,11 +91,7 @@ class ImageTrainer(LightningTrainer):
         graphs: bool = False,
         **lightning: Any,
     ):
-        for key, ours in MOVED.items():
-            if lightning.get(key) is not None:
-                raise UserError(f"trainer.{key}: has no effect under manual optimization; use {ours}")
-        if str(lightning.get("precision", "")) in ("64", "64-true", "16-true", "bf16-true"):
-            raise UserError(f"trainer.precision={lightning['precision']}: use 32-true, bf16-mixed or 16-mixed")
+        check_arguments(lightning)
         self.max_images = max_epochs * images_per_epoch if max_epochs else max_images
         self.steps_per_call = steps_per_call
         self.channels_last = channels_last
@@ -126,6 +122,15 @@ class ImageTrainer(LightningTrainer):
             # Chosen by Lightning, from a name, the number of devices or the launcher: only its class is changed.
             self.strategy.__class__ = UnwrappedDDP
             set_group_timeout(self.strategy, timeout)
+
+
+def check_arguments(lightning: Mapping[str, Any]) -> None:
+    """UserError for arguments of Lightning's Trainer that have no effect here."""
+    for key, ours in MOVED.items():
+        if lightning.get(key) is not None:
+            raise UserError(f"trainer.{key}: has no effect under manual optimization; use {ours}")
+    if str(lightning.get("precision", "")) in ("64", "64-true", "16-true", "bf16-true"):
+        raise UserError(f"trainer.precision={lightning['precision']}: use 32-true, bf16-mixed or 16-mixed")
 
 
 def check_accelerator(accelerator: str) -> None:

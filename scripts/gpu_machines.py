@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -70,7 +69,9 @@ class PretendedGPU:
 
     def recorder(self) -> Any:
         """Records on the pretended device."""
-        return SimpleNamespace(warm_up=lambda function: function(), record=self.pretend.record)
+        from lightning_gen.testing.on_device import Recorder
+
+        return Recorder(self.pretend)
 
     @contextmanager
     def without_waits(self) -> Iterator[None]:

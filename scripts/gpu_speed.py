@@ -15,7 +15,7 @@ import torch
 from gpu_machines import Machine
 from gpu_trials import OutOfTime, Refused, Training, captured, time_limit
 from lightning.pytorch import Callback
-from loops import Step, fit, raw_batches, raw_step, use_channels_last
+from loops import Step, fit, raw_batches, raw_step
 
 from lightning_gen.batch import Batch
 from lightning_gen.config.composition import compose
@@ -25,6 +25,7 @@ from lightning_gen.images import to_uint8
 from lightning_gen.metrics.frechet import FrechetDistance
 from lightning_gen.sampling.evaluation_mode import evaluation_mode
 from lightning_gen.testing import narrow
+from lightning_gen.training.run import use_channels_last
 from lightning_gen.utilities.float32 import use_tf32
 
 COMMON = "model.ema_decay=null data/augment=[none] data=fake data.num_classes=null callbacks=[log_terms,finite_guard]"

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from gpu_machines import Machine
-from loops import use_channels_last
 from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode  # in torch's notes on extending it, under this name
@@ -25,6 +24,7 @@ from lightning_gen.models.gan import GAN
 from lightning_gen.optim.step_graphs import StepGraphs, obstacle
 from lightning_gen.optim.stepper import Stepper
 from lightning_gen.testing import DATA, FAKE, model_class, narrow
+from lightning_gen.training.run import use_channels_last
 
 CPU = torch.device("cpu")
 

@@ -18,7 +18,7 @@ from lightning_gen.data.source import TensorSource
 from lightning_gen.image_generator import UNBOUNDED, ImageGenerator
 from lightning_gen.losses.penalties import Penalty, Player, Players, Round, logits_of
 from lightning_gen.models.gan import GAN
-from lightning_gen.training.run import build_trainer
+from lightning_gen.training.run import build_trainer, use_channels_last
 
 Step = Callable[[Batch], dict[str, Tensor]]  # one step of an optimizer, or of both players; its terms
 Contexts = Callable[[], AbstractContextManager[Any]]
@@ -117,10 +117,3 @@ def fit(config: Any, model: ImageGenerator, data: ImageData, callback: Callback,
         if fitted.channels_last:
             use_channels_last(model)
         fitted.fit(model, datamodule=data)
-
-
-def use_channels_last(model: ImageGenerator) -> None:
-    """As `trainer.channels_last=true` does: `Module.to` would raise for the weights of 3D convolutions."""
-    for parameter in model.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

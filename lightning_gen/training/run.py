@@ -161,11 +161,16 @@ def build_trainer(config: DictConfig, data: ImageData, loggers: Sequence[Any]) -
     return trainer
 
 
+def use_channels_last(model: ImageGenerator) -> None:
+    """Lay the weights of 2D convolutions out as `trainer.channels_last=true` asks."""
+    for parameter in model.parameters():
+        if parameter.ndim == 4:  # nn.Module.to would raise for the weights of 3D convolutions
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
 def _fit(trainer: ImageTrainer, model: ImageGenerator, data: ImageData, state: Path | None, run_dir: str) -> None:
     if trainer.channels_last:
-        for parameter in model.parameters():
-            if parameter.ndim == 4:  # nn.Module.to would raise for the weights of 3D convolutions
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        use_channels_last(model)
     try:
         trainer.fit(model, datamodule=data, ckpt_path=state)
     except Interrupted as stop:

@@ -14,12 +14,6 @@ from lightning_gen.testing.pretended_autocast import autocast
 from lightning_gen.testing.pretended_device import PretendedDevice, differences
 
 
-@pytest.fixture
-def gpu():
-    with PretendedDevice() as device:
-        yield device
-
-
 def on(gpu, *values, **options):
     return torch.tensor(values, device=gpu.device, **options)
 

@@ -11,13 +11,6 @@ if WHY_NOT is not None:
 
 from lightning_gen.testing import FAKE
 from lightning_gen.testing.on_device import Run
-from lightning_gen.testing.pretended_device import PretendedDevice
-
-
-@pytest.fixture
-def gpu():
-    with PretendedDevice() as device:
-        yield device
 
 
 class Training:
