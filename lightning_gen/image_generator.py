@@ -217,7 +217,7 @@ class ImageGenerator(LightningModule):
             self.prepare()
             with self.as_one_process(len(batch.images)):
                 (self.graphs or self).step(batch)
-            self.terms.accumulate(self.terms.take_pending())
+            self.terms.commit()
             self.batches_seen += 1
             images = len(batch.images) * self.trainer.world_size
             self.images_seen += images
@@ -317,7 +317,7 @@ class ImageGenerator(LightningModule):
         with self.averaged_weights(), self.as_one_process(len(batch.images), self._validation_rows(batch_idx)):
             terms = self.losses(batch)
         self.validation_terms.add(terms, weight=len(batch.images))
-        self.validation_terms.accumulate(self.validation_terms.take_pending())
+        self.validation_terms.commit()
 
     def _validation_rows(self, batch_idx: int) -> int | None:
         """Images of a validation batch on all ranks together: the last batch has fewer, and not all ranks alike."""

@@ -30,9 +30,9 @@ class RunningMeans:
         pending, self.pending = self.pending, []
         return pending
 
-    def accumulate(self, pending: list[Terms]) -> None:
-        """Add terms of a step to the sums."""
-        for names, values, weight in pending:
+    def commit(self) -> None:
+        """Add the terms of the current step to the sums."""
+        for names, values, weight in self.take_pending():
             weighted = values if weight == 1.0 else values * weight
             if names in self._sums:
                 total, count = self._sums[names]
@@ -42,7 +42,7 @@ class RunningMeans:
 
     def peek(self) -> dict[str, Tensor]:
         """Means of this rank since the last flush, on the device."""
-        self.accumulate(self.take_pending())
+        self.commit()
         return {
             name: mean
             for names, (total, count) in self._sums.items()
@@ -66,7 +66,7 @@ class RunningMeans:
 
     def state_dict(self) -> list[Any]:
         """The sums since the last flush, over all ranks, as plain data for a checkpoint."""
-        self.accumulate(self.take_pending())
+        self.commit()
         return [
             [list(names), sum_over_ranks(total.clone()), count * num_ranks()]
             for names, (total, count) in self._sums.items()
