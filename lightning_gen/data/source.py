@@ -4,7 +4,8 @@ Both map the same stream of indices to batches on a device, so the order of a ru
 """
 
 import math
-from collections.abc import Iterable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -104,7 +105,11 @@ class StreamSource:
         self.images = images
         self.labels = labels
         self.num_workers = num_workers
+        self._loaders: list[tuple[DataLoader, _IndexBatches]] = []
         self._idle: list[tuple[DataLoader, _IndexBatches]] = []
+        # The garbage collector closes the queues of a loader in a reference cycle before it ends the workers, which
+        # then wait five seconds for an end mark. So loaders are held from outside until their source is gone.
+        weakref.finalize(self, list.clear, self._loaders)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -134,7 +139,8 @@ class StreamSource:
     def batches(self, index_batches: Iterable[Tensor], device: torch.device) -> Iterator[Raw]:
         # A finished loader keeps its workers for the next pass; concurrent passes never share one.
         loader, sampler = self._idle.pop() if self._idle else self._loader(pin=device.type == "cuda")
-        sampler.index_batches = index_batches
+        indices = (index.tolist() for index in index_batches)
+        sampler.indices = weakref.ref(indices)
         try:
             with held_back():  # until workers know what to do with them
                 batches = iter(loader)
@@ -159,17 +165,21 @@ class StreamSource:
             pin_memory=pin,
             generator=torch.Generator(),  # else each pass would draw a seed from the global generator
         )
+        self._loaders.append((loader, sampler))
         return loader, sampler
 
 
 class _IndexBatches(Sampler[list[int]]):
-    """A batch sampler whose batches are set before each pass."""
+    """A batch sampler of the indices of one pass, which the pass owns: they may refer to the source of this loader."""
 
     def __init__(self) -> None:
-        self.index_batches: Iterable[Tensor] = ()
+        self.indices: Callable[[], Iterator[list[int]] | None] = lambda: None
 
     def __iter__(self) -> Iterator[list[int]]:
-        return (index.tolist() for index in self.index_batches)
+        return self
+
+    def __next__(self) -> list[int]:
+        return next(self.indices() or iter(()))
 
 
 class _Indexed(Dataset[Tensor]):

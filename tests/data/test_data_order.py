@@ -1,5 +1,7 @@
 """The order of images: the same from memory and from files, on every rank, and after every resume."""
 
+import gc
+import multiprocessing
 from itertools import islice
 
 import pytest
@@ -284,3 +286,21 @@ def test_augmentation_ends_where_told_and_binarization_goes_on() -> None:
     (raw_first,), (raw_second,) = islice(TrainBatches(TensorSource(images), batch_size=4), 2)
     assert torch.equal(flipped.images, raw_first.images.flip(-1))
     assert torch.equal(plain.images, raw_second.images)
+
+
+def test_workers_of_a_collected_source_end_by_themselves(monkeypatch):
+    """The collector closes queues in a cycle before it ends the workers, which then would have to be killed."""
+    killed = []
+    terminate = multiprocessing.process.BaseProcess.terminate
+    monkeypatch.setattr(
+        "multiprocessing.process.BaseProcess.terminate", lambda self: [killed.append(self), terminate(self)]
+    )
+    source = StreamSource(torch.zeros(64, 1, 4, 4, dtype=torch.uint8), num_workers=1)
+    batches = iter(TrainBatches(source, batch_size=16))
+    next(batches)
+    (worker,) = multiprocessing.active_children()
+    del source, batches
+    gc.collect()
+    worker.join(20)
+    assert worker.exitcode == 0
+    assert not killed
