@@ -1,0 +1,60 @@
+"""What `debug=smoke` costs: `python scripts/bench_smoke.py [choice ...] [key=value ...]`.
+
+Runs `lightning-gen train CHOICE debug=smoke` in a process of one thread for each choice, such as `model=vae` or
+`experiment=digits/dcgan`; by default for all models and experiments. Data that would have to be downloaded is replaced
+by `data=fake` of the same shape, and sequence models get sequences. One JSON line each: `cpu_seconds` of the whole
+command with its scores (bar: 30), and `ok`, whether it succeeded; then the lines of failures.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from lightning_gen.config.options import list_options
+
+ROOT = Path(__file__).resolve().parents[1]
+SEQUENCES = ("frame_lstm", "conv_lstm", "pred_rnn", "svg_lp", "vrnn", "mocogan")
+DOWNLOADED = {"cifar10": "[3,32,32]", "mnist": "[1,28,28]"}
+
+
+def main(arguments: list[str]) -> None:
+    """Measure and print."""
+    groups = ("model=", "experiment=")
+    chosen = [each for each in arguments if each.startswith(groups)] or [
+        f"{group}={option.name}" for group in ("model", "experiment") for option in list_options(group)
+    ]
+    overrides = [each for each in arguments if not each.startswith(groups)]
+    for choice in chosen:
+        print(json.dumps(measured(choice, overrides)), flush=True)
+
+
+def measured(choice: str, overrides: list[str]) -> dict[str, object]:
+    """The report on one choice."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "lightning_gen", "train", choice, *data_for(choice), "debug=smoke"]
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [*command, f"run_dir={folder}/run", *overrides], env=environment, capture_output=True, text=True
+        )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    line = {"bench": "smoke", "choice": choice, "cpu_seconds": round(seconds, 1), "ok": done.returncode == 0}
+    return line if done.returncode == 0 else line | {"error": done.stderr[-500:]}
+
+
+def data_for(choice: str) -> list[str]:
+    """Overrides of the data, where the choice's own can't be had without a download or doesn't fit."""
+    group, _, name = choice.partition("=")
+    folder = name.partition("/")[0]
+    if group == "model":
+        return ["data=moving_digits"] if name in SEQUENCES else []
+    return ["data=fake", f"data.image_shape={DOWNLOADED[folder]}"] if folder in DOWNLOADED else []
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
