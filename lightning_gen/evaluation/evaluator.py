@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from lightning_gen.image_generator import ImageGenerator
 
 
+STANDARD_ERRORS = "of means over images; of the accuracy p of n images sqrt(p (1 - p) / n)"
+
+
 @dataclass(frozen=True)
 class Settings:
     """The options of an evaluation."""
@@ -75,6 +78,8 @@ def evaluate(
     return Evaluation(
         scores=scores,
         curves=passes.curves,
+        tables=passes.tables,
+        pictures=passes.pictures,
         protocol=_protocol(passes, files, chosen, scores),
         skipped={name: reason for name, reason in reasons.items() if reason} | passes.skipped,
         warnings=_warnings(scores, passes) + _label_warnings(passes),
@@ -94,9 +99,12 @@ def check_evaluation(
     """Raise the UserErrors of `evaluate` that are known before any work; lines about scores that there won't be."""
     chosen = Settings(**settings)
     images = min(_numbers(model, data, None, chosen))
+    reasons = {name: metric.why_unavailable(model, None, data, extractors) for name, metric in metrics.items()}
+    if all(reasons.values()):
+        return [f"metrics.{name}: {reason}: no score" for name, reason in reasons.items()]
     lines = []
     for name, metric in metrics.items():
-        if metric.why_unavailable(model, None, data, extractors):
+        if reasons[name]:
             continue
         if images < metric.min_images:
             few = f"needs {metric.min_images} images, and there are {images}"
@@ -213,7 +221,7 @@ def _protocol(
     passes: EvaluationPasses, files: "ImageData | None", settings: Settings, scores: Mapping[str, Score]
 ) -> Protocol:
     model, data = passes.model, passes.data
-    halved = any(score.uncertainty and score.uncertainty.over == HALVES for score in scores.values())
+    varied = {score.uncertainty.over for score in scores.values() if score.uncertainty}
     return Protocol(
         data=data.name,
         split=settings.split,
@@ -226,7 +234,8 @@ def _protocol(
         metrics=passes.settings,
         seed=settings.seed,
         seeds=settings.seeds,
-        half_samples=settings.half_samples if halved else 0,
+        half_samples=settings.half_samples if HALVES in varied else 0,
+        standard_errors=STANDARD_ERRORS if IMAGES in varied else None,
         batch_size=settings.batch_size,
         ema=bool(settings.ema and model and model.ema_decay),
         precision="IEEE float32",

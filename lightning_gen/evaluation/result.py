@@ -1,10 +1,15 @@
 """The result of an evaluation: scores with uncertainty and origin, and the protocol they were computed by."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Direction = Literal["lower", "higher"]  # the better one
+Table = dict[str, list[Any]]  # columns by their heads
 IMAGES, SEEDS, HALVES = "images", "seeds", "halves of the samples"
 RESPELLED = {"normalisation": "normalization", "neighbours": "neighbors"}  # keys of protocols in older files
 
@@ -55,6 +60,7 @@ class Protocol:
     seed: int = 0
     seeds: int = 1
     half_samples: int = 0
+    standard_errors: str | None = None  # how those over images are computed, if there are any
     batch_size: int | None = None
     ema: bool = False
     precision: str | None = None  # of networks; older versions state none, and used TensorFloat-32 convolutions on GPUs
@@ -63,8 +69,8 @@ class Protocol:
     model: dict[str, Any] | None = None  # changes of the checkpoint's config
 
     def to_json(self) -> dict[str, Any]:
-        """Its fields in their order, without `model`, `resized` and `precision` where there is nothing to state."""
-        optional = ("model", "resized", "precision")
+        """Its fields in their order, without those of `optional` where there is nothing to state."""
+        optional = ("model", "resized", "precision", "standard_errors")
         return {key: value for key, value in vars(self).items() if key not in optional or value}
 
     @classmethod
@@ -81,6 +87,8 @@ class Evaluation:
     scores: dict[str, Score]
     protocol: Protocol
     curves: dict[str, list[float]] = field(default_factory=dict)  # scores along an axis, such as the frames'
+    tables: dict[str, Table] = field(default_factory=dict)  # such as the scores of each class
+    pictures: dict[str, "Callable[[], Image]"] = field(default_factory=dict, compare=False, repr=False)  # not in JSON
     skipped: dict[str, str] = field(default_factory=dict)  # reasons, by metric
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -106,6 +114,7 @@ class Evaluation:
             "seeds": {name: score.per_seed for name, score in scores if score.per_seed},
             "origin": {name: vars(score.origin).copy() for name, score in scores},
             "curves": self.curves,
+            **({"tables": self.tables} if self.tables else {}),
             "protocol": self.protocol.to_json(),
             "skipped": self.skipped,
             "warnings": self.warnings,
@@ -121,6 +130,7 @@ class Evaluation:
             scores={name: _score(entry, name) for name in entry["scores"]},
             protocol=Protocol.from_json(entry["protocol"]),
             curves={name: _numbers(curve) for name, curve in entry.get("curves", {}).items()},
+            tables={name: _columns(table) for name, table in entry.get("tables", {}).items()},
             source={key: entry[key] for key in ("checkpoint", "samples") if key in entry},
             **{key: entry[key] for key in kept if key in entry},
         )
@@ -141,6 +151,10 @@ def _respelled(value: Any) -> Any:
     if isinstance(value, dict):
         return {RESPELLED.get(key, key): _respelled(member) for key, member in value.items()}
     return value
+
+
+def _columns(table: dict[str, list[Any]]) -> Table:
+    return {head: _numbers(values) for head, values in table.items()}
 
 
 def _number(value: float | None) -> float:
