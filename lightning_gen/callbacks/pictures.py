@@ -36,7 +36,9 @@ class Pictures(Callback):
     Data whose number of channels no image file has get no pictures.
     """
 
-    def __init__(self, folder: str, every_images: PositiveInt, n: PositiveInt, every_minutes: PositiveFloat | None = None):
+    def __init__(
+        self, folder: str, every_images: PositiveInt, n: PositiveInt, every_minutes: PositiveFloat | None = None
+    ):
         self.folder = Path(folder)
         self.every_images = every_images
         self.every_minutes = every_minutes
