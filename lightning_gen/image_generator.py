@@ -102,6 +102,7 @@ class ImageGenerator(LightningModule):
         self.latest: dict[str, float] = {}  # the latest logged scalars, for callbacks
         # Slow `sample` methods report progress to this callback, in images (fractions of one included).
         self.on_progress: Callable[[float], None] | None = None
+        self.on_step: Callable[[], None] | None = None  # called after each optimizer step, for progress
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -222,6 +223,8 @@ class ImageGenerator(LightningModule):
             images = len(batch.images) * self.trainer.world_size
             self.images_seen += images
             self.images_per_call += images
+            if self.on_step is not None:
+                self.on_step()
         # Equal on all ranks before any validation, score or checkpoint.
         broadcast_from_first(buffer for buffer in self.buffers() if buffer.is_floating_point())
         self._count_step()

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from lightning_gen.config.composition import finish, task_overrides
@@ -21,6 +21,8 @@ from lightning_gen.utilities.compat import (
     hydra_config,
     hydra_config_restored,
 )
+from lightning_gen.utilities.launchers import is_first_process
+from lightning_gen.utilities.printable import printable
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -51,6 +53,7 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
     arguments = [_HOME.sub(r"\1='\2'", argument) for argument in arguments]
     flags, overrides = _parse(command, arguments)
     if _resumes(command, overrides):
+        _announce(f"lightning-gen {command}: {' '.join(overrides)}")
         from lightning_gen.training.resume import options_of_resumed  # slow to import
 
         own, first = options_of_resumed(overrides), arguments.index(overrides[0])
@@ -85,7 +88,27 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
 
         with explained(command, overrides), hydra_config(node):
             fill_missing(config, overrides)
+    else:
+        with hydra_config(node):
+            _announce(_task(command, config, node))
     return Job(finish(config, node, command), task_overrides(node), flags + _search_path(node))
+
+
+def _task(command: str, config: "DictConfig", node: "DictConfig") -> str:
+    """What will be done, in a line; without a resolved value that is missing or wrong, which `finish` tells."""
+    if command != "train":
+        return " ".join([f"lightning-gen {command}:", *task_overrides(node)]).rstrip(":")
+    chosen = node.runtime.choices
+    with suppress(Exception):
+        return f"lightning-gen: {chosen.model} on {chosen.data}, {chosen.trainer}, {config.run_dir}"
+    return "lightning-gen train"
+
+
+def _announce(line: str) -> None:
+    """Print a line at once: what comes next imports PyTorch, which takes seconds."""
+    if is_first_process():
+        with suppress(OSError):  # a closed output: the command goes on without it
+            print(printable(line), flush=True)
 
 
 def _resumes(command: str, overrides: Sequence[str]) -> bool:

@@ -15,7 +15,17 @@ from lightning_gen.config.instantiation import instantiate
 from lightning_gen.config.plugins import core_version
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation.passes import EvaluationPasses, SeedScore
-from lightning_gen.evaluation.result import HALVES, IMAGES, SEEDS, Evaluation, Protocol, Score, Uncertainty
+from lightning_gen.evaluation.result import (
+    HALVES,
+    IMAGES,
+    PAIRS,
+    SEEDS,
+    Evaluation,
+    Protocol,
+    RealAgainstReal,
+    Score,
+    Uncertainty,
+)
 from lightning_gen.evaluation.sample_sources import FileSampler, ModelSampler, Sampler
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.metrics.image_means import deviation
@@ -75,8 +85,13 @@ def evaluate(
     passes = EvaluationPasses(model, data, available, extractors, n_real=n_real, n_fake=n_fake, **options)
     with full_precision() if model is None else evaluation_mode(model, chosen.ema):
         scores = _scores(passes, files, chosen)
+        floors = passes.real_against_real()
     return Evaluation(
         scores=scores,
+        real_against_real={
+            name: RealAgainstReal(value, images, Uncertainty(std, PAIRS))
+            for name, (value, std, images) in floors.items()
+        },
         curves=passes.curves,
         tables=passes.tables,
         pictures=passes.pictures,

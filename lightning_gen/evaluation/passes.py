@@ -312,6 +312,16 @@ class EvaluationPasses:
     def _score_name(self, score: str, key: str | None) -> str:
         return score if key is None else self.extractors[key].score_name(score)
 
+    def real_against_real(self) -> dict[str, tuple[float, float, int]]:
+        """What `FeatureMetric.real_against_real` gives, by the names of the scores."""
+        return self.ranks.run_on_first(
+            lambda: {
+                self._score_name(score, key): floor
+                for (_, key), metric in self.feature_metrics.items()
+                for score, floor in metric.real_against_real().items()
+            }
+        )
+
     def half_sample_deviations(self, draws: int, seed: int) -> dict[str, float]:
         """Standard errors of feature scores due to the finite number of samples, for the last seed.
 

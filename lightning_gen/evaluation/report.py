@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from lightning_gen.errors import UserError
-from lightning_gen.evaluation.result import Evaluation, Protocol, Score, Table
+from lightning_gen.evaluation.result import Evaluation, Protocol, RealAgainstReal, Score, Table
 from lightning_gen.utilities.atomic_files import atomic_write
 from lightning_gen.utilities.printable import printable
 from lightning_gen.utilities.text_columns import column_lines
@@ -110,28 +110,46 @@ def print_table(evaluation: Evaluation) -> None:
     """Print scores with their protocol, skipped metrics and warnings; a table on a terminal, else plain lines."""
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Table as RichTable
 
     console = Console(highlight=False)
-    directions = {"lower": "lower is better", "higher": "higher is better"}
-    rows = [(printable(name), _text(score), directions[score.direction]) for name, score in evaluation.scores.items()]
-    if console.is_terminal:
-        table = Table("score", "value", "", title=escape(summary(evaluation)), title_justify="left")
-        for row in rows:
-            table.add_row(*map(escape, row))
-        console.print(table)
-    else:
-        print(summary(evaluation))
-        for name, value, direction in rows:
-            print(f"  {name:<32} {value:>22}  ({direction})")
+    if not console.is_terminal:
+        print("\n".join(report_lines(evaluation)))
+        return
+    table = RichTable("score", "value", "", title=escape(summary(evaluation)), title_justify="left")
+    for row in _rows(evaluation):
+        table.add_row(*map(escape, row))
+    console.print(table)
+    for line in _remarks(evaluation):
+        print(line)
+
+
+def report_lines(evaluation: Evaluation) -> Iterator[str]:
+    """What `print_table` prints, as plain lines."""
+    yield summary(evaluation)
+    for name, value, remark in _rows(evaluation):
+        yield f"  {name:<32} {value:>22}  ({remark})"
+    yield from _remarks(evaluation)
+
+
+def _rows(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
+    """Name, value and remark of each score."""
+    for name, score in evaluation.scores.items():
+        remark = f"{score.direction} is better"
+        if name in evaluation.real_against_real:
+            remark += f"; real against real: {_text(evaluation.real_against_real[name], '.2g')}"
+        yield printable(name), _text(score), remark
+
+
+def _remarks(evaluation: Evaluation) -> Iterator[str]:
     for name, table in evaluation.tables.items():
-        print("\n".join(_table_lines(name, table)))
+        yield from _table_lines(name, table)
     if over := sorted({score.uncertainty.over for score in evaluation.scores.values() if score.uncertainty}):
-        print(f"  ± is one standard deviation over {' or '.join(over)}")
+        yield f"  ± is one standard deviation over {' or '.join(over)}"
     for name, reason in evaluation.skipped.items():
-        print(printable(f"  skipped {name}: {reason}"))
+        yield printable(f"  skipped {name}: {reason}")
     for warning in evaluation.warnings:
-        print(printable(f"  warning: {warning}"))
+        yield printable(f"  warning: {warning}")
 
 
 def _table_lines(name: str, table: Table) -> list[str]:
@@ -141,8 +159,8 @@ def _table_lines(name: str, table: Table) -> list[str]:
     return ["", title, *lines, ""] if max(map(len, lines)) <= WIDTH else [f"{title}: in evaluation.json"]
 
 
-def _text(score: Score) -> str:
-    return with_error(score.value, score.uncertainty.std if score.uncertainty else None, ".6g")
+def _text(score: Score | RealAgainstReal, plain: str = ".6g") -> str:
+    return with_error(score.value, score.uncertainty.std if score.uncertainty else None, plain)
 
 
 def with_error(value: float, error: float | None, plain: str) -> str:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 Direction = Literal["lower", "higher"]  # the better one
 Table = dict[str, list[Any]]  # columns by their heads
 IMAGES, SEEDS, HALVES = "images", "seeds", "halves of the samples"
+PAIRS = "random pairs of disjoint subsets of the real images"
 RESPELLED = {"normalisation": "normalization", "neighbours": "neighbors"}  # keys of protocols in older files
 
 
@@ -41,6 +42,25 @@ class Score:
     origin: Origin
     uncertainty: Uncertainty | None = None
     per_seed: list[float] = field(default_factory=list)  # empty for a single seed
+
+
+@dataclass(frozen=True)
+class RealAgainstReal:
+    """A score with real images in place of the samples: the mean over `PAIRS`, each subset of `images` images."""
+
+    value: float
+    images: int
+    uncertainty: Uncertainty
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain mapping."""
+        return {"value": self.value, "images": self.images, "uncertainty": vars(self.uncertainty).copy()}
+
+    @classmethod
+    def from_json(cls, entry: dict[str, Any]) -> Self:
+        """Inverse of `to_json`."""
+        spread = entry["uncertainty"]
+        return cls(_number(entry["value"]), entry["images"], Uncertainty(_number(spread["std"]), spread["over"]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +106,7 @@ class Evaluation:
 
     scores: dict[str, Score]
     protocol: Protocol
+    real_against_real: dict[str, RealAgainstReal] = field(default_factory=dict)  # by name of the score
     curves: dict[str, list[float]] = field(default_factory=dict)  # scores along an axis, such as the frames'
     tables: dict[str, Table] = field(default_factory=dict)  # such as the scores of each class
     pictures: dict[str, "Callable[[], Image]"] = field(default_factory=dict, compare=False, repr=False)  # not in JSON
@@ -113,6 +134,7 @@ class Evaluation:
             "uncertainty": {name: vars(uncertainty).copy() for name, uncertainty in uncertain},
             "seeds": {name: score.per_seed for name, score in scores if score.per_seed},
             "origin": {name: vars(score.origin).copy() for name, score in scores},
+            "real_against_real": {name: floor.to_json() for name, floor in self.real_against_real.items()},
             "curves": self.curves,
             **({"tables": self.tables} if self.tables else {}),
             "protocol": self.protocol.to_json(),
@@ -129,6 +151,9 @@ class Evaluation:
         return cls(
             scores={name: _score(entry, name) for name in entry["scores"]},
             protocol=Protocol.from_json(entry["protocol"]),
+            real_against_real={
+                name: RealAgainstReal.from_json(floor) for name, floor in entry.get("real_against_real", {}).items()
+            },
             curves={name: _numbers(curve) for name, curve in entry.get("curves", {}).items()},
             tables={name: _columns(table) for name, table in entry.get("tables", {}).items()},
             source={key: entry[key] for key in ("checkpoint", "samples") if key in entry},

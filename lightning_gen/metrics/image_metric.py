@@ -117,6 +117,13 @@ class FeatureMetric(ImageMetric):
         """Add the features of the training images, for metrics with `needs_training_set`."""
         raise NotImplementedError
 
+    def real_against_real(self) -> dict[str, tuple[float, float, int]]:
+        """By score, what real images would get in place of samples, for scores whose scale says little by itself.
+
+        Mean and standard deviation over pairs of disjoint subsets of the real images, and the images of a subset.
+        """
+        return {}
+
     def reset_fake(self) -> None:
         """Reset the states of samples only."""
         states = {name: getattr(self, name) for name in state_names(self) if name.startswith("real_")}

@@ -46,6 +46,11 @@ class Start:
     options: list[str] = field(default_factory=list)  # that the config was composed of
     changes: list[str] = field(default_factory=list)  # of the saved config, by the command line
 
+    @property
+    def continues(self) -> bool:
+        """Whether it goes on with a run, in its folder or from its state."""
+        return self.in_place or self.state is not None
+
 
 class SavedRun(NamedTuple):
     """The run that another one starts from."""
