@@ -246,6 +246,7 @@ def _describe(model: ImageGenerator, data: ImageData, trainer: ImageTrainer, con
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     splits = " / ".join(f"{count:,}" for count in data.split_sizes.values())
     shape = "x".join(map(str, data.image_shape))
-    log.info("%s: %s parameters; %s: %s images of %s", type(model).__name__, f"{trained:,}", data.name, splits, shape)
+    name = f"{type(model).__name__} ({model.size})" if model.size else type(model).__name__
+    log.info("%s: %s parameters; %s: %s images of %s", name, f"{trained:,}", data.name, splits, shape)
     where = f"{config.trainer.get('accelerator', 'auto')} x {trainer.world_size}, {trainer.precision}"
     log.info("%s; run folder: %s", where, config.run_dir)
