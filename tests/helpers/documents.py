@@ -68,7 +68,7 @@ def jobs(arguments: list[str]) -> list[list[str]]:
     if "-m" not in arguments:
         return [arguments]
     swept = [argument.partition("=") for argument in arguments if argument != "-m"]
-    values = [value.split(",") if value[:1] not in "['\"" else [value] for _, _, value in swept]
+    values = [re.split(r",(?![^\[]*\])", value) for _, _, value in swept]
     return [[f"{key}={value}" for (key, _, _), value in zip(swept, job, strict=True)] for job in product(*values)]
 
 
