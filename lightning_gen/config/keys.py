@@ -55,6 +55,8 @@ KEYS: dict[str, Any] = {
     "truncation": PositiveFloat | None,
 }
 _OF_COMMAND: dict[str, Any] = {
+    "classify.images": str,
+    "classify.resize": str | None,
     "evaluate.checkpoint": str | None,
     "evaluate.split": str | None,
     "inspect.data": dict,

@@ -16,7 +16,14 @@ from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.images import to_uint8
 from lightning_gen.metrics.features import Features
 from lightning_gen.metrics.image_means import deviation
-from lightning_gen.metrics.image_metric import FeatureMetric, ImageMetric, ModelMetric, PairedMetric, SampleMetric, Table
+from lightning_gen.metrics.image_metric import (
+    FeatureMetric,
+    ImageMetric,
+    ModelMetric,
+    PairedMetric,
+    SampleMetric,
+    Table,
+)
 from lightning_gen.randomness import generator, seed_all
 from lightning_gen.utilities.compat import without_sync
 from lightning_gen.utilities.progress import Advance, progress, sampling_progress

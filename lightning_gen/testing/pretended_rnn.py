@@ -81,7 +81,7 @@ def _next(kind: str, inputs: Tensor, state: tuple[Tensor, ...], *weights: Tensor
 
 
 def layer_of(kind: str, plain: Callable[..., Any]) -> Callable[..., Any]:
-    """`torch._VF.lstm`, `gru` or `rnn_tanh`, by cuDNN's rules for tensors of the device, unless cuDNN is switched off."""
+    """`torch._VF.lstm`, `gru` or `rnn_tanh`, by cuDNN's rules for tensors of the device, unless cuDNN is off."""
 
     def run(inputs, hx, weights, has_biases, layers, dropout, train, bidirectional, batch_first):
         if not isinstance(inputs, PretendedTensor):
