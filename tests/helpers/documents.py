@@ -69,7 +69,7 @@ def jobs(arguments: list[str]) -> list[list[str]]:
         return [arguments]
     swept = [argument.partition("=") for argument in arguments if argument != "-m"]
     values = [re.split(r",(?![^\[]*\])", value) for _, _, value in swept]
-    return [[f"{key}={value}" for (key, _, _), value in zip(swept, job, strict=True)] for job in product(*values)]
+    return [["".join([key, sign, value]) for (key, sign, _), value in zip(swept, job, strict=True)] for job in product(*values)]
 
 
 def as_command(words: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[str, list[str]]:
