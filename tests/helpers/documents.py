@@ -1,14 +1,11 @@
 """The commands of README and tutorial, run in this process on a small budget."""
 
 import re
-import runpy
 import shlex
 from itertools import product
-from pathlib import Path
 
 import pytest
 
-from helpers import ROOT
 from lightning_gen.cli import main
 
 # What is added to each command, so that its run is short.
@@ -68,8 +65,8 @@ def jobs(arguments: list[str]) -> list[list[str]]:
     if "-m" not in arguments:
         return [arguments]
     swept = [argument.partition("=") for argument in arguments if argument != "-m"]
-    values = [re.split(r",(?![^\[]*\])", value) for _, _, value in swept]
-    return [["".join([key, sign, value]) for (key, sign, _), value in zip(swept, job, strict=True)] for job in product(*values)]
+    values = [[key + sign + each for each in re.split(r",(?![^\[]*\])", value)] for key, sign, value in swept]
+    return [list(job) for job in product(*values)]
 
 
 def as_command(words: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[str, list[str]]:
