@@ -63,10 +63,12 @@ class TimeEstimate:
 
     def _tell(self, speed: float) -> None:
         left = self._seconds_left(speed)
-        time_ = "" if left is None else f"about {duration(self._passed + left)} "
-        first = self._first_picture(speed, left)
-        picture = "" if first is None else f"; first picture after {duration(self._passed + first)}"
-        log.info("time: %son this machine (%s images/s)%s", time_, shown_speed(speed), picture)
+        parts = [f"speed: {shown_speed(speed)} images/s on this machine"]
+        if left is not None:
+            parts = [f"time: about {duration(self._passed + left)} on this machine ({shown_speed(speed)} images/s)"]
+        if (first := self._first_picture(speed, left)) is not None:
+            parts.append(f"first picture after {duration(self._passed + first)}")
+        log.info("%s", "; ".join(parts))
         if self.trainer.max_images and left is not None and left > LONG:
             log.info("shorter: %s", ", ".join(self._shorter(speed, self.trainer.max_images)))
 

@@ -105,8 +105,8 @@ def _task(command: str, config: "DictConfig", node: "DictConfig") -> str:
 
 
 def _announce(line: str) -> None:
-    """Print a line at once: what comes next imports PyTorch, which takes seconds."""
-    if is_first_process():
+    """Print a line at once if PyTorch is imported next, which takes seconds."""
+    if "torch" not in sys.modules and is_first_process():
         with suppress(OSError):  # a closed output: the command goes on without it
             print(printable(line), flush=True)
 

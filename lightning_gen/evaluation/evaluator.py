@@ -85,13 +85,13 @@ def evaluate(
     passes = EvaluationPasses(model, data, available, extractors, n_real=n_real, n_fake=n_fake, **options)
     with full_precision() if model is None else evaluation_mode(model, chosen.ema):
         scores = _scores(passes, files, chosen)
-        floors = passes.real_against_real()
+        floors = {
+            name: RealAgainstReal(value, images, Uncertainty(std, PAIRS))
+            for name, (value, std, images) in passes.real_against_real().items()
+        }
     return Evaluation(
         scores=scores,
-        real_against_real={
-            name: RealAgainstReal(value, images, Uncertainty(std, PAIRS))
-            for name, (value, std, images) in floors.items()
-        },
+        real_against_real=floors,
         curves=passes.curves,
         tables=passes.tables,
         pictures=passes.pictures,

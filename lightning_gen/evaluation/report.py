@@ -137,8 +137,8 @@ def _rows(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
     """Name, value and remark of each score."""
     for name, score in evaluation.scores.items():
         remark = f"{score.direction} is better"
-        if name in evaluation.real_against_real:
-            remark += f"; real against real: {_text(evaluation.real_against_real[name], '.2g')}"
+        if floor := evaluation.real_against_real.get(name):
+            remark += f"; real against real: {_text(floor, '.2g')}"
         yield printable(name), _text(score), remark
 
 

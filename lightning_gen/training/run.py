@@ -75,7 +75,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
         if not (trained and start.in_place):  # a folder in which nothing is trained stays as it is
             _begin(folder, trainer.loggers, start, rewind_to=seen if start.in_place else None)
         _describe(model, data, trainer, config)
-        if came_from := _origin(start, seen, trainer.max_images):
+        if came_from := _origin(start, seen, trainer.max_images, config.run_dir):
             log.info("%s", came_from)
         notes += device_notes(trainer.strategy.root_device, trainer.precision)
         if config.get("summary"):
@@ -227,17 +227,17 @@ def _how_to_score(run_dir: str) -> str:
     return f"to score it: lightning-gen evaluate checkpoint={checkpoint}; {again}" if checkpoint.is_file() else again
 
 
-def _origin(start: Start, seen: int, max_images: int | None) -> str | None:
+def _origin(start: Start, seen: int, max_images: int | None, run_dir: str) -> str | None:
     """A line on what a run starts from, and how far that is; None for a new run."""
     if start.weights:
         return f"starts with the weights of {start.weights}"
     if start.state is None:
-        return "continues a run that had saved no checkpoint: from its beginning" if start.in_place else None
+        return f"continues {run_dir} from its beginning, as it has no checkpoint" if start.in_place else None
     saved = datetime.fromtimestamp(start.state.stat().st_mtime)
     when = f"{saved:%H:%M}" if saved.date() == datetime.now().date() else f"{saved:%Y-%m-%d %H:%M}"
     of = f" of {max_images:,}" if max_images else ""
-    what = "continues" if start.in_place else f"continues {start.state} in a new folder"
-    return f"{what} at {seen:,}{of} images, {start.state.name} of {when}"
+    what = run_dir if start.in_place else f"{start.state}, in a new folder,"
+    return f"continues {what} at {seen:,}{of} images, {start.state.name} of {when}"
 
 
 def _describe(model: ImageGenerator, data: ImageData, trainer: ImageTrainer, config: DictConfig) -> None:

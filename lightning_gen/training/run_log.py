@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
-from typing import TextIO
 
 from lightning_gen.errors import UserError
 
@@ -62,13 +61,10 @@ def _set_up(folder: Path | None) -> None:
 class _Screen(logging.StreamHandler):
     """Writes to the `sys.stdout` of the moment: a progress bar replaces it, to print above itself."""
 
-    def __init__(self) -> None:
-        logging.Handler.__init__(self)
-        self.addFilter(lambda record: not hasattr(record, "printed"))
-
-    @property
-    def stream(self) -> TextIO:
-        return sys.stdout
+    def emit(self, record: logging.LogRecord) -> None:
+        if not hasattr(record, "printed"):
+            self.stream = sys.stdout
+            super().emit(record)
 
 
 def _tolerant(handler: logging.Handler) -> logging.Handler:

@@ -19,10 +19,9 @@ def summary_lines(model: ImageGenerator, data: ImageData) -> Iterator[str]:
     _forward(model, data)
     rows = [HEADER, *((name, *_columns(layer)) for name, layer in layers.items())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for *texts, count in rows:
-        yield "  ".join(
-            [*(text.ljust(width) for text, width in zip(texts, widths, strict=False)), count.rjust(widths[-1])]
-        )
+    for row in rows:
+        *texts, count = (text.ljust(width) for text, width in zip(row, widths, strict=True))
+        yield "  ".join([*texts, count.strip().rjust(widths[-1])])
     total = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     yield f"{total:,} trained parameters; shapes are those of 2 images"
 
@@ -39,8 +38,13 @@ def _forward(model: ImageGenerator, data: ImageData) -> None:
 
 
 def _columns(layer: LayerSummary) -> tuple[str, str, str]:
-    shape = layer.out_size
-    text = (
-        "x".join(map(str, shape)) if isinstance(shape, list) and all(isinstance(n, int) for n in shape) else str(shape)
-    )
-    return layer.layer_type, text, f"{layer.num_parameters:,}"
+    return layer.layer_type, _shape_text(layer.out_size), f"{layer.num_parameters:,}"
+
+
+def _shape_text(shape: str | list) -> str:
+    """`2x3x32x32`; of several outputs the shapes of all, `?` for what is no tensor."""
+    if isinstance(shape, str) or not shape:
+        return "?"
+    if isinstance(shape[0], int):
+        return "x".join(map(str, shape))
+    return ", ".join(map(_shape_text, shape))

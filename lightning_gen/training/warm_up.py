@@ -9,24 +9,24 @@ from lightning_gen.config.containers import as_dict
 
 KEY = "warmup_images"
 SHARE = 0.2  # of the images of a run that a warm-up may take
+LEAST = 1_000  # images; what is shorter is to show that all works, not to learn
 
 
 def shorten_warm_ups(config: DictConfig, overrides: Sequence[str], images_per_epoch: int) -> list[str]:
-    """Shorten each `warmup_images` of a new run's model to `SHARE` of the run, in place; lines about them.
+    """Shorten each `warmup_images` of a new run's model to `SHARE` of the run, in place; lines about what was longer.
 
     One that is among the overrides of the command line stays as it is.
     """
     epochs, images = config.trainer.get("max_epochs"), config.trainer.get("max_images")
     total = epochs * images_per_epoch if epochs else images
-    if not total:
+    if not total or total < LEAST:
         return []
     most, lines = int(SHARE * total), []
     for path, value in _warm_ups(as_dict(config.model), "model"):
         if value > most and not _is_typed(path, overrides):
             OmegaConf.update(config, path, most)
-            lines.append(
-                f"{path}={most}, not {value:,}: a warm-up takes at most {SHARE:.0%} of a run; type it to keep it"
-            )
+            told = f"is shortened to {most:,}, {SHARE:.0%} of this run"
+            lines.append(f"{path}: {told}; to keep it, add {path}={value}")
     return lines
 
 
