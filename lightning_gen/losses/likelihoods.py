@@ -79,8 +79,9 @@ class Bernoulli(Likelihood):
 class Gaussian(Likelihood):
     """Normal distribution around the decoder's output; `scale` is fixed, or predicted for each value if None."""
 
-    def __init__(self, scale: PositiveFloat | None):
+    def __init__(self, scale: PositiveFloat | None, shared: bool = False):
         self.scale = scale
+        self.shared = shared
         self.parameters_per_value = 1 if scale else 2
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor | float, Tensor | float]:
@@ -88,6 +89,8 @@ class Gaussian(Likelihood):
         if self.scale:
             return parameters, self.scale, math.log(self.scale)
         location, log_scale = parameters.chunk(2, dim=1)
+        if self.shared:
+            log_scale = log_scale.mean((1, 2, 3), keepdim=True).expand_as(location)
         # A smaller scale would make the density times the width of a level, which stands for its mass, exceed 1.
         log_scale = log_scale.clamp(min=math.log(LEVEL_WIDTH / math.sqrt(2 * math.pi)))
         return location, log_scale.exp(), log_scale
@@ -109,15 +112,23 @@ class Gaussian(Likelihood):
 class Laplace(Likelihood):
     """Laplace distribution around the decoder's output, with a fixed `scale`: absolute error."""
 
-    def __init__(self, scale: PositiveFloat):
+    def __init__(self, scale: PositiveFloat | None):
         self.scale = scale
+        self.parameters_per_value = 1 if scale else 2
 
     def log_prob(self, parameters: Tensor, images: Tensor) -> Tensor:
+        if self.scale is None:
+            parameters, ls = parameters.chunk(2, 1)
+            ls = ls.mean((1, 2, 3), keepdim=True).clamp(min=math.log(LEVEL_WIDTH/2))
+            ld = -(images - parameters).abs() / ls.exp() - math.log(2) - ls
+            return (ld + math.log(LEVEL_WIDTH)).flatten(1).sum(1)
         # log p(x) = -|x - m| / s - log(2 s)
         log_density = -(images - parameters).abs() / self.scale - math.log(2 * self.scale)
         return (log_density + math.log(LEVEL_WIDTH)).flatten(1).sum(1)
 
     def mean(self, parameters: Tensor) -> Tensor:
+        if self.scale is None:
+            parameters, ls = parameters.chunk(2, 1)
         return parameters.clamp(-1, 1)
 
     def sample(self, parameters: Tensor) -> Tensor:
