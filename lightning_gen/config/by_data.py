@@ -7,8 +7,10 @@ itself, and a checkpoint keeps its own.
 
 from typing import TYPE_CHECKING
 
+from lightning_gen.config.options import list_options
 from lightning_gen.config.plugins import usable
 from lightning_gen.errors import UserError
+from lightning_gen.utilities.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -42,4 +44,5 @@ def _option(name: str, key: str) -> "DictConfig":
     for path in paths:
         if path.is_file() and isinstance(content := OmegaConf.load(path), DictConfig):
             return content
-    raise UserError(f"{key}={name}: no such option; see lightning-gen list {GROUP}")
+    known = [option.name for option in list_options(GROUP)]
+    raise UserError(f"{key}={name}: no such option{did_you_mean(str(name), known) or f'; there are {known}'}")
