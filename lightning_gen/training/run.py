@@ -29,7 +29,7 @@ from lightning_gen.evaluation.report import check_readable, report_lines, save_a
 from lightning_gen.evaluation.result import Evaluation
 from lightning_gen.image_generator import KEY, ImageGenerator
 from lightning_gen.trainer import ImageTrainer, check_accelerator, check_world_size, processes_on_node
-from lightning_gen.training.checks import check_before, device_notes
+from lightning_gen.training.checks import check_before, device_notes, likelihood_notes
 from lightning_gen.training.resume import Start, start_of
 from lightning_gen.training.run_folder import RunFolder
 from lightning_gen.training.run_log import note_printed, run_log
@@ -77,7 +77,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
         _describe(model, data, trainer, config)
         if came_from := _origin(start, seen, trainer.max_images, config.run_dir):
             log.info("%s", came_from)
-        notes += device_notes(trainer.strategy.root_device, trainer.precision)
+        notes += likelihood_notes(model, data) + device_notes(trainer.strategy.root_device, trainer.precision)
         if config.get("summary"):
             notes += summary_lines(model, data)
         for note in [*(f"data={data.name}: {note}" for note in data.notes), *notes]:
