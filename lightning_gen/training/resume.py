@@ -133,13 +133,14 @@ def _with(options: list[str] | None, overrides: Sequence[str], of_model: bool = 
 def options_of_resumed(overrides: Sequence[str]) -> list[str]:
     """The options of the run that the overrides of a command line resume or take weights from; else none.
 
-    They belong before these overrides, which then find the keys of that run's config.
+    They belong before these overrides, which then find the keys of that run's config, and in place of those of the
+    same key.
     """
     try:
         run = _resumed(overrides, [text.partition("._target_=")[2] for text in overrides if "._target_=" in text])
     except UserError:  # told by `start_of`, which knows all that is typed
         return []
-    return not_among(_composing(run), overrides) if run and run.options is not None else []
+    return _composing(run) if run and run.options is not None else []
 
 
 def fill_missing(config: DictConfig, overrides: Sequence[str]) -> None:
