@@ -96,6 +96,7 @@ class ImageTrainer(LightningTrainer):
         self.steps_per_call = steps_per_call
         self.channels_last = channels_last
         self.graphs = graphs
+        self.seconds = 0.0  # since the start of the training, on all ranks alike; set by the callback `Stopping`
         use_tf32(tf32)
         if lightning.get("deterministic"):
             lightning["benchmark"] = False  # cuDNN's fastest kernel may be another one in each run

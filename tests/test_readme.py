@@ -8,33 +8,12 @@ from pathlib import Path
 
 import pytest
 from helpers import ROOT
+from helpers.documents import as_command, blocks, commands, on_a_budget, succeeds
 from PIL import Image
 
 from lightning_gen.cli import main
 
 README = (ROOT / "README.md").read_text()
-# What is added to each command, so that its run is short.
-BUDGET = {
-    "train": [
-        *("trainer.max_images=32", "trainer.validate_every_images=32", "++trainer.limit_val_batches=1"),
-        *("metrics=[]", "data.batch_size=8"),
-    ],
-    "evaluate": ["num_real=20", "num_samples=20", "half_samples=2"],
-    "sample": ["interpolation=false"],
-    "interpolate": ["steps=2"],
-    "project": ["steps=3", "n=2"],
-    "neighbors": ["n=2"],
-    "predict": ["n=2"],
-}
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-
-
-def commands() -> list[list[str]]:
-    lines = [line for block in blocks("bash") for line in block.splitlines() if line.strip()]
-    return [shlex.split(line, comments=True) for line in lines]
 
 
 @pytest.fixture
@@ -46,8 +25,8 @@ def place(tmp_path, monkeypatch) -> Path:
         Image.new("RGB", (40, 36), (i * 4, 80, 200 - i)).save(folder / f"{i}.png")
     package = tmp_path / "my_models"
     (package / "conf" / "model").mkdir(parents=True)
-    (package / "__init__.py").write_text(blocks("python")[0])
-    (package / "conf" / "model" / "mmd_vae.yaml").write_text(blocks("yaml")[0])
+    (package / "__init__.py").write_text(blocks(README, "python")[0])
+    (package / "conf" / "model" / "mmd_vae.yaml").write_text(blocks(README, "yaml")[0])
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     assert main(["train", "run_dir=my_run", "debug=smoke", "metrics=[]"]) == 0
@@ -69,35 +48,18 @@ def sequences(place) -> None:
     assert main(["train", "run_dir=my_predictor", *moving, *small]) == 0
 
 
-def on_a_budget(command: str, arguments: list[str]) -> list[str]:
-    if command == "train" and ({"--help", "--cfg"} & set(arguments) or "trainer=" in " ".join(arguments)):
-        return [command, *arguments] if "--help" in arguments else [command, *arguments, "--cfg", "job"]
-    short = ["data.num_test=16"] if "moving_digits" in str(arguments) and command == "train" else []
-    extra = [
-        override
-        for override in [*BUDGET.get(command, []), *short]
-        if not any(argument.startswith(override.split("=")[0] + "=") for argument in arguments)
-    ]
-    # A run that is continued keeps its batch size, and metrics that are asked for are computed.
-    return [command, *arguments, *(e for e in extra if not ("resume" in str(arguments) and "batch" in e))]
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("sequences")
 def test_commands(place, monkeypatch, capsys):
     seen = 0
-    for words in commands():
-        while "=" in words[0]:  # VARIABLE=value command
-            monkeypatch.setenv(*words.pop(0).split("=", 1))
+    for words in commands(README):
         if words[0] == "make":
             continue
-        command, arguments = ("train", words[2:]) if words[0] == "python" else (words[1], words[2:])
-        assert words[0] in ("python", "lightning-gen")
+        command, arguments = as_command(words, monkeypatch)
         arguments = [each.replace("seed=1,2", "seed=1") for each in arguments]  # two processes of four are enough
         if command == "compare":
             shutil.copytree("my_run", "other_run")
-        status = main(on_a_budget(command, arguments))
-        assert status == 0, f"{shlex.join(words)}: {capsys.readouterr().err}"
+        succeeds(on_a_budget(command, arguments), shlex.join(words), capsys)
         seen += 1
     assert seen >= 20
     out = capsys.readouterr().out
@@ -108,7 +70,7 @@ def test_commands(place, monkeypatch, capsys):
 
 
 def test_make_commands():
-    for words in commands():
+    for words in commands(README):
         if words[0] == "make":
             dry = subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, capture_output=True, text=True)
             assert dry.returncode == 0, dry.stderr
@@ -120,7 +82,7 @@ def test_make_commands():
 
 def test_python(place):
     namespace: dict = {}
-    exec(blocks("python")[2], namespace)
+    exec(blocks(README, "python")[2], namespace)
     assert namespace["images"].shape == (16, 1, 28, 28)
 
 
@@ -136,7 +98,7 @@ def test_own_gan_passes_its_check(tmp_path, monkeypatch):
 
     options = tmp_path / "my_gans" / "conf" / "model"
     options.mkdir(parents=True)
-    (tmp_path / "my_gans" / "__init__.py").write_text(blocks("python")[1])
+    (tmp_path / "my_gans" / "__init__.py").write_text(blocks(README, "python")[1])
     (options / "my_infogan.yaml").write_text("# InfoGAN\ndefaults: [dcgan]\n_target_: my_gans.InfoGAN\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("LIGHTNING_GEN_PLUGINS", "my_gans")

@@ -26,6 +26,30 @@ def test_nothing_heavy_is_imported(arguments, tmp_path):
     assert not HEAVY & set(done.stderr.decode().split())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["train", "model=dcgan"], "lightning-gen: dcgan on mnist5k, cpu, outputs/dcgan/mnist5k/"),
+        (["train", "run_dir=x", "resume=true"], "lightning-gen train: run_dir=x resume=true"),
+        (["sample", "checkpoint=x", "n=2"], "lightning-gen sample: checkpoint=x n=2"),
+        (["doctor"], "lightning-gen doctor: "),
+    ],
+)
+def test_says_what_it_does_before_anything_heavy_is_imported(arguments, line, tmp_path):
+    code = (
+        "import builtins, os, sys\nfrom lightning_gen.cli import main\n"
+        "def show(line, **_):\n"
+        "    os.write(1, f'{line}\\n{sorted(sys.modules)}'.encode())\n"
+        "    os._exit(0)\n"
+        "builtins.print = show\nmain(sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    first, modules = done.stdout.splitlines()
+    assert first.startswith(line)
+    assert not [name for name in HEAVY if f"'{name}'" in modules]
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"]])
 def test_answers_at_once(arguments, tmp_path):
     seconds = []

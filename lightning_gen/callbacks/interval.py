@@ -1,4 +1,6 @@
-"""Intervals counted in images."""
+"""Intervals of a run: counted in images, and in minutes."""
+
+import math
 
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.trainer import ImageTrainer
@@ -21,3 +23,19 @@ def crossed_within(model: ImageGenerator, every: int, images: int) -> bool:
     Depends on the count alone, so a resumed run acts at the same images as an uninterrupted one.
     """
     return model.images_seen // every > (model.images_seen - images) // every
+
+
+class Pause:
+    """A number of minutes between two actions; None: it never ends. All ranks agree, as on `trainer.seconds`."""
+
+    def __init__(self, minutes: float | None):
+        self.seconds = math.inf if minutes is None else 60 * minutes
+        self._end = self.seconds
+
+    def is_over(self, trainer: ImageTrainer) -> bool:
+        """Whether the time has passed since the start of the training, or since `restart`."""
+        return trainer.seconds >= self._end
+
+    def restart(self, trainer: ImageTrainer, at_least: float = 0.0) -> None:
+        """Begin again, for `at_least` so many seconds."""
+        self._end = trainer.seconds + max(self.seconds, at_least)

@@ -1,6 +1,7 @@
 """Pictures during training: samples from fixed noise, reconstructions, continuations; to files and every logger."""
 
 import logging
+import time
 from pathlib import Path
 
 import torch
@@ -9,8 +10,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from lightning_gen.batch import Batch
-from lightning_gen.bounds import PositiveInt
-from lightning_gen.callbacks.interval import crossed
+from lightning_gen.bounds import PositiveFloat, PositiveInt
+from lightning_gen.callbacks.interval import Pause, crossed
 from lightning_gen.capabilities import Completes, Predicts, Reconstructs
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.images import MODES, film, grid, moving_grid, pairs, save_gif, save_png
@@ -25,18 +26,25 @@ log = logging.getLogger("lightning_gen")
 MAX_CLASSES = 16  # with more, only the first classes get a column
 NUM_POINTS = 2000  # samples in a scatter plot
 MAX_FILMS = 16  # sequences laid out frame by frame
+MOST_TIME = 0.1  # share of the time that pictures by `every_minutes` may take: some models sample slowly
 
 
 class Pictures(Callback):
-    """Base: saves `pictures(...)` every `every_images` and at the end as `<folder>/<name>_<images seen>.png`.
+    """Base: saves `pictures(...)` every `every_images`, every `every_minutes` and at the end as
+    `<folder>/<name>_<images seen>.png`.
 
     Data whose number of channels no image file has get no pictures.
     """
 
-    def __init__(self, folder: str, every_images: PositiveInt, n: PositiveInt):
+    def __init__(
+        self, folder: str, every_images: PositiveInt, n: PositiveInt, every_minutes: PositiveFloat | None = None
+    ):
         self.folder = Path(folder)
         self.every_images = every_images
+        self.every_minutes = every_minutes
         self.n = n
+        self._pause = Pause(every_minutes)
+        self._drawn_at = -1  # images seen
 
     def pictures(self, trainer: ImageTrainer, model: ImageGenerator) -> dict[str, Tensor]:
         """Pictures by name, `(C, H, W)` in [-1, 1] or `(T, C, H, W)` for a GIF; empty if there is nothing to show."""
@@ -44,12 +52,15 @@ class Pictures(Callback):
 
     def on_train_batch_end(self, trainer: ImageTrainer, model: ImageGenerator, outputs, batch, batch_idx: int) -> None:
         """Save pictures when due."""
-        if crossed(model, self.every_images):
+        if crossed(model, self.every_images) or self._pause.is_over(trainer):
+            start = time.monotonic()
             self._save(trainer, model)
+            self._pause.restart(trainer, at_least=(time.monotonic() - start) / MOST_TIME)
 
     def on_train_end(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
-        """Save pictures of the final state."""
-        self._save(trainer, model)
+        """Save pictures of the final state, unless the last step was followed by them."""
+        if self._drawn_at != model.images_seen:
+            self._save(trainer, model)
 
     def validation_images(self, trainer: ImageTrainer, model: ImageGenerator) -> Batch:
         """The first `n` validation images."""
@@ -58,6 +69,7 @@ class Pictures(Callback):
 
     @rank_zero_only
     def _save(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
+        self._drawn_at = model.images_seen
         if not drawable(model):
             return
         with evaluation_mode(model):

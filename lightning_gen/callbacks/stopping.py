@@ -32,8 +32,8 @@ class Stopping(Callback):
     """Ends training at the trainer's `max_images`, or on a signal.
 
     On Ctrl-C, SIGTERM (preemption), SIGHUP (a closed terminal) or SIGUSR1 (a scheduler's warning): finish the step,
-    save, raise Interrupted. A second Ctrl-C stops at once without saving. Ranks agree on the step by a reduction every
-    `agree_every` steps.
+    save, raise Interrupted. A second Ctrl-C stops at once without saving. Ranks agree on the step, and on the seconds
+    that the training has taken, by a reduction every `agree_every` steps.
     """
 
     def __init__(self, agree_every: int = 20):
@@ -42,6 +42,7 @@ class Stopping(Callback):
         self._agreed = 0  # signal known to all ranks: one that stopped alone would leave the others waiting
         self._previous: Handlers = {}
         self._trainer: ImageTrainer | None = None
+        self._start = time.monotonic()
         self._wakeup: int | None = None  # where Python writes the number of each signal, at once
 
     def setup(self, trainer: ImageTrainer, model: ImageGenerator, stage: str) -> None:
@@ -51,6 +52,8 @@ class Stopping(Callback):
     def on_train_start(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
         """Take over the signals: from now on there is something to save."""
         self._trainer = trainer
+        self._start = time.monotonic()
+        trainer.seconds = 0.0
         self._previous = take_over(self._receive)
         if self._previous and trainer.world_size > 1:
             reader, self._wakeup = os.pipe()
@@ -118,9 +121,13 @@ class Stopping(Callback):
         self._agree(trainer, model)
 
     def _agree(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
+        trainer.seconds = time.monotonic() - self._start
         if trainer.world_size > 1:
-            received = torch.tensor(self.received, device=model.device)
-            torch.distributed.all_reduce(received, op=torch.distributed.ReduceOp.MAX)
+            # The clock of the first rank counts for all.
+            state = [self.received, trainer.seconds if trainer.is_global_zero else 0.0]
+            agreed = torch.tensor(state, device=model.device)
+            torch.distributed.all_reduce(agreed, op=torch.distributed.ReduceOp.MAX)
+            received, trainer.seconds = agreed.tolist()
             self.received = int(received)
         self._agreed = self.received
 

@@ -6,14 +6,17 @@ So the command runs in the user's folder, with a resolved config, and Lightning'
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from lightning_gen.config.composition import finish, task_overrides
 from lightning_gen.config.containers import overrides_as_typed
 from lightning_gen.config.hydra_setup import prepare_hydra
+from lightning_gen.config.own_values import use_own_values
+from lightning_gen.config.plain_words import written_out
 from lightning_gen.config.plugins import conf_dir
+from lightning_gen.config.run_options import not_among
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.compat import (
     current_hydra_node,
@@ -21,6 +24,8 @@ from lightning_gen.utilities.compat import (
     hydra_config,
     hydra_config_restored,
 )
+from lightning_gen.utilities.launchers import is_first_process
+from lightning_gen.utilities.printable import printable
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -49,13 +54,18 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
     from lightning_gen.config.hydra_errors import explained
 
     arguments = [_HOME.sub(r"\1='\2'", argument) for argument in arguments]
-    flags, overrides = _parse(command, arguments)
-    if _resumes(command, overrides):
-        from lightning_gen.training.resume import options_of_resumed  # slow to import
-
-        own, first = options_of_resumed(overrides), arguments.index(overrides[0])
-        arguments, overrides = [*arguments[:first], *own, *arguments[first:]], [*own, *overrides]
+    flags, overrides, shown = _parse(command, arguments)
+    own = _options_of_resumed(command, overrides)
     prepare_hydra()
+    in_full = written_out(command, overrides, own)
+    _tell(in_full)
+    first = arguments.index(overrides[0]) if overrides else 0
+    overrides = _replaced(overrides, in_full)
+    own = not_among(own, overrides)
+    arguments = [*arguments[:first], *own, *_replaced(arguments[first:], in_full)]
+    overrides = [*own, *overrides]
+    if shown:
+        arguments = overrides
     composed: list[tuple[DictConfig, DictConfig]] = []
     failed: list[int] = []
 
@@ -80,25 +90,75 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
             raise UserError(f"{len(failed)} of the jobs failed; their messages are above")
         return 0
     config, node = composed[0]
+    if shown:
+        return _show(command, config, node)
     if _resumes(command, overrides):
         from lightning_gen.training.resume import fill_missing
 
         with explained(command, overrides), hydra_config(node):
             fill_missing(config, overrides)
+    else:
+        with hydra_config(node):
+            _announce(_task(command, config, node))
     return Job(finish(config, node, command), task_overrides(node), flags + _search_path(node))
+
+
+def _task(command: str, config: "DictConfig", node: "DictConfig") -> str:
+    """What will be done, in a line; without a resolved value that is missing or wrong, which `finish` tells."""
+    if command != "train":
+        return " ".join([f"lightning-gen {command}:", *task_overrides(node)]).rstrip(":")
+    chosen = node.runtime.choices
+    with suppress(Exception):
+        return f"lightning-gen: {chosen.model} on {chosen.data}, {chosen.trainer}, {config.run_dir}"
+    return "lightning-gen train"
+
+
+def _announce(line: str) -> None:
+    """Print a line at once if PyTorch is imported next, which takes seconds."""
+    if "torch" not in sys.modules and is_first_process():
+        with suppress(OSError):  # a closed output: the command goes on without it
+            print(printable(line), flush=True)
+
+
+def _show(command: str, config: "DictConfig", node: "DictConfig") -> int:
+    """Print the config, with its interpolations, as `--cfg job` asks for: Hydra knows nothing of parts' own values."""
+    from omegaconf import OmegaConf
+
+    use_own_values(config, command, task_overrides(node))
+    print(OmegaConf.to_yaml(config), end="")
+    return 0
+
+
+def _options_of_resumed(command: str, overrides: Sequence[str]) -> list[str]:
+    if not _resumes(command, overrides):
+        return []
+    _announce(f"lightning-gen {command}: {' '.join(overrides)}")
+    from lightning_gen.training.resume import options_of_resumed  # slow to import
+
+    return options_of_resumed(overrides)
+
+
+def _tell(in_full: Mapping[str, Sequence[str]]) -> None:
+    """Print what plain words were taken for, in the first process."""
+    for plain, full in in_full.items() if is_first_process() else ():
+        print(printable(f"{plain} means {' '.join(full)}"), file=sys.stderr, flush=True)
+
+
+def _replaced(arguments: Sequence[str], in_full: Mapping[str, Sequence[str]]) -> list[str]:
+    return [full for argument in arguments for full in in_full.get(argument, [argument])]
 
 
 def _resumes(command: str, overrides: Sequence[str]) -> bool:
     return command == "train" and any(text.lstrip("+").startswith(("resume=", "init_from=")) for text in overrides)
 
 
-def _parse(command: str, arguments: list[str]) -> tuple[list[str], list[str]]:
-    """The flags that locate configs, and the overrides; UserError for an unknown flag."""
+def _parse(command: str, arguments: list[str]) -> tuple[list[str], list[str], bool]:
+    """The flags that locate configs, the overrides, and whether only `--cfg job`; UserError for an unknown flag."""
     parser = hydra_argument_parser()
 
     def error(message: str) -> NoReturn:
-        keys = [argument for argument in arguments if re.match(r"--?[\w./@]+=", argument) and argument in message]
-        fix = f"write {' '.join(key.lstrip('-') for key in keys)}, or " if keys else ""
+        meant = _as_overrides(arguments, message)
+        fix = f"write {' '.join(meant)}, or " if meant else ""
         raise UserError(f"{message}; {fix}see lightning-gen {command} --help")
 
     parser.error = error
@@ -108,7 +168,20 @@ def _parse(command: str, arguments: list[str]) -> tuple[list[str], list[str]]:
         "--config-name": parsed.config_name,
         "--config-path": parsed.config_path,
     }
-    return [f"{flag}={value}" for flag, value in flags.items() if value is not None], list(parsed.overrides)
+    located = [f"{flag}={value}" for flag, value in flags.items() if value is not None]
+    shown = [argument for argument in arguments if argument not in parsed.overrides] == ["--cfg", "job"]
+    return located, list(parsed.overrides), shown
+
+
+def _as_overrides(arguments: Sequence[str], message: str) -> list[str]:
+    """The flags in the parser's message that were meant as overrides: `--seed=1`, `--seed 1`."""
+    overrides = []
+    for argument, following in zip(arguments, [*arguments[1:], "-"], strict=True):
+        if re.match(r"--?[\w./@+-]+=", argument) and argument in message:
+            overrides.append(argument.lstrip("-"))
+        elif re.fullmatch(r"--[\w./@+-]+", argument) and argument in message and re.fullmatch(r"[^-=]+", following):
+            overrides.append(f"{argument.lstrip('-')}={following}")
+    return overrides
 
 
 def _search_path(node: "DictConfig") -> list[str]:

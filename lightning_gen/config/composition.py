@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lightning_gen.config.by_data import choose_likelihood
 from lightning_gen.config.containers import as_dict, expand_home, overrides_as_typed
 from lightning_gen.config.hydra_errors import explained
 from lightning_gen.config.hydra_setup import compose_unchecked, prepare_hydra
+from lightning_gen.config.own_values import use_own_values
+from lightning_gen.config.plain_words import written_out
 from lightning_gen.config.plugins import check_choices, conf_dir
 from lightning_gen.config.text_values import restore_text
 from lightning_gen.config.validation import check_keys, check_targets, check_top_level, primary_keys
@@ -36,6 +39,8 @@ def compose_unresolved(command: str, overrides: Sequence[str]) -> tuple["DictCon
     from omegaconf import open_dict
 
     prepare_hydra()
+    in_full = written_out(command, overrides)
+    overrides = [full for text in overrides for full in in_full.get(text, [text])]
     with explained(command, overrides):
         config = compose_unchecked(command, overrides)
     hydra_node = config.hydra
@@ -56,10 +61,12 @@ def finish(config: "DictConfig", hydra_node: "DictConfig", command: str) -> "Dic
                 if isinstance(chosen, list) and group not in config:
                     config[group] = {}  # logger=[]; other keys may refer to it
     with explained(command, task_overrides(hydra_node)), hydra_config(hydra_node):
+        use_own_values(config, hydra_node.job.config_name, task_overrides(hydra_node))
         missing = sorted(OmegaConf.missing_keys(config))
         if missing:
             raise UserError(f"{command} needs {' '.join(f'{key}={_placeholder(key)}' for key in missing)}")
         restore_text(config, command, task_overrides(hydra_node))
+        choose_likelihood(config)
         OmegaConf.resolve(config)
     expand_home(config)
     if primary.is_file():

@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning_gen.config.hydra_setup import compose_unchecked
 from lightning_gen.config.options import list_options
+from lightning_gen.config.plain_words import written_out
 from lightning_gen.config.plugins import CORE, broken, usable
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.suggestions import closest, did_you_mean
@@ -31,6 +32,8 @@ def explain(error: Exception, command: str, overrides: list[str]) -> str:
     from yaml import MarkedYAMLError
 
     text = str(error)
+    if match := re.match(r"UserError raised while resolving interpolation: (.*)", text):  # by a resolver of ours
+        return match[1]
     if isinstance(error, OverrideParseException):
         return _unreadable(error.override)
     if isinstance(error, MissingConfigException):
@@ -128,15 +131,32 @@ def _unknown_key(key: str, override_key: str, command: str, overrides: list[str]
     group, _, rest = key.partition(".")
     option = rest.partition(".")[0]
     if rest and option in _options(group) and typed.startswith(key):
-        return f"{typed}: {option} is not chosen; choose it too, as {group}=[...,{option}]"
+        return f"{typed}: {option} is not chosen; choose it too, as {group}=[+{option}]"
     if group in ("model", "data") and command not in ("train", "inspect") and not _chosen(group, typed, overrides):
         fix = f"write +{typed}" if "." in override_key else f"change a value with +{group}.KEY=VALUE"
         return f"{typed}: is the checkpoint's; {fix}"
-    known = _known_keys(command, [other for other in overrides if other != typed])
+    others = [other for other in overrides if other != typed]
+    meant = _in_full(typed, command, others)
+    if meant:
+        return f"{typed}: {meant}"
+    known = _known_keys(command, others)
     chosen = _as_choice(key, typed.partition("=")[2], known)
     keys = sorted(name for name in known if re.fullmatch(r"\w+", name) and name != "hydra")
     suggestion = chosen or suggest_key(key, known - {key}) or f"; {command} has {', '.join(keys)}"
     return f"{typed}: no such key{suggestion}"
+
+
+def _in_full(typed: str, command: str, others: list[str]) -> str:
+    """What a key means whose last part is a plain word, as in `model.lr=0.1`; empty if that is unknown."""
+    key, _, value = typed.lstrip("+~").partition("=")
+    word = f"{key.rpartition('.')[2]}={value}"
+    if "." not in key or "@" in key:
+        return ""
+    try:
+        in_full = written_out(command, [*others, word]).get(word)
+    except UserError as error:
+        return str(error).removeprefix(f"{word}: ")
+    return f"no such key; did you mean {' '.join(in_full)}?" if in_full else ""
 
 
 def _chosen(group: str, typed: str, overrides: list[str]) -> bool:

@@ -49,11 +49,14 @@ KEYS: dict[str, Any] = {
     "step_size": PositiveFloat,
     "steps": Annotated[int, Ge(1), Le(1_000_000)],
     "stops": Annotated[int, Ge(2), Le(10_000)],
+    "summary": bool,
     "trainer": dict,
     "trust": str | list[str],
     "truncation": PositiveFloat | None,
 }
 _OF_COMMAND: dict[str, Any] = {
+    "classify.images": str,
+    "classify.resize": str | None,
     "evaluate.checkpoint": str | None,
     "evaluate.split": str | None,
     "inspect.data": dict,

@@ -85,6 +85,8 @@ def _fix(value: Any, annotation: Any) -> str:
         return "; give a finite number"
     if isinstance(value, float) and value.is_integer() and fits(int(value), annotation):
         return f"; write {int(value)}"
+    if value is False and fits(None, annotation):
+        return "; write null"
     if isinstance(value, bool | int | float) and fits(str(value), annotation):
         return "; to mean text, write it in quotes"
     choices = list(_choices(annotation))

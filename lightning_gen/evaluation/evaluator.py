@@ -15,7 +15,17 @@ from lightning_gen.config.instantiation import instantiate
 from lightning_gen.config.plugins import core_version
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation.passes import EvaluationPasses, SeedScore
-from lightning_gen.evaluation.result import HALVES, IMAGES, SEEDS, Evaluation, Protocol, Score, Uncertainty
+from lightning_gen.evaluation.result import (
+    HALVES,
+    IMAGES,
+    PAIRS,
+    SEEDS,
+    Evaluation,
+    Protocol,
+    RealAgainstReal,
+    Score,
+    Uncertainty,
+)
 from lightning_gen.evaluation.sample_sources import FileSampler, ModelSampler, Sampler
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.metrics.image_means import deviation
@@ -25,6 +35,9 @@ from lightning_gen.sampling.evaluation_mode import evaluation_mode, full_precisi
 if TYPE_CHECKING:
     from lightning_gen.data.image_data import ImageData
     from lightning_gen.image_generator import ImageGenerator
+
+
+STANDARD_ERRORS = "of means over images; of the accuracy p of n images sqrt(p (1 - p) / n)"
 
 
 @dataclass(frozen=True)
@@ -72,9 +85,16 @@ def evaluate(
     passes = EvaluationPasses(model, data, available, extractors, n_real=n_real, n_fake=n_fake, **options)
     with full_precision() if model is None else evaluation_mode(model, chosen.ema):
         scores = _scores(passes, files, chosen)
+        floors = {
+            name: RealAgainstReal(value, images, Uncertainty(std, PAIRS))
+            for name, (value, std, images) in passes.real_against_real().items()
+        }
     return Evaluation(
         scores=scores,
+        real_against_real=floors,
         curves=passes.curves,
+        tables=passes.tables,
+        pictures=passes.pictures,
         protocol=_protocol(passes, files, chosen, scores),
         skipped={name: reason for name, reason in reasons.items() if reason} | passes.skipped,
         warnings=_warnings(scores, passes) + _label_warnings(passes),
@@ -94,9 +114,12 @@ def check_evaluation(
     """Raise the UserErrors of `evaluate` that are known before any work; lines about scores that there won't be."""
     chosen = Settings(**settings)
     images = min(_numbers(model, data, None, chosen))
+    reasons = {name: metric.why_unavailable(model, None, data, extractors) for name, metric in metrics.items()}
+    if all(reasons.values()):
+        return [f"metrics.{name}: {reason}: no score" for name, reason in reasons.items()]
     lines = []
     for name, metric in metrics.items():
-        if metric.why_unavailable(model, None, data, extractors):
+        if reasons[name]:
             continue
         if images < metric.min_images:
             few = f"needs {metric.min_images} images, and there are {images}"
@@ -213,7 +236,7 @@ def _protocol(
     passes: EvaluationPasses, files: "ImageData | None", settings: Settings, scores: Mapping[str, Score]
 ) -> Protocol:
     model, data = passes.model, passes.data
-    halved = any(score.uncertainty and score.uncertainty.over == HALVES for score in scores.values())
+    varied = {score.uncertainty.over for score in scores.values() if score.uncertainty}
     return Protocol(
         data=data.name,
         split=settings.split,
@@ -226,7 +249,8 @@ def _protocol(
         metrics=passes.settings,
         seed=settings.seed,
         seeds=settings.seeds,
-        half_samples=settings.half_samples if halved else 0,
+        half_samples=settings.half_samples if HALVES in varied else 0,
+        standard_errors=STANDARD_ERRORS if IMAGES in varied else None,
         batch_size=settings.batch_size,
         ema=bool(settings.ema and model and model.ema_decay),
         precision="IEEE float32",

@@ -1,7 +1,7 @@
 """The passes of an evaluation: one over real images, one over samples for each seed, shared by all metrics."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,13 +16,22 @@ from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.images import to_uint8
 from lightning_gen.metrics.features import Features
 from lightning_gen.metrics.image_means import deviation
-from lightning_gen.metrics.image_metric import FeatureMetric, ImageMetric, ModelMetric, PairedMetric, SampleMetric
+from lightning_gen.metrics.image_metric import (
+    FeatureMetric,
+    ImageMetric,
+    ModelMetric,
+    PairedMetric,
+    SampleMetric,
+    Table,
+)
 from lightning_gen.randomness import generator, seed_all
 from lightning_gen.utilities.compat import without_sync
 from lightning_gen.utilities.progress import Advance, progress, sampling_progress
 from lightning_gen.utilities.ranks import Ranks, sum_over_ranks
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from lightning_gen.data.image_data import ImageData
     from lightning_gen.image_generator import ImageGenerator
 
@@ -78,6 +87,8 @@ class EvaluationPasses:
         self.skipped: dict[str, str] = {}
         self.images: dict[str, str] = {}  # fingerprints of the real images, by split
         self.curves: dict[str, list[float]] = {}  # of the last seed
+        self.tables: dict[str, Table] = {}  # of the last seed
+        self.pictures: dict[str, Callable[[], Image]] = {}  # of the last seed, on the first rank only
         self.settings: dict[str, dict[str, Any]] = {}  # protocols of the metrics, by name
         self.broken_samples = 0  # with NaN or infinity, of all seeds
         self._group_by_kind(metrics, extractors)
@@ -233,7 +244,10 @@ class EvaluationPasses:
                 raise UserError(f"metrics.{metric}: another metric gives the score {name} too; leave one out")
             scores[name] = score
         # Read now: halves of the samples will overwrite them.
-        self.curves, self.settings = self.ranks.run_on_first(lambda: (self._curves(), self._protocols()))
+        self.curves, self.tables, self.settings = self.ranks.run_on_first(
+            lambda: (self._curves(), self._tables(), self._protocols())
+        )
+        self.pictures = self._pictures() if self.ranks.is_first else {}
         return scores
 
     def _paired_pass(self, seed: int) -> None:
@@ -305,6 +319,16 @@ class EvaluationPasses:
     def _score_name(self, score: str, key: str | None) -> str:
         return score if key is None else self.extractors[key].score_name(score)
 
+    def real_against_real(self) -> dict[str, tuple[float, float, int]]:
+        """What `FeatureMetric.real_against_real` gives, by the names of the scores."""
+        return self.ranks.run_on_first(
+            lambda: {
+                self._score_name(score, key): floor
+                for (_, key), metric in self.feature_metrics.items()
+                for score, floor in metric.real_against_real().items()
+            }
+        )
+
     def half_sample_deviations(self, draws: int, seed: int) -> dict[str, float]:
         """Standard errors of feature scores due to the finite number of samples, for the last seed.
 
@@ -335,6 +359,20 @@ class EvaluationPasses:
             self._score_name(name, key): curve
             for _, key, metric in self._members()
             for name, curve in metric.curves().items()
+        }
+
+    def _tables(self) -> dict[str, Table]:
+        return {
+            self._score_name(name, key): table
+            for _, key, metric in self._members()
+            for name, table in metric.tables().items()
+        }
+
+    def _pictures(self) -> "dict[str, Callable[[], Image]]":
+        return {
+            self._score_name(name, key): picture
+            for _, key, metric in self._members()
+            for name, picture in metric.pictures().items()
         }
 
     def _protocols(self) -> dict[str, dict[str, Any]]:

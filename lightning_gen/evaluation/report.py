@@ -5,14 +5,19 @@ import fcntl
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from io import BytesIO
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from lightning_gen.errors import UserError
-from lightning_gen.evaluation.result import Evaluation, Protocol, Score
+from lightning_gen.evaluation.result import Evaluation, Protocol, RealAgainstReal, Score, Table
 from lightning_gen.utilities.atomic_files import atomic_write
 from lightning_gen.utilities.printable import printable
+from lightning_gen.utilities.text_columns import column_lines
+
+WIDTH, MOST_ROWS = 120, 40  # of tables on screen
 
 
 def save_and_print(evaluation: Evaluation, path: str | os.PathLike | None) -> None:
@@ -20,22 +25,42 @@ def save_and_print(evaluation: Evaluation, path: str | os.PathLike | None) -> No
     break (`| head`), and on the screen even if the file cannot be written.
     """
     try:
-        if path is not None:
-            save_evaluation(evaluation, path)
+        pictures = {} if path is None else save_evaluation(evaluation, path)
     finally:
         print_table(evaluation)
+    for name, picture in pictures.items():
+        print(printable(f"  {name}: {picture}"))
 
 
-def save_evaluation(evaluation: Evaluation, path: str | os.PathLike) -> None:
+def save_evaluation(evaluation: Evaluation, path: str | os.PathLike) -> dict[str, Path]:
     """Append `evaluation` to the JSON list of evaluations at `path`; one process of a host at a time.
 
-    JSON has no NaN: such scores become null, and the warnings give their values.
+    Its pictures are written beside it, and their paths returned; the entry has their names. JSON has no NaN: such scores
+    become null, and the warnings give their values.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.parent):
-        entries = [*_entries(path), _finite(evaluation.to_json())]
-        atomic_write(path, json.dumps(entries, indent=2, allow_nan=False) + "\n")
+        entries = _entries(path)
+        pictures = {name: _free(path.parent, name) for name in evaluation.pictures}
+        for name, draw in evaluation.pictures.items():
+            file = BytesIO()
+            draw().save(file, "PNG")
+            atomic_write(pictures[name], file.getvalue())
+        entry = _finite(evaluation.to_json()) | _listed(pictures)
+        atomic_write(path, json.dumps([*entries, entry], indent=2, allow_nan=False) + "\n")
+    return pictures
+
+
+def _free(folder: Path, name: str) -> Path:
+    """The file `name`.png, with a number if an earlier evaluation has one."""
+    plain = folder / f"{name.replace('/', '_')}.png"
+    numbered = (plain.with_stem(f"{plain.stem}-{number}") for number in count(2))
+    return plain if not plain.exists() else next(path for path in numbered if not path.exists())
+
+
+def _listed(pictures: Mapping[str, Path]) -> dict[str, dict[str, str]]:
+    return {"pictures": {name: path.name for name, path in pictures.items()}} if pictures else {}
 
 
 @contextlib.contextmanager
@@ -86,30 +111,57 @@ def print_table(evaluation: Evaluation) -> None:
     """Print scores with their protocol, skipped metrics and warnings; a table on a terminal, else plain lines."""
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Table as RichTable
 
     console = Console(highlight=False)
-    directions = {"lower": "lower is better", "higher": "higher is better"}
-    rows = [(printable(name), _text(score), directions[score.direction]) for name, score in evaluation.scores.items()]
-    if console.is_terminal:
-        table = Table("score", "value", "", title=escape(summary(evaluation)), title_justify="left")
-        for row in rows:
-            table.add_row(*map(escape, row))
-        console.print(table)
-    else:
-        print(summary(evaluation))
-        for name, value, direction in rows:
-            print(f"  {name:<32} {value:>22}  ({direction})")
+    if not console.is_terminal:
+        print("\n".join(report_lines(evaluation)))
+        return
+    table = RichTable("score", "value", "", title=escape(summary(evaluation)), title_justify="left")
+    for row in _rows(evaluation):
+        table.add_row(*map(escape, row))
+    console.print(table)
+    for line in _remarks(evaluation):
+        print(line)
+
+
+def report_lines(evaluation: Evaluation) -> Iterator[str]:
+    """What `print_table` prints, as plain lines."""
+    yield summary(evaluation)
+    for name, value, remark in _rows(evaluation):
+        yield f"  {name:<32} {value:>22}  ({remark})"
+    yield from _remarks(evaluation)
+
+
+def _rows(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
+    """Name, value and remark of each score."""
+    for name, score in evaluation.scores.items():
+        remark = f"{score.direction} is better"
+        if floor := evaluation.real_against_real.get(name):
+            remark += f"; real against real: {_text(floor, '.2g')}"
+        yield printable(name), _text(score), remark
+
+
+def _remarks(evaluation: Evaluation) -> Iterator[str]:
+    for name, table in evaluation.tables.items():
+        yield from _table_lines(name, table)
     if over := sorted({score.uncertainty.over for score in evaluation.scores.values() if score.uncertainty}):
-        print(f"  ± is one standard deviation over {' or '.join(over)}")
+        yield f"  ± is one standard deviation over {' or '.join(over)}"
     for name, reason in evaluation.skipped.items():
-        print(printable(f"  skipped {name}: {reason}"))
+        yield printable(f"  skipped {name}: {reason}")
     for warning in evaluation.warnings:
-        print(printable(f"  warning: {warning}"))
+        yield printable(f"  warning: {warning}")
 
 
-def _text(score: Score) -> str:
-    return with_error(score.value, score.uncertainty.std if score.uncertainty else None, ".6g")
+def _table_lines(name: str, table: Table) -> list[str]:
+    """A table under its name; only the name of one that is too wide for a terminal."""
+    lines = [f"  {line}" for line in column_lines(table, MOST_ROWS, " in evaluation.json")]
+    title = printable(f"  {name.replace('_', ' ')}")
+    return ["", title, *lines, ""] if max(map(len, lines)) <= WIDTH else [f"{title}: in evaluation.json"]
+
+
+def _text(score: Score | RealAgainstReal, plain: str = ".6g") -> str:
+    return with_error(score.value, score.uncertainty.std if score.uncertainty else None, plain)
 
 
 def with_error(value: float, error: float | None, plain: str) -> str:

@@ -1,11 +1,17 @@
 """The result of an evaluation: scores with uncertainty and origin, and the protocol they were computed by."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Direction = Literal["lower", "higher"]  # the better one
+Table = dict[str, list[Any]]  # columns by their heads
 IMAGES, SEEDS, HALVES = "images", "seeds", "halves of the samples"
+PAIRS = "random pairs of disjoint subsets of the real images"
 RESPELLED = {"normalisation": "normalization", "neighbours": "neighbors"}  # keys of protocols in older files
 
 
@@ -38,6 +44,25 @@ class Score:
     per_seed: list[float] = field(default_factory=list)  # empty for a single seed
 
 
+@dataclass(frozen=True)
+class RealAgainstReal:
+    """A score with real images in place of the samples: the mean over `PAIRS`, each subset of `images` images."""
+
+    value: float
+    images: int
+    uncertainty: Uncertainty
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain mapping."""
+        return {"value": self.value, "images": self.images, "uncertainty": vars(self.uncertainty).copy()}
+
+    @classmethod
+    def from_json(cls, entry: dict[str, Any]) -> Self:
+        """Inverse of `to_json`."""
+        spread = entry["uncertainty"]
+        return cls(_number(entry["value"]), entry["images"], Uncertainty(_number(spread["std"]), spread["over"]))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
     """Everything beside the model that scores depend on; defaults stand for entries that a file lacks."""
@@ -55,6 +80,7 @@ class Protocol:
     seed: int = 0
     seeds: int = 1
     half_samples: int = 0
+    standard_errors: str | None = None  # how those over images are computed, if there are any
     batch_size: int | None = None
     ema: bool = False
     precision: str | None = None  # of networks; older versions state none, and used TensorFloat-32 convolutions on GPUs
@@ -63,8 +89,8 @@ class Protocol:
     model: dict[str, Any] | None = None  # changes of the checkpoint's config
 
     def to_json(self) -> dict[str, Any]:
-        """Its fields in their order, without `model`, `resized` and `precision` where there is nothing to state."""
-        optional = ("model", "resized", "precision")
+        """Its fields in their order, without those of `optional` where there is nothing to state."""
+        optional = ("model", "resized", "precision", "standard_errors")
         return {key: value for key, value in vars(self).items() if key not in optional or value}
 
     @classmethod
@@ -80,7 +106,10 @@ class Evaluation:
 
     scores: dict[str, Score]
     protocol: Protocol
+    real_against_real: dict[str, RealAgainstReal] = field(default_factory=dict)  # by name of the score
     curves: dict[str, list[float]] = field(default_factory=dict)  # scores along an axis, such as the frames'
+    tables: dict[str, Table] = field(default_factory=dict)  # such as the scores of each class
+    pictures: dict[str, "Callable[[], Image]"] = field(default_factory=dict, compare=False, repr=False)  # not in JSON
     skipped: dict[str, str] = field(default_factory=dict)  # reasons, by metric
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -105,7 +134,9 @@ class Evaluation:
             "uncertainty": {name: vars(uncertainty).copy() for name, uncertainty in uncertain},
             "seeds": {name: score.per_seed for name, score in scores if score.per_seed},
             "origin": {name: vars(score.origin).copy() for name, score in scores},
+            "real_against_real": {name: floor.to_json() for name, floor in self.real_against_real.items()},
             "curves": self.curves,
+            **({"tables": self.tables} if self.tables else {}),
             "protocol": self.protocol.to_json(),
             "skipped": self.skipped,
             "warnings": self.warnings,
@@ -120,7 +151,11 @@ class Evaluation:
         return cls(
             scores={name: _score(entry, name) for name in entry["scores"]},
             protocol=Protocol.from_json(entry["protocol"]),
+            real_against_real={
+                name: RealAgainstReal.from_json(floor) for name, floor in entry.get("real_against_real", {}).items()
+            },
             curves={name: _numbers(curve) for name, curve in entry.get("curves", {}).items()},
+            tables={name: _columns(table) for name, table in entry.get("tables", {}).items()},
             source={key: entry[key] for key in ("checkpoint", "samples") if key in entry},
             **{key: entry[key] for key in kept if key in entry},
         )
@@ -141,6 +176,10 @@ def _respelled(value: Any) -> Any:
     if isinstance(value, dict):
         return {RESPELLED.get(key, key): _respelled(member) for key, member in value.items()}
     return value
+
+
+def _columns(table: dict[str, list[Any]]) -> Table:
+    return {head: _numbers(values) for head, values in table.items()}
 
 
 def _number(value: float | None) -> float:

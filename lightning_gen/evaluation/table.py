@@ -85,11 +85,11 @@ class Table:
         """Full precision, with columns for errors and marks."""
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
-        scores = map(_csv_text, self.cells)
+        scores = map(csv_text, self.cells)
         writer.writerow(["run", *(name for score in scores for name in (score, f"{score} error", f"{score} mark"))])
         for n, run in enumerate(self.runs):
             row = [field for cell in self._row(n) for field in _csv_fields(cell)]
-            writer.writerow([_csv_text(run), *row])
+            writer.writerow([csv_text(run), *row])
         return file.getvalue().rstrip("\n")
 
     def html(self) -> str:
@@ -122,7 +122,7 @@ def _markdown(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _csv_text(text: str) -> str:
+def csv_text(text: str) -> str:
     """A name as text for spreadsheets, which take what begins with one of these for a formula."""
     text = printable(text)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

@@ -13,7 +13,7 @@ from lightning_gen.bounds import PositiveInt
 from lightning_gen.data.augment import normalize
 from lightning_gen.data.loader import EvaluationBatches
 from lightning_gen.images import to_uint8
-from lightning_gen.metrics.accuracy import Accuracy
+from lightning_gen.metrics.accuracy import Accuracy, scores_by_class
 from lightning_gen.metrics.image_metric import SampleMetric, why_no_labels
 from lightning_gen.metrics.stored_features import concat
 from lightning_gen.randomness import generator, preserved_rng, seed_all
@@ -104,7 +104,7 @@ class ClassificationAccuracy(SampleMetric):
             for batch in EvaluationBatches(source, batch_size=self.batch_size, **options):
                 metric.update_from(classifier, batch)
         accuracies = metric.compute()
-        recall = (metric.correct.double() / metric.count).tolist()
+        recall = scores_by_class(metric.confusion)[1].tolist()
         return {
             "classification_accuracy": accuracies["accuracy"].item(),
             "classification_recall": accuracies["mean_recall"].item(),

@@ -1,7 +1,7 @@
 """Bases of metrics: torchmetrics Metrics that declare what they need and name their scores."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor
 from torchmetrics import Metric
@@ -13,10 +13,14 @@ from lightning_gen.metrics.features import Features
 from lightning_gen.utilities.compat import state_names
 from lightning_gen.utilities.renames import keep_overrides
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 MIN_SIZE = 4  # pixels a side of images that extractors take
 NEEDS_MODEL = "needs a model, and files were given"
 
 Direction = Literal["lower", "higher"]
+Table = dict[str, list[Any]]  # columns by their heads
 
 
 class ImageMetric(Metric):
@@ -69,6 +73,14 @@ class ImageMetric(Metric):
         """Scores as curves, for instance over the frames of a sequence; called after `compute`."""
         return {}
 
+    def tables(self) -> dict[str, Table]:
+        """Scores that are no single numbers, for instance of each class; called after `compute`."""
+        return {}
+
+    def pictures(self) -> "dict[str, Callable[[], Image]]":
+        """Functions that draw pictures of the scores, by the names of their files; called after `compute`."""
+        return {}
+
     def protocol(self) -> dict[str, Any]:
         """Settings that the scores depend on; called after `compute`."""
         return {}
@@ -104,6 +116,13 @@ class FeatureMetric(ImageMetric):
     def update_training_set(self, features: Features) -> None:
         """Add the features of the training images, for metrics with `needs_training_set`."""
         raise NotImplementedError
+
+    def real_against_real(self) -> dict[str, tuple[float, float, int]]:
+        """By score, what real images would get in place of samples, for scores whose scale says little by itself.
+
+        Mean and standard deviation over pairs of disjoint subsets of the real images, and the images of a subset.
+        """
+        return {}
 
     def reset_fake(self) -> None:
         """Reset the states of samples only."""

@@ -7,8 +7,10 @@ from torch import Tensor
 from torchmetrics.image.kid import poly_mmd
 
 from lightning_gen.bounds import PositiveInt
-from lightning_gen.metrics.stored_features import StoredFeaturesMetric, concat
-from lightning_gen.randomness import preserved_rng, seed_all
+from lightning_gen.metrics.stored_features import StoredFeaturesMetric, all_finite, concat
+from lightning_gen.randomness import generator, preserved_rng, seed_all
+
+PAIRS = 10  # of disjoint subsets of real images
 
 
 class KernelDistance(StoredFeaturesMetric):
@@ -47,6 +49,20 @@ class KernelDistance(StoredFeaturesMetric):
             seed_all("kid", self.seed)
             pairs = [[torch.randperm(n)[:size] for n in (num_real, num_fake)] for _ in range(self.used["subsets"])]
         return torch.stack([torch.stack(pair) for pair in pairs])
+
+    def real_against_real(self) -> dict[str, tuple[float, float, int]]:
+        """Of at most `subset_size` images, none of which is in both subsets; for four images and more."""
+        real = concat(self.real_features)
+        size = min(self.subset_size, len(real) // 2)
+        if size < 2 or not all_finite(real):
+            return {}
+        values = []
+        for pair in range(PAIRS):
+            order = torch.randperm(len(real), generator=generator("real against real", self.seed, pair))
+            one, other = order.to(real.device)[: 2 * size].chunk(2)
+            values.append(poly_mmd(real[one], real[other]))
+        distances = torch.stack(values)
+        return {"kid": (distances.mean().item(), distances.std().item(), size)}
 
     def protocol(self) -> dict[str, Any]:
         """Number and size of the subsets used, kernel and seed."""

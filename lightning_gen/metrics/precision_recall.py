@@ -1,9 +1,14 @@
 """Improved precision and recall, https://arxiv.org/abs/1904.06991, section 2."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from lightning_gen.bounds import PositiveInt
+from lightning_gen.capabilities import Classifies
+from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.metrics.neighbors import NeighborMetric, distances, radii
 
 
@@ -17,6 +22,12 @@ class PrecisionRecall(NeighborMetric):
 
     def __init__(self, k: PositiveInt = 3):
         super().__init__(k)
+
+    def why_unavailable(self, model: Any, files: Any, data: Any, extractors: Mapping[str, Extractor]) -> str | None:
+        reason = super().why_unavailable(model, files, data, extractors)
+        if reason is None or not isinstance(model, Classifies):
+            return reason
+        return "is of generated samples; metrics=[accuracy] gives the precision and recall of a classifier"
 
     def compare(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         real_radius, fake_radius = radii(real, self.k), radii(fake, self.k)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lightning_gen.testing.pretended_tensor import DEVICE_TYPE, PretendedTensor
 
-STATES = {"lstm": 2, "gru": 1}  # of a layer: hidden, and the cell of an LSTM
+STATES = {"lstm": 2, "gru": 1, "rnn_tanh": 1}  # of a layer: hidden, and the cell of an LSTM
 
 
 class OnceOnly(torch.autograd.Function):
@@ -66,9 +66,11 @@ def _unrolled(kind: str, batch_first: bool, layers: int, inputs: Tensor, *rest: 
 
 
 def _next(kind: str, inputs: Tensor, state: tuple[Tensor, ...], *weights: Tensor) -> tuple[Tensor, ...]:
-    """The next state, by the formulas of nn.LSTM and nn.GRU."""
+    """The next state, by the formulas of nn.LSTM, nn.GRU and nn.RNN."""
     of_input, of_hidden, input_bias, hidden_bias = weights
     a, b = F.linear(inputs, of_input, input_bias), F.linear(state[0], of_hidden, hidden_bias)
+    if kind == "rnn_tanh":
+        return ((a + b).tanh(),)
     if kind == "lstm":
         i, f, g, o = (a + b).chunk(4, 1)
         cell = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
@@ -79,7 +81,7 @@ def _next(kind: str, inputs: Tensor, state: tuple[Tensor, ...], *weights: Tensor
 
 
 def layer_of(kind: str, plain: Callable[..., Any]) -> Callable[..., Any]:
-    """`torch._VF.lstm` or `gru`, by cuDNN's rules for tensors of the device, unless cuDNN is switched off."""
+    """`torch._VF.lstm`, `gru` or `rnn_tanh`, by cuDNN's rules for tensors of the device, unless cuDNN is off."""
 
     def run(inputs, hx, weights, has_biases, layers, dropout, train, bidirectional, batch_first):
         if not isinstance(inputs, PretendedTensor):
@@ -98,7 +100,7 @@ def layer_of(kind: str, plain: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def cell_of(kind: str, plain: Callable[..., Any]) -> Callable[..., Any]:
-    """`torch._VF.lstm_cell` or `gru_cell`."""
+    """`torch._VF.lstm_cell`, `gru_cell` or `rnn_tanh_cell`."""
 
     def run(inputs, hx, *weights):
         if not isinstance(inputs, PretendedTensor):

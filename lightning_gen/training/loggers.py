@@ -5,6 +5,7 @@ The step of every scalar and picture is the number of images seen.
 
 import csv
 import io
+import logging
 import os
 import uuid
 from argparse import Namespace
@@ -18,6 +19,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.atomic_files import atomic_write
 from lightning_gen.utilities.compat import add_encoded_image, is_rank_zero, started_run, unset_anonymous
+
+log = logging.getLogger("lightning_gen")
 
 Params = dict[str, Any] | Namespace  # of Lightning's loggers; ours get a dict
 
@@ -99,6 +102,7 @@ class TensorBoard(TensorBoardLogger):
     def __init__(self, folder: str):
         try:
             super().__init__(folder, name="", version="tensorboard", default_hp_metric=False)
+            self._config: dict[str, Any] = {}
         except ModuleNotFoundError as error:
             raise UserError(
                 "logger=tensorboard: the package tensorboard is missing; pip install 'lightning-gen[tensorboard]'"
@@ -112,6 +116,13 @@ class TensorBoard(TensorBoardLogger):
         config = vars(params) if isinstance(params, Namespace) else params
         text = OmegaConf.to_yaml(OmegaConf.create(config))
         self.experiment.add_text("config", "    " + text.replace("\n", "\n    "), 0)
+
+        self._config = config
+
+    @rank_zero_only
+    def log_scores(self, scores: Mapping[str, float], step: int) -> None:
+        """Log the final scores, and with them the config's values as hyperparameters, for the tab HPARAMS."""
+        super().log_hyperparams(self._config, dict(scores), step)
 
     @rank_zero_only
     def log_picture(self, name: str, path: Path, step: int) -> None:
@@ -165,7 +176,9 @@ class Wandb(WandbLogger):
 
     @rank_zero_only
     def close(self) -> None:
-        """End the wandb run, so that the next run in this process starts another one."""
+        """End the wandb run, so that the next run in this process starts another one; say how to upload it."""
         run = started_run(self)
         if run is not None:
             run.finish()
+            if run.offline:
+                log.info("wandb was offline; to upload the run: wandb sync %s", run.sync_dir)

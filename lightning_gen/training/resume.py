@@ -20,6 +20,7 @@ from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
 from lightning_gen.checkpoint import checkpoint_of, read_checkpoint, saved_config
+from lightning_gen.config.by_data import is_black_and_white
 from lightning_gen.config.composition import compose_unresolved, finish
 from lightning_gen.config.containers import as_dict
 from lightning_gen.config.run_options import OPTIONS, installed_options, is_of_model, not_among, options_among
@@ -45,6 +46,11 @@ class Start:
     weights: Path | None = None  # a checkpoint to load the weights of
     options: list[str] = field(default_factory=list)  # that the config was composed of
     changes: list[str] = field(default_factory=list)  # of the saved config, by the command line
+
+    @property
+    def continues(self) -> bool:
+        """Whether it goes on with a run, in its folder or from its state."""
+        return self.in_place or self.state is not None
 
 
 class SavedRun(NamedTuple):
@@ -127,13 +133,14 @@ def _with(options: list[str] | None, overrides: Sequence[str], of_model: bool = 
 def options_of_resumed(overrides: Sequence[str]) -> list[str]:
     """The options of the run that the overrides of a command line resume or take weights from; else none.
 
-    They belong before these overrides, which then find the keys of that run's config.
+    They belong before these overrides, which then find the keys of that run's config, and in place of those of the
+    same key.
     """
     try:
         run = _resumed(overrides, [text.partition("._target_=")[2] for text in overrides if "._target_=" in text])
     except UserError:  # told by `start_of`, which knows all that is typed
         return []
-    return not_among(_composing(run), overrides) if run and run.options is not None else []
+    return _composing(run) if run and run.options is not None else []
 
 
 def fill_missing(config: DictConfig, overrides: Sequence[str]) -> None:
@@ -186,7 +193,7 @@ def _merged(composed: DictConfig, run: SavedRun, overrides: Sequence[str]) -> Di
     chosen = set()
     if run.options is not None and not not_among(_composing(run), overrides):  # else they were not composed on
         chosen = set(options_among(overrides))
-        before, after = _composed_again(run, composed.run_dir), as_dict(composed)
+        before, after = _composed_again(run, composed), as_dict(composed)
         for path, _, value in _differences(_part(before, saved), _part(after, saved)):
             _update(config, path, value)
     merged = OmegaConf.create(config)
@@ -205,10 +212,14 @@ def _saved_values(run: SavedRun, run_dir: str) -> dict[str, Any]:
     return {key: _moved(value, old, run_dir) for key, value in run.config.items() if key not in START_KEYS}
 
 
-def _composed_again(run: SavedRun, run_dir: str) -> dict[str, Any]:
-    """The config by a run's options alone, without its other overrides."""
+def _composed_again(run: SavedRun, composed: DictConfig) -> dict[str, Any]:
+    """The config by a run's options alone, without its other overrides.
+
+    Its data is black and white if that of `composed` is: other data alone must not change the likelihood.
+    """
     config, node = compose_unresolved("train", [*_composing(run), "run_dir=null"])
-    config.run_dir = run_dir
+    config.run_dir = composed.run_dir
+    OmegaConf.update(config, "data.black_and_white", is_black_and_white(composed), force_add=True)
     _fill(config, run)
     return as_dict(finish(config, node, "train"))
 

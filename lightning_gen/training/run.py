@@ -3,11 +3,10 @@
 import errno
 import logging
 import sys
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
-from logging.handlers import WatchedFileHandler
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +25,18 @@ from lightning_gen.config.run_options import OPTIONS
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation.evaluator import build_extractors, build_metrics, evaluate
-from lightning_gen.evaluation.report import check_readable, save_and_print
+from lightning_gen.evaluation.report import check_readable, report_lines, save_and_print
 from lightning_gen.evaluation.result import Evaluation
 from lightning_gen.image_generator import KEY, ImageGenerator
 from lightning_gen.trainer import ImageTrainer, check_accelerator, check_world_size, processes_on_node
-from lightning_gen.training.checks import check_before, device_notes
+from lightning_gen.training.checks import check_before, device_notes, likelihood_notes
 from lightning_gen.training.resume import Start, start_of
 from lightning_gen.training.run_folder import RunFolder
+from lightning_gen.training.run_log import note_printed, run_log
+from lightning_gen.training.summary import summary_lines
+from lightning_gen.training.warm_up import shorten_warm_ups
 from lightning_gen.utilities.launchers import is_first_process
+from lightning_gen.utilities.signals import Stopped
 
 log = logging.getLogger("lightning_gen")
 
@@ -53,6 +56,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     check_readable(Path(config.run_dir, "evaluation.json"), key="run_dir")  # now, not after the training
     torch.manual_seed(config.seed)  # initial weights
     data = build_data(config.data, processes_on_node(config.trainer))
+    warm_ups = [] if start.continues else shorten_warm_ups(config, overrides, data.split_sizes["train"])
     saved = _saved(start)
     if saved:
         data.notes += match_data(data, saved[KEY])
@@ -65,13 +69,17 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     model.seed = data.run_seed = config.seed
     metrics = build_metrics(config.metrics)
     extractors = build_extractors(config.extractor, metrics)
-    notes = check_before(config, model, data, metrics, extractors)
+    notes = warm_ups + check_before(config, model, data, metrics, extractors)
     with _claimed(folder), _open_trainer(config, data) as trainer, ranks_watched(trainer, model, config.run_dir):
         trained = start.state and trainer.max_images is not None and seen >= trainer.max_images
         if not (trained and start.in_place):  # a folder in which nothing is trained stays as it is
             _begin(folder, trainer.loggers, start, rewind_to=seen if start.in_place else None)
         _describe(model, data, trainer, config)
-        notes += device_notes(trainer.strategy.root_device, trainer.precision)
+        if came_from := _origin(start, seen, trainer.max_images, config.run_dir):
+            log.info("%s", came_from)
+        notes += likelihood_notes(model, data) + device_notes(trainer.strategy.root_device, trainer.precision)
+        if config.get("summary"):
+            notes += summary_lines(model, data)
         for note in [*(f"data={data.name}: {note}" for note in data.notes), *notes]:
             log.info("%s", note)
         if trained:
@@ -118,13 +126,13 @@ def _load(model: ImageGenerator, start: Start, content: dict[str, Any] | None, o
 def _claimed(folder: RunFolder | None) -> Iterator[None]:
     """Within it the folder is this process's, with our log in it; None in all processes but the main one."""
     if folder is None:
-        _set_up_logging(None)
-        yield
+        with run_log(None):
+            yield
         return
     folder.claim()
     try:
-        _set_up_logging(folder.path)
-        yield
+        with run_log(folder.path):
+            yield
     finally:
         folder.release()
 
@@ -197,14 +205,39 @@ def _score(
     if not metrics:
         return None
     device = trainer.strategy.root_device
-    evaluation = evaluate(model.to(device), data, metrics, extractors, device=device, **config.evaluation)
+    try:
+        evaluation = evaluate(model.to(device), data, metrics, extractors, device=device, **config.evaluation)
+    except Stopped:
+        log.info("the scoring was stopped, the training is kept; %s", _how_to_score(config.run_dir))
+        raise
     evaluation = replace(evaluation, source={"checkpoint": "last.ckpt"})
     if trainer.is_global_zero:
+        note_printed(report_lines(evaluation))
         save_and_print(evaluation, Path(config.run_dir, "evaluation.json"))
         log.info("run folder: %s", config.run_dir)
+    scores = {f"test/{name}": value for name, value in evaluation.values.items()}
     for logger in trainer.loggers:
-        logger.log_metrics({f"test/{name}": value for name, value in evaluation.values.items()}, model.images_seen)
+        getattr(logger, "log_scores", logger.log_metrics)(scores, model.images_seen)
     return evaluation
+
+
+def _how_to_score(run_dir: str) -> str:
+    checkpoint = Path(run_dir, "checkpoints", "last.ckpt")
+    again = f"for all scores of this run: lightning-gen train run_dir={run_dir} resume=true"
+    return f"to score it: lightning-gen evaluate checkpoint={checkpoint}; {again}" if checkpoint.is_file() else again
+
+
+def _origin(start: Start, seen: int, max_images: int | None, run_dir: str) -> str | None:
+    """A line on what a run starts from, and how far that is; None for a new run."""
+    if start.weights:
+        return f"starts with the weights of {start.weights}"
+    if start.state is None:
+        return f"continues {run_dir} from its beginning, as it has no checkpoint" if start.in_place else None
+    saved = datetime.fromtimestamp(start.state.stat().st_mtime)
+    when = f"{saved:%H:%M}" if saved.date() == datetime.now().date() else f"{saved:%Y-%m-%d %H:%M}"
+    of = f" of {max_images:,}" if max_images else ""
+    what = run_dir if start.in_place else f"{start.state}, in a new folder,"
+    return f"continues {what} at {seen:,}{of} images, {start.state.name} of {when}"
 
 
 def _describe(model: ImageGenerator, data: ImageData, trainer: ImageTrainer, config: DictConfig) -> None:
@@ -213,37 +246,7 @@ def _describe(model: ImageGenerator, data: ImageData, trainer: ImageTrainer, con
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     splits = " / ".join(f"{count:,}" for count in data.split_sizes.values())
     shape = "x".join(map(str, data.image_shape))
-    log.info("%s: %s parameters; %s: %s images of %s", type(model).__name__, f"{trained:,}", data.name, splits, shape)
+    name = f"{type(model).__name__} ({model.size})" if model.size else type(model).__name__
+    log.info("%s: %s parameters; %s: %s images of %s", name, f"{trained:,}", data.name, splits, shape)
     where = f"{config.trainer.get('accelerator', 'auto')} x {trainer.world_size}, {trainer.precision}"
     log.info("%s; run folder: %s", where, config.run_dir)
-
-
-def _set_up_logging(folder: Path | None) -> None:
-    """Send our log to the terminal and to `log.txt`; silence Lightning's advertisements and false alarms."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="lightning.*")
-    log.setLevel(logging.INFO if folder else logging.WARNING)
-    log.propagate = False
-    for handler in list(log.handlers):
-        log.removeHandler(handler)
-    log.addHandler(_tolerant(logging.StreamHandler(sys.stdout)))
-    if folder:
-        # Opened at the first message, and again if it was moved or removed.
-        log.addHandler(_tolerant(WatchedFileHandler(folder / "log.txt", delay=True)))
-
-
-def _tolerant(handler: logging.Handler) -> logging.Handler:
-    """`handler`, silent about messages that can't be written (`| head`, a full disk): a run goes on without them."""
-    report, write = handler.handleError, handler.emit
-
-    def handle(record: logging.LogRecord) -> None:
-        if not isinstance(sys.exc_info()[1], OSError):
-            report(record)
-
-    def emit(record: logging.LogRecord) -> None:
-        with suppress(OSError):  # of a log.txt whose folder is gone: it is opened again at each message
-            write(record)
-
-    handler.handleError, handler.emit = handle, emit
-    return handler

@@ -17,6 +17,7 @@ MODULES = {
     "lightning_gen.metrics.kept_features": "lightning_gen.metrics.stored_features",
     "lightning_gen.metrics.neighbours": "lightning_gen.metrics.neighbors",
     "lightning_gen.networks.conditioning": "lightning_gen.networks.players",
+    "lightning_gen.networks.vector_lstm": "lightning_gen.networks.recurrent_vector",
     "lightning_gen.optimizers": "lightning_gen.optim.muon",
     "lightning_gen.process_group": "lightning_gen.utilities.ranks",
     "lightning_gen.schedules": "lightning_gen.optim.schedules",

@@ -173,7 +173,9 @@ def test_environment_is_as_before(monkeypatch):
 def test_as_a_process(tmp_path):
     done = run_command("train", "model.latent_dim=abc", cwd=tmp_path)
     error = "error: model.latent_dim=abc: expected int of at least 1\n"
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", error)
+    assert (done.returncode, done.stderr) == (2, error)
+    assert done.stdout.startswith("lightning-gen: vae on mnist5k, cpu, outputs/vae/mnist5k/")
+    assert not list(tmp_path.iterdir())
 
 
 TORCHRUN = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1", "TORCHELASTIC_RUN_ID": "run"}

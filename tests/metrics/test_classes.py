@@ -4,24 +4,36 @@ import hashlib
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from helpers.configs import composed
 from helpers.scoring import Given
 from helpers.tiny_models import TINY_VAE, write_checkpoint
 from omegaconf import OmegaConf
+from torchmetrics.classification import (
+    MulticlassConfusionMatrix,
+    MulticlassF1Score,
+    MulticlassPrecision,
+    MulticlassRecall,
+)
 
 from lightning_gen.batch import Batch
 from lightning_gen.checkpoint import provenance
 from lightning_gen.config.instantiation import build_data, build_model
 from lightning_gen.data.mnist5k import MNIST5k
 from lightning_gen.errors import UserError
-from lightning_gen.evaluation.evaluator import evaluate
+from lightning_gen.evaluation.evaluator import check_evaluation, evaluate
+from lightning_gen.evaluation.report import save_and_print
+from lightning_gen.evaluation.result import Evaluation
 from lightning_gen.image_generator import KEY
+from lightning_gen.images import to_uint8
 from lightning_gen.metrics.accuracy import Accuracy
+from lightning_gen.metrics.class_pictures import RIGHT, WRONG, captioned_grid, confusion_picture, drawable
 from lightning_gen.metrics.class_scores import ClassScores
 from lightning_gen.metrics.frechet import FrechetDistance
 from lightning_gen.metrics.likelihood import LikelihoodMetric
+from lightning_gen.metrics.precision_recall import PrecisionRecall
 
 TINY_CLASSIFIER = ["model=classifier", "model.encoder.width=4", "model.encoder.hidden=8", "data=fake"]
 
@@ -58,7 +70,7 @@ def fake(channels: int, classes: int | str):
 # The classifier
 
 
-def test_losses_are_cross_entropy_and_accuracy():
+def test_losses_are_those_of_the_formulas():
     config = composed(*TINY_CLASSIFIER, "model.label_smoothing=0.3")
     model = build_model(config.model, (1, 8, 8), 3)
     model.encoder = Brightness()
@@ -68,6 +80,10 @@ def test_losses_are_cross_entropy_and_accuracy():
     target = 0.7 * torch.eye(3)[[0, 1, 2, 0]] + 0.1
     expected = -(target * logits.log_softmax(1)).sum(1).mean()
     assert terms["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+    squared = build_model(composed(*TINY_CLASSIFIER, "model.label_smoothing=0.3", "model.loss=mse").model, (1, 8, 8), 3)
+    squared.encoder = Brightness()
+    found = squared.losses(Batch(shades(-1, 0, 1, 1), torch.tensor([0, 1, 2, 0])))["loss"].item()
+    assert found == pytest.approx((logits.softmax(1) - target).square().sum(1).mean().item(), rel=1e-5)
     probabilities = model.classify(shades(-1, 0.5))
     assert probabilities.sum(1).tolist() == pytest.approx([1, 1])
     assert probabilities[1].tolist() == pytest.approx([0, 0.5, 0.5], abs=1e-4)
@@ -83,7 +99,7 @@ def test_classifier_needs_labels_and_makes_no_images():
         model.sample(2)
     metrics = {"frechet": FrechetDistance(), "likelihood": LikelihoodMetric(), "accuracy": Accuracy()}
     result = evaluate(model, data, metrics, None)
-    assert set(result.values) == {"accuracy", "mean_recall"}
+    assert set(result.values) == set(Accuracy.better)
     assert result.skipped["frechet"] == "Classifier makes no images"
     assert result.protocol.n_fake == 0
 
@@ -96,8 +112,103 @@ def test_accuracy_by_hand():
         metric.update(torch.eye(4)[predicted[part]], torch.tensor([0, 0, 0, 1, 1])[part])
     scores = metric.compute()
     assert scores["accuracy"].item() == pytest.approx(3 / 5)
-    assert scores["mean_recall"].item() == pytest.approx((2 / 3 + 1 / 2) / 2)  # nobody is of class 2 or 3
+    assert metric.standard_errors() == {"accuracy": pytest.approx((3 / 5 * 2 / 5 / 5) ** 0.5)}
+    # nobody is of class 2 or 3
+    assert scores["mean_recall"].item() == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert scores["mean_precision"].item() == pytest.approx((1 + 1 / 2) / 2)
+    assert scores["mean_f1"].item() == pytest.approx((4 / 5 + 1 / 2) / 2)
     assert scores.keys() == metric.better.keys()
+    tables = metric.tables()
+    assert tables["classes"]["images"] == [3, 2, 0, 0]
+    assert tables["classes"]["precision"] == [1, 0.5, 0, 0]
+    assert str(tables["classes"]["recall"][2:]) == "[nan, nan]"
+    assert list(tables["confusion_matrix"]) == ["true \\ predicted", *tables["classes"]["class"]]
+    assert list(tables["confusion_matrix"].values())[1:] == [[2, 0, 0, 0], [1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
+
+
+def test_scores_of_classes_are_those_of_torchmetrics():
+    torch.manual_seed(0)
+    labels = torch.cat([torch.arange(6), torch.randint(6, (200,))])
+    probabilities = (torch.randn(206, 6) + 2 * torch.eye(6)[labels]).softmax(1)
+    probabilities[:, 5] = 0  # a class that is never predicted
+    metric, other = Accuracy(), Accuracy()
+    for part, half in ((metric, slice(0, 90)), (other, slice(90, 206))):
+        part.start(fake(1, 6), "test")
+        part.update(probabilities[half], labels[half])
+    metric.confusion += other.confusion
+    scores, tables = metric.compute(), metric.tables()
+    for name, reference in (
+        ("precision", MulticlassPrecision),
+        ("recall", MulticlassRecall),
+        ("f1", MulticlassF1Score),
+    ):
+        assert tables["classes"][name] == pytest.approx(reference(6, average=None)(probabilities, labels).tolist())
+        assert scores[f"mean_{name}"].item() == pytest.approx(reference(6)(probabilities, labels).item())
+    matrix = MulticlassConfusionMatrix(6)(probabilities, labels).T.tolist()
+    assert list(tables["confusion_matrix"].values())[1:] == matrix
+    assert scores["accuracy"].item() == pytest.approx((probabilities.argmax(1) == labels).double().mean().item())
+
+
+def test_mistakes_of_the_highest_probability_are_shown():
+    metric = Accuracy()
+    metric.start(fake(1, 3), "test")
+    values = torch.linspace(-1, 1, 200)
+    for part in values.split(50):
+        probabilities = torch.stack([0.5 + part / 4, 0.5 - part / 4, 0 * part], 1)  # of class 0 from 100 on
+        metric.update(probabilities, torch.ones(50, dtype=torch.int64), part.view(-1, 1, 1, 1).expand(-1, 1, 8, 8))
+    metric.compute()
+    images, true, predicted, probability = metric.mistakes
+    assert torch.equal(images[:, 0, 0, 0], to_uint8(values.flip(0)[:64]))
+    assert {*true.tolist()} == {1}
+    assert {*predicted.tolist()} == {0}
+    torch.testing.assert_close(probability, 0.5 + values.flip(0)[:64] / 4)
+    assert metric.pictures()["wrongly_classified"]().getpixel((10, 10)) == (255, 255, 255)
+
+
+def test_pictures_have_what_they_say():
+    images = torch.arange(6 * 3 * 8 * 8).remainder(256).to(torch.uint8).view(6, 3, 8, 8)
+    grid = np.asarray(captioned_grid(images, [("a", "-> b (0.99)")] * 6))
+    first = images[0].permute(1, 2, 0).repeat_interleave(12, 0).repeat_interleave(12, 1).numpy()
+    assert (grid[6:102, 6:102] == first).all()
+    assert (grid[104:140, 6:] < 128).any()  # the caption
+    names = ["cat", "猫", "a" * 90, "é"]
+    assert [drawable(name, str(number)) for number, name in enumerate(names)] == ["cat", "1", "a" * 21 + "...", "e"]
+    counts = [[5, 0, 0, 0], [0, 5, 0, 0], [1, 0, 4, 0], [0, 0, 0, 0]]
+    matrix = np.asarray(confusion_picture(counts, names))
+    colors = {tuple(color) for color in matrix.reshape(-1, 3).tolist()}
+    assert RIGHT in colors  # all of a class are right
+    assert WRONG not in colors
+    assert np.asarray(confusion_picture([[0] * 60] * 60, list(map(str, range(60))))).shape[1] > 360
+
+
+def test_evaluation_keeps_tables_and_pictures(tmp_path, capsys):
+    data = fake(1, 3)
+    model = build_model(composed(*TINY_CLASSIFIER).model, (1, 8, 8), 3)
+    for _ in range(2):
+        save_and_print(evaluate(model, data, {"accuracy": Accuracy()}, {}, show_progress=False), tmp_path / "e.json")
+    printed = capsys.readouterr().out
+    for text in (
+        "accuracy ",
+        "images  precision  recall     f1",
+        "true \\ predicted",
+        "wrongly_classified-2.png",
+    ):
+        assert text in printed
+    first, second = json.loads((tmp_path / "e.json").read_text())
+    assert first["tables"] == second["tables"]
+    assert sum(first["tables"]["classes"]["images"]) == first["protocol"]["n_real"]
+    assert "sqrt" in first["protocol"]["standard_errors"]
+    assert Evaluation.from_json(first).tables == first["tables"]
+    files = {*first["pictures"].values(), *second["pictures"].values()}
+    assert files == {path.name for path in tmp_path.glob("*.png")}
+    assert len(files) == 4
+
+
+def test_precision_and_recall_of_samples_point_to_those_of_classes():
+    model = build_model(composed(*TINY_CLASSIFIER).model, (1, 8, 8), 3)
+    lines = check_evaluation(model, fake(1, 3), {"precision_recall": PrecisionRecall()}, {})
+    assert len(lines) == 1
+    assert "metrics=[accuracy] gives the precision and recall of a classifier" in lines[0]
 
 
 # What it sees in samples

@@ -1,6 +1,6 @@
 """Models of image sequences: cells by their formulas, who sees what when, and that all of them learn."""
 
-from functools import cache
+from functools import cache, partial
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from omegaconf import OmegaConf
 from torch import distributions as D
+from torch import nn
 
 from lightning_gen.batch import Batch
 from lightning_gen.capabilities import HasLatent, HasLikelihood, Predicts
@@ -17,7 +18,9 @@ from lightning_gen.config.options import list_options
 from lightning_gen.errors import UserError
 from lightning_gen.losses.penalties import Consistency
 from lightning_gen.networks.conv_lstm import ConvLSTMCell
+from lightning_gen.networks.mlp import MLPEncoder
 from lightning_gen.networks.moving_content import MovingContent
+from lightning_gen.networks.recurrent_vector import VectorGRU, VectorLSTM, VectorRNN
 from lightning_gen.networks.st_lstm import STLSTMCell, STLSTMLayers, STLSTMState, decoupling
 from lightning_gen.networks.video_discriminator import VideoDiscriminator
 
@@ -113,6 +116,31 @@ class TestCells:
         small = ["model.cells.width=4", "model.context_frames=3"]
         model = build_model(config(name, f"model/cells={cells}", *small), SHAPES[1], None).eval()
         assert model.predict(moving_blobs(SHAPES[1])[:, :3], 2).shape == (4, 2, 3, 20, 12)
+
+    @pytest.mark.parametrize(
+        ("layers", "cell"), [(VectorRNN, nn.RNNCell), (VectorGRU, nn.GRUCell), (VectorLSTM, nn.LSTMCell)]
+    )
+    def test_recurrent_vectors_are_those_of_torch(self, layers, cell):
+        torch.manual_seed(0)
+        parts = {
+            "encoder": partial(MLPEncoder, width=4),
+            "decoder": lambda **sizes: nn.Unflatten(1, (8, 1, 1)),  # the vector and the layer's output as they are
+        }
+        network = layers(1, (2, 3), **parts, features=3, hidden=5, width=2)
+        maps = torch.randn(2, 4, 1, 2, 3)
+        found, state = network(maps, None)
+        reference = cell(3, 5)
+        weights = getattr(network, network.layer_name).state_dict()
+        reference.load_state_dict({name.removesuffix("_l0"): weight for name, weight in weights.items()})
+        hidden, moved = None, torch.zeros_like(maps[:, 0])
+        for step in range(4):
+            vector = network.encoder(torch.cat([maps[:, step], moved], 1))
+            hidden = reference(vector, hidden)
+            output = hidden[0] if layers is VectorLSTM else hidden
+            torch.testing.assert_close(found[:, step].flatten(1), torch.cat([vector, output], 1))
+            moved = maps[:, min(step + 1, 3)] - maps[:, step]
+        longer, _ = network(torch.cat([maps, maps[:, :1]], 1), None)
+        torch.testing.assert_close(network(maps[:, :1], state)[0], longer[:, 4:])
 
     def test_decoupling_needs_two_memories(self):
         with pytest.raises(UserError, match=r"ConvLSTMLayers has no second memory .* model/cells=st_lstm"):

@@ -27,7 +27,7 @@ def seen(monkeypatch) -> list[tuple[bool, bool]]:
 
         return call
 
-    for kind in (nn.LSTM, nn.GRU, nn.LSTMCell, nn.GRUCell):
+    for kind in (nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell):
         monkeypatch.setattr(kind, "forward", watched(kind.forward))
     return calls
 
@@ -58,7 +58,7 @@ def test_cudnn_has_no_second_backward(seen, content_maps):
     assert [cudnn for cudnn, _ in seen] == [True, False]
 
 
-@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.LSTMCell, nn.GRUCell])
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell])
 def test_layers_leave_autocast(seen, kind):
     torch.manual_seed(0)
     layer, inputs = kind(3, 4), torch.randn(2, 5, 3).bfloat16()

@@ -1,5 +1,7 @@
 """Loggers: what a run logged is in its folder, survives a crash and goes on when the run does."""
 
+import importlib
+import logging
 import os
 from pathlib import Path
 
@@ -117,6 +119,21 @@ class TestTensorBoard:
         (text,) = events.Tensors("config/text_summary")
         assert "beta: 4.0" in text.tensor_proto.string_val[0].decode()
 
+    def test_the_final_scores_are_metrics_of_the_hyperparameters(self, tmp_path):
+        logger = TensorBoard(str(tmp_path))
+        logger.log_hyperparams({"model": {"beta": 4.0, "widths": [8, 16]}, "seed": 1})
+        logger.finalize("success")
+        logger.log_scores({"test/kid": 0.25}, 128)
+        logger.experiment.flush()
+        events = self.read(tmp_path)
+        assert [(e.step, e.value) for e in events.Scalars("test/kid")] == [(128, 0.25)]
+        plugin = importlib.import_module("tensorboard.plugins.hparams.plugin_data_pb2").HParamsPluginData
+        content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+        hyperparameters = plugin.FromString(content).session_start_info.hparams
+        assert hyperparameters["model/beta"].number_value == 4
+        assert hyperparameters["seed"].number_value == 1
+        assert hyperparameters["model/widths"].string_value == "[8, 16]"
+
     def test_a_gif_moves(self, tmp_path):
         frames = [Image.new("L", (4, 4), value) for value in (0, 255)]
         frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
@@ -143,7 +160,9 @@ class TestWandb:
         wandb.teardown()  # it remembers the environment
         os.environ.pop("WANDB_MODE", None)  # set by an offline run
 
-    def test_two_instances_are_one_run(self, tmp_path, picture):
+    def test_two_instances_are_one_run(self, tmp_path, picture, caplog, monkeypatch):
+        monkeypatch.setattr(logging.getLogger("lightning_gen"), "propagate", True)
+        caplog.set_level("INFO", "lightning_gen")
         run_ids = []
         for step in (64, 128):
             logger = Wandb(str(tmp_path), project="tests", offline=True)
@@ -161,6 +180,8 @@ class TestWandb:
             assert run.summary["samples_moving"]["_type"] == "video-file"
             run_ids.append(run.id)
             logger.close()
+        folder = caplog.messages[-1].removeprefix("wandb was offline; to upload the run: wandb sync ")
+        assert Path(folder) in (tmp_path / "wandb").glob(f"offline-run-*-{run_ids[0]}")
         assert run_ids == [(tmp_path / "wandb_id.txt").read_text()] * 2
         assert len(list((tmp_path / "wandb").glob(f"offline-run-*-{run_ids[0]}"))) >= 1
         logger.close()  # once more does no harm

@@ -21,6 +21,7 @@ _ORDER = [
     "neighbors",
     "predict",
     "complete",
+    "classify",
     "inspect",
     "list",
     "compare",

@@ -36,6 +36,7 @@ def run(arguments: list[str]) -> int:
     """Print the report; the exit status is 1 when training cannot run at all, 2 when a plugin is broken."""
     if arguments:
         raise UserError(f"doctor {' '.join(arguments)}: doctor takes no arguments")
+    print("lightning-gen doctor: imports PyTorch and the plugins, which takes seconds", flush=True)
     missing = [package for package in REQUIRED if _version(package) is None]
     failure = None if missing else _import_failure()
     works = not missing and not failure

@@ -7,9 +7,8 @@ Examples:
   lightning-gen project checkpoint=PATH images=my_folder n=100
 """
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import torch
 from omegaconf import DictConfig
@@ -27,6 +26,7 @@ from lightning_gen.cli.checkpoint_options import (
     tell,
 )
 from lightning_gen.cli.hydra_app import Job
+from lightning_gen.cli.image_files import check_resize, find_files, read_file, tell_doubts
 from lightning_gen.errors import UserError
 from lightning_gen.images import pairs, save_png
 from lightning_gen.randomness import preserved_rng, seed_all
@@ -34,7 +34,6 @@ from lightning_gen.sampling.latent_space import LatentSpace, space_of
 from lightning_gen.sampling.projection import Descent, project
 from lightning_gen.sampling.samples import check_finite
 from lightning_gen.utilities.atomic_files import atomic_save
-from lightning_gen.utilities.suggestions import closest, did_you_mean
 
 if TYPE_CHECKING:
     from lightning_gen.data.decode import ImageFiles
@@ -103,48 +102,27 @@ def _from_data(cfg: DictConfig, checkpoint: Path, model: "ImageGenerator") -> Ta
 
 
 def _from_files(cfg: DictConfig, model: "ImageGenerator", space: LatentSpace) -> Targets:
-    from lightning_gen.data.decode import ImageFiles, Resize
+    from lightning_gen.data.decode import ImageFiles
     from lightning_gen.data.loader import normalize
-    from lightning_gen.data.pixels import doubts_of_files
 
-    if cfg.resize not in get_args(Resize):
-        fix = did_you_mean(cfg.resize, get_args(Resize)) or f", choose one of {', '.join(get_args(Resize))}"
-        raise UserError(f"resize={cfg.resize}: no such method{fix}")
-    root = Path(cfg.images)
-    paths = _image_files(root, cfg.images)[: cfg.n]
+    check_resize(cfg.resize)
+    root, paths = find_files(cfg.images)
+    paths = paths[: cfg.n]
     channels, height, width = model.image_shape
     files = ImageFiles(paths, channels, (height, width), cfg.resize)
     pixels = torch.stack([_pixels(files, number, cfg.images) for number in range(len(paths))])
-    names = [path.relative_to(root).as_posix() if root.is_dir() else path.name for path in paths]
+    names = [path.relative_to(root).as_posix() for path in paths]
     labels = _labels_of_files(cfg, model, space, len(paths))
-    for doubt in doubts_of_files(root, paths, num_threads=1, limits=None):
-        print(f"images={cfg.images}: {doubt.partition('; ')[0]}", file=sys.stderr)
+    tell_doubts(cfg.images, paths)
     return names, normalize(pixels).to(model.device), labels
 
 
 def _pixels(files: "ImageFiles", number: int, images: str) -> Tensor:
-    """An image as uint8; the UserError of `files` would name `data.skip_unreadable`, which is no key here."""
-    try:
-        return files[number]
-    except UserError as error:
-        reason = str(error.__cause__ or "damaged").replace("give data.range=[lo,hi]", "convert it to 8 bits")
-        raise UserError(f"images={images}: {files.paths[number]} cannot be read ({reason}); leave it out") from None
-
-
-def _image_files(root: Path, given: str) -> list[Path]:
-    from lightning_gen.data.folder_scan import find_images
-
-    if root.is_file():
-        return [root]
-    if not root.is_dir():
-        siblings = [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else []
-        near = closest(root.name, siblings, limit=1)
-        fix = f"did you mean {root.parent / near[0]}?" if near else "give an image file, or a folder of them"
-        raise UserError(f"images={given}: no such file or folder; {fix}")
-    paths = [root / path for path in find_images(root, root)]
-    if not paths:
-        raise UserError(f"images={given}: there are no images (png, jpg, webp, tiff, ...) in this folder")
-    return paths
+    """An image as uint8; UserError for an unreadable one."""
+    found = read_file(files, number)
+    if isinstance(found, str):
+        raise UserError(f"images={images}: {files.paths[number]} cannot be read ({found}); leave it out")
+    return found
 
 
 def _labels_of_files(cfg: DictConfig, model: "ImageGenerator", space: LatentSpace, n: int) -> Tensor | None:

@@ -1,0 +1,30 @@
+"""Columns of names and numbers as lines of text."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lightning_gen.utilities.printable import printable
+
+Columns = Mapping[str, Sequence[Any]]  # by their heads, equally long
+
+
+def column_lines(columns: Columns, most: int, where: str) -> list[str]:
+    """A head and at most `most` rows, text to the left and numbers to the right; `where` tells of the other rows."""
+    rows = len(next(iter(columns.values())))
+    parts = [_column(head, values[:most]) for head, values in columns.items()]
+    lines = ["  ".join(row).rstrip() for row in zip(*parts, strict=True)]
+    return [*lines, f"... and {rows - most:,} more{where}"] if rows > most else lines
+
+
+def _column(head: str, values: Sequence[Any]) -> list[str]:
+    cells = [printable(head), *map(_text, values)]
+    width = max(map(len, cells))
+    left = all(isinstance(value, str) for value in values)
+    return [cell.ljust(width) if left else cell.rjust(width) for cell in cells]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return "-" if math.isnan(value) else f"{value:.3f}"
+    return printable(str(value))
