@@ -35,8 +35,8 @@ def save_and_print(evaluation: Evaluation, path: str | os.PathLike | None) -> No
 def save_evaluation(evaluation: Evaluation, path: str | os.PathLike) -> dict[str, Path]:
     """Append `evaluation` to the JSON list of evaluations at `path`; one process of a host at a time.
 
-    Its pictures are written beside it, and their paths returned; the entry has their names. JSON has no NaN: such scores
-    become null, and the warnings give their values.
+    Its pictures are written beside it, and their paths returned; the entry has their names. JSON has no NaN: such
+    scores become null, and the warnings give their values.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,8 +125,8 @@ def print_table(evaluation: Evaluation) -> None:
         print(summary(evaluation))
         for name, value, direction in rows:
             print(f"  {name:<32} {value:>22}  ({direction})")
-    for name, table in evaluation.tables.items():
-        print("\n".join(_table_lines(name, table)))
+    lines = [line for name, table in evaluation.tables.items() for line in _table_lines(name, table)]
+    print(*lines, sep="\n", end="\n\n" if lines else "")
     if over := sorted({score.uncertainty.over for score in evaluation.scores.values() if score.uncertainty}):
         print(f"  ± is one standard deviation over {' or '.join(over)}")
     for name, reason in evaluation.skipped.items():
@@ -139,7 +139,7 @@ def _table_lines(name: str, table: Table) -> list[str]:
     """A table under its name; only the name of one that is too wide for a terminal."""
     lines = [f"  {line}" for line in column_lines(table, MOST_ROWS, " in evaluation.json")]
     title = printable(f"  {name.replace('_', ' ')}")
-    return ["", title, *lines, ""] if max(map(len, lines)) <= WIDTH else [f"{title}: in evaluation.json"]
+    return ["", title, *lines] if max(map(len, lines)) <= WIDTH else [f"{title}: in evaluation.json"]
 
 
 def _text(score: Score) -> str:
