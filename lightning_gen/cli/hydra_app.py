@@ -14,6 +14,7 @@ from lightning_gen.config.composition import finish, task_overrides
 from lightning_gen.config.containers import overrides_as_typed
 from lightning_gen.config.hydra_setup import prepare_hydra
 from lightning_gen.config.plugins import conf_dir
+from lightning_gen.config.run_options import names_start
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.compat import (
     current_hydra_node,
@@ -89,7 +90,7 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
 
 
 def _resumes(command: str, overrides: Sequence[str]) -> bool:
-    return command == "train" and any(text.lstrip("+").startswith(("resume=", "init_from=")) for text in overrides)
+    return command == "train" and names_start(overrides)
 
 
 def _parse(command: str, arguments: list[str]) -> tuple[list[str], list[str]]:
