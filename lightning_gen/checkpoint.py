@@ -230,6 +230,7 @@ def load_model(
     load_weights(model, content["state_dict"], f"checkpoint={path}")
     model.images_seen = facts["images_seen"]
     model.class_names = class_names(facts)
+    model.num_training_images = num_training_images(facts)
     if ema:
         model.use_averaged_weights()
     return model.to(device).eval()
@@ -273,6 +274,15 @@ def class_names(facts: Mapping[str, Any]) -> list[str]:
     """The names of the classes in a checkpoint's facts; empty without labels."""
     names = facts.get("class_names")
     return list(map(str, names)) if isinstance(names, list) else []
+
+
+def num_training_images(facts: Mapping[str, Any]) -> int:
+    """The number of training images in a checkpoint's facts; 0 in those from before it was kept."""
+    match facts.get("data"):
+        case {"splits": {"train": [int(count), *_]}}:
+            return count
+        case _:
+            return 0
 
 
 def match_data(data: Any, facts: Mapping[str, Any]) -> list[str]:

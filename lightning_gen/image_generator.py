@@ -17,7 +17,7 @@ from lightning_gen.errors import UserError
 from lightning_gen.networks.synced_batch_norm import synced_batch_norm
 from lightning_gen.optim.ema import WeightAverage
 from lightning_gen.optim.scheduled_scalars import ScheduledScalars
-from lightning_gen.optim.schedules import Schedule, cheap
+from lightning_gen.optim.schedules import Schedule, cheap, check_schedule
 from lightning_gen.optim.step_graphs import StepGraphs, obstacle
 from lightning_gen.optim.stepper import Stepper
 from lightning_gen.randomness import seed_all
@@ -97,6 +97,8 @@ class ImageGenerator(LightningModule):
         self.images_per_call = 0  # images of the last training_step
         self.batches_seen = 0
         self.seed = 0
+        # Of the data, set before a run and by `load_model`; of endless data those of one pass. 0: not known.
+        self.num_training_images = 0
         self.class_names: list[str] = []  # those of the data, in a model from a checkpoint
         self.provenance: dict[str, Any] = {}  # entries of checkpoints on the run: config, data facts, versions
         self.terms = RunningMeans()
@@ -179,10 +181,15 @@ class ImageGenerator(LightningModule):
 
     def build_optimizers(self) -> list[Optimizer]:
         """New optimizers of all trainable parameters; UserError for settings that they refuse."""
+        check_schedule(self.schedule)
         try:
-            return [make(parameters) for make, parameters in self.trainable_groups()]
+            optimizers = [make(parameters) for make, parameters in self.trainable_groups()]
         except ValueError as error:
             raise UserError(f"model.optimizer: {error}") from error
+        for optimizer in optimizers:
+            if not isinstance(optimizer, Optimizer):
+                raise UserError(f"model.optimizer: makes a {type(optimizer).__name__}, not a torch.optim.Optimizer")
+        return optimizers
 
     def configure_optimizers(self) -> list[Optimizer]:
         """The optimizers, in the order of their steppers."""

@@ -75,6 +75,18 @@ def to_pillow(image: Tensor) -> "Image":
     return fromarray(array[0] if len(array) == 1 else array.transpose(1, 2, 0).copy())
 
 
+def to_pil(images: Tensor) -> "Image | list[Image]":
+    """Images `(N, C, H, W)`, uint8 or in [-1, 1], as a list of Pillow images; one `(C, H, W)` as one.
+
+    Of sequences `(N, T, C, H, W)` each becomes a row of its frames. Raises ValueError unless C is 1, 3 or 4.
+    """
+    if images.ndim == 3:
+        return to_pillow(images)
+    if images.ndim not in (4, 5):
+        raise ValueError(f"to_pil takes (N, C, H, W), (C, H, W) or (N, T, C, H, W), not {tuple(images.shape)}")
+    return [to_pillow(image if image.ndim == 3 else film(image[None])) for image in images]
+
+
 def save_png(image: Tensor, path: str | os.PathLike) -> None:
     """Write one image `(C, H, W)`, uint8 or in [-1, 1]."""
     file = BytesIO()

@@ -9,14 +9,14 @@ import lightning_gen
 PACKAGE = Path(lightning_gen.__file__).parent
 # From the top floor to the ground; no module imports its own floor's neighbors.
 LAYERS = [
-    "testing __main__",
+    "testing __main__ __init__",
     "cli",
     "training",
     "callbacks",
     "evaluation",
     "metrics",
     "extractors",
-    "__init__ trainer",
+    "trainer",
     "checkpoint",
     "models config sampling",
     "image_generator",

@@ -16,7 +16,7 @@ from lightning_gen.config.hydra_setup import prepare_hydra
 from lightning_gen.config.own_values import use_own_values
 from lightning_gen.config.plain_words import written_out
 from lightning_gen.config.plugins import conf_dir
-from lightning_gen.config.run_options import not_among
+from lightning_gen.config.run_options import names_start, not_among
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.compat import (
     current_hydra_node,
@@ -149,7 +149,7 @@ def _replaced(arguments: Sequence[str], in_full: Mapping[str, Sequence[str]]) ->
 
 
 def _resumes(command: str, overrides: Sequence[str]) -> bool:
-    return command == "train" and any(text.lstrip("+").startswith(("resume=", "init_from=")) for text in overrides)
+    return command == "train" and names_start(overrides)
 
 
 def _parse(command: str, arguments: list[str]) -> tuple[list[str], list[str], bool]:

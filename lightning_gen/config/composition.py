@@ -1,5 +1,6 @@
 """Composing: from overrides to a resolved and checked config."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,19 +20,29 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-def compose(overrides: Sequence[str] = (), command: str = "train", return_hydra_config: bool = False) -> "DictConfig":
+def compose(
+    overrides: str | Sequence[str] = (), command: str = "train", return_hydra_config: bool = False
+) -> "DictConfig":
     """The config that `lightning-gen <command> <overrides>` would run: checked, with every interpolation resolved.
 
-    With `return_hydra_config` it keeps Hydra's own node as `hydra`. Raises UserError, one line, for any mistake.
+    `overrides` are a list, or one text as on the command line. With `return_hydra_config` it keeps Hydra's own node as
+    `hydra`. Raises UserError, one line, for any mistake.
     """
     from omegaconf import open_dict
 
-    config, hydra_node = compose_unresolved(command, overrides)
+    if "=" in command:
+        raise UserError(f"compose(..., {command!r}): give all overrides as one list or text, {command} is no command")
+    config, hydra_node = compose_unresolved(command, overrides_of(overrides))
     config = finish(config, hydra_node, command)
     if return_hydra_config:
         with open_dict(config):
             config["hydra"] = hydra_node
     return config
+
+
+def overrides_of(overrides: str | Sequence[str]) -> list[str]:
+    """A list of overrides, or the words of one text, with a shell's quotes."""
+    return shlex.split(overrides) if isinstance(overrides, str) else list(overrides)
 
 
 def compose_unresolved(command: str, overrides: Sequence[str]) -> tuple["DictConfig", "DictConfig"]:

@@ -1,7 +1,7 @@
 """From configs to objects: models and data sets are built here, in training and from a checkpoint alike."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lightning_gen.config.hydra_errors import explain_instantiation
 from lightning_gen.config.plugins import discover
@@ -11,6 +11,8 @@ from lightning_gen.errors import UserError
 if TYPE_CHECKING:
     from lightning_gen.data.image_data import ImageData
     from lightning_gen.image_generator import ImageGenerator
+
+T = TypeVar("T")
 
 # Hydra 1.4 calls only targets of the packages in a whitelist.
 TRUSTED = ["lightning_gen", "torch", "lightning", "torchmetrics", "torchvision", "timm", "wandb", "pathlib", "hydra"]
@@ -49,11 +51,25 @@ def build_model(config: Mapping[str, Any], image_shape: tuple[int, ...], num_cla
 
 def build_data(config: Mapping[str, Any], processes: int = 1) -> "ImageData":
     """The data set of `config`, downloaded if needed, ready to use; `processes` of this machine load it."""
+    from lightning_gen.data.image_data import ImageData
+
     data = instantiate(_with_target(config, "data"))
+    if not isinstance(data, ImageData):
+        raise UserError(f"data._target_={config['_target_']}: is no ImageData; name a class that extends it")
     data.processes = processes
     data.prepare_data()
     data.setup()
     return data
+
+
+def build_each(config: Mapping[str, Any] | None, group: str, kind: type[T]) -> list[T]:
+    """The objects of a group such as `callbacks`; UserError for one that is no `kind`."""
+    objects = {name: instantiate(member) for name, member in (config or {}).items() if member}
+    for name, made in objects.items():
+        if not isinstance(made, kind):
+            base = f"{kind.__module__}.{kind.__qualname__}"
+            raise UserError(f"{group}.{name}: {type(made).__name__} is no {kind.__name__}; extend {base}")
+    return list(objects.values())
 
 
 def _with_target(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -48,9 +48,7 @@ def written_out(command: str, overrides: Sequence[str], options: Sequence[str] =
 class _Reader:
     """Reads the overrides of a command line; `full` has what it has found so far."""
 
-    def __init__(
-        self, command: str, overrides: Sequence[str], options: Sequence[str], top: set[str], groups: set[str]
-    ):
+    def __init__(self, command: str, overrides: Sequence[str], options: Sequence[str], top: set[str], groups: set[str]):
         self.command, self.overrides, self.options = command, overrides, options
         self.top, self.groups = top, groups
         self.full: dict[str, list[str]] = {}

@@ -17,6 +17,11 @@ def options_among(overrides: Iterable[str]) -> list[str]:
     return [text for text in overrides if (match := _OPTION.fullmatch(text)) and match["group"] in groups]
 
 
+def names_start(overrides: Iterable[str]) -> bool:
+    """Whether overrides of `train` name a run to start from."""
+    return any(text.lstrip("+").startswith(("resume=", "init_from=")) for text in overrides)
+
+
 def installed_options(options: Any) -> list[str]:
     """Those of `options`, which come from a file, that can be chosen today."""
     texts = [text for text in options if isinstance(text, str)] if isinstance(options, list) else []

@@ -22,7 +22,7 @@ __getattr__ = renamed(__name__)
 
 
 class Augmentation(Protocol):
-    takes_bytes: bool
+    """A function of batches; `takes_bytes = True` declares that it treats uint8 as it does floats."""
 
     def __call__(self, images: Tensor) -> Tensor: ...
 
@@ -38,7 +38,8 @@ def normalize(images: Tensor) -> Tensor:
 def augmented(images: Tensor, augmentations: Iterable[Augmentation]) -> Tensor:
     """Apply `augmentations` in order, and normalize as late as they allow."""
     for augmentation in augmentations:
-        images = augmentation(images if augmentation.takes_bytes else normalize(images))
+        takes_bytes = getattr(augmentation, "takes_bytes", False)
+        images = augmentation(images if takes_bytes else normalize(images))
     return normalize(images)
 
 

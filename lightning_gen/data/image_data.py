@@ -15,7 +15,9 @@ from lightning_gen.data.augment import Augmentation, Binarize
 from lightning_gen.data.inspection import Rows, facts, listed
 from lightning_gen.data.loader import EvaluationBatches, TrainBatches
 from lightning_gen.data.source import Source, StreamSource, TensorSource, num_bytes
+from lightning_gen.data.source_checks import check_sources
 from lightning_gen.errors import UserError
+from lightning_gen.utilities.foreign import is_foreign
 from lightning_gen.utilities.hardware import free_memory, main_memory, num_processors
 from lightning_gen.utilities.ranks import Ranks
 from lightning_gen.utilities.suggestions import did_you_mean
@@ -68,7 +70,10 @@ class ImageData(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         if self.sources:
             return
-        self.sources = {split: self._in_memory_or_not(source) for split, source in self.load().items()}
+        loaded = self.load()
+        if is_foreign(self):
+            check_sources(loaded, SPLITS, self.class_names, f"data={getattr(self, 'name', type(self).__name__)}")
+        self.sources = {split: self._in_memory_or_not(source) for split, source in loaded.items()}
         self.image_shape = self.sources["train"].image_shape
         self.num_classes = None if self.class_names is None else len(self.class_names)
         self.split_sizes = {split: len(source) for split, source in self.sources.items()}

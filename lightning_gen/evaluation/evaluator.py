@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lightning_gen.config.instantiation import instantiate
 from lightning_gen.config.plugins import core_version
 from lightning_gen.errors import UserError
+from lightning_gen.evaluation.building import build_extractors as build_extractors  # part of the contract, by this name
+from lightning_gen.evaluation.building import build_metrics as build_metrics
 from lightning_gen.evaluation.passes import EvaluationPasses, SeedScore
 from lightning_gen.evaluation.result import (
     HALVES,
@@ -29,7 +30,7 @@ from lightning_gen.evaluation.result import (
 from lightning_gen.evaluation.sample_sources import FileSampler, ModelSampler, Sampler
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.metrics.image_means import deviation
-from lightning_gen.metrics.image_metric import FeatureMetric, ImageMetric, ModelMetric, PairedMetric
+from lightning_gen.metrics.image_metric import FeatureMetric, ImageMetric, ModelMetric, PairedMetric, extractors_for
 from lightning_gen.sampling.evaluation_mode import evaluation_mode, full_precision
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def evaluate(
     chosen = Settings(**settings)
     n_real, n_fake = _numbers(model, data, files, chosen)
     reasons = {
-        name: metric.why_unavailable(model, files, data, extractors)
+        name: metric.why_unavailable(model, files, data, extractors_for(name, metric, extractors))
         or _why_no_labels(metric, model, data, chosen.split)
         for name, metric in metrics.items()
     }
@@ -114,7 +115,10 @@ def check_evaluation(
     """Raise the UserErrors of `evaluate` that are known before any work; lines about scores that there won't be."""
     chosen = Settings(**settings)
     images = min(_numbers(model, data, None, chosen))
-    reasons = {name: metric.why_unavailable(model, None, data, extractors) for name, metric in metrics.items()}
+    reasons = {
+        name: metric.why_unavailable(model, None, data, extractors_for(name, metric, extractors))
+        for name, metric in metrics.items()
+    }
     if all(reasons.values()):
         return [f"metrics.{name}: {reason}: no score" for name, reason in reasons.items()]
     lines = []
@@ -152,11 +156,12 @@ def score_names(
 ) -> list[str]:
     """The scores that `evaluate` can give; it leaves out some, such as those of a kind of likelihood."""
     names = []
-    for metric in metrics.values():
-        if metric.why_unavailable(model, None, data, extractors):
+    for key, metric in metrics.items():
+        own = extractors_for(key, metric, extractors)
+        if metric.why_unavailable(model, None, data, own):
             continue
         of_features = isinstance(metric, FeatureMetric | ModelMetric)
-        names += [e.score_name(name) for name in metric.better for e in extractors.values()] if of_features else []
+        names += [e.score_name(name) for name in metric.better for e in own.values()] if of_features else []
         names += [] if of_features else list(metric.better)
     return names
 
@@ -245,7 +250,7 @@ def _protocol(
         n_real=passes.n_real,
         n_fake=passes.n_fake if passes.draws_samples else 0,
         samples=files.name if files else "model",
-        extractors={key: extractor.protocol() for key, extractor in passes.extractors.items()},
+        extractors={key: {"name": e.name} | e.protocol() for key, e in passes.extractors.items()},
         metrics=passes.settings,
         seed=settings.seed,
         seeds=settings.seeds,
@@ -290,34 +295,3 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
-
-
-def build_metrics(config: Mapping[str, Any] | None) -> dict[str, ImageMetric]:
-    """The metrics of a config's `metrics`, by name, without those that are null."""
-    metrics = {name: instantiate(metric) for name, metric in (config or {}).items() if metric}
-    for name, metric in metrics.items():
-        if not isinstance(metric, ImageMetric):
-            raise UserError(f"metrics.{name}: {type(metric).__name__} is no ImageMetric; extend one of its subclasses")
-        for attribute in ("needs", "better"):
-            if not hasattr(metric, attribute):
-                raise UserError(
-                    f"metrics.{name}: {type(metric).__name__} has no `{attribute}`; set it, as ImageMetric describes"
-                )
-    return metrics
-
-
-def build_extractors(
-    config: Mapping[str, Any] | None, metrics: Mapping[str, ImageMetric] | None = None
-) -> dict[str, Extractor]:
-    """The extractors of a config's `extractor`, by name; none for `extractor=none`, or if no metric uses them.
-
-    Raises UserError if two of them share a name: their scores would too.
-    """
-    if metrics is not None and not any(isinstance(m, FeatureMetric | ModelMetric) for m in metrics.values()):
-        return {}
-    extractors = {key: instantiate(extractor) for key, extractor in (config or {}).items() if extractor}
-    names = [extractor.name for extractor in extractors.values()]
-    for key, extractor in extractors.items():
-        if names.count(extractor.name) > 1:
-            raise UserError(f"extractor.{key}: another extractor is called {extractor.name} too; leave one out")
-    return extractors

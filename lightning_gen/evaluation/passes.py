@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation import feature_cache
+from lightning_gen.evaluation.building import scores_of
 from lightning_gen.evaluation.result import Direction, Origin
 from lightning_gen.evaluation.sample_sources import Sampler
 from lightning_gen.extractors.extractor import Extractor
@@ -21,8 +22,10 @@ from lightning_gen.metrics.image_metric import (
     ImageMetric,
     ModelMetric,
     PairedMetric,
+    RealAndSampleMetric,
     SampleMetric,
     Table,
+    extractors_for,
 )
 from lightning_gen.randomness import generator, seed_all
 from lightning_gen.utilities.compat import without_sync
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     from lightning_gen.data.image_data import ImageData
     from lightning_gen.image_generator import ImageGenerator
 
-Key = tuple[str, str]  # a metric and an extractor, by their names in the config
+Key = tuple[str, str]  # a metric and an extractor, by their names in the config (own ones: `metrics.<name>`)
 
 
 class SeedScore(NamedTuple):
@@ -101,19 +104,22 @@ class EvaluationPasses:
 
     def _group_by_kind(self, metrics: Mapping[str, ImageMetric], extractors: Mapping[str, Extractor]) -> None:
         """Sort metrics by base class, with a copy for each extractor that they can use."""
+        self.extractors: dict[str, Extractor] = {}  # those that are used
         self.feature_metrics: dict[Key, FeatureMetric] = {}
         self.model_metrics: dict[Key, ModelMetric] = {}
         self.sample_metrics: dict[str, SampleMetric] = {}
+        self.comparing_metrics: dict[str, RealAndSampleMetric] = {}
         self.paired_metrics: dict[str, PairedMetric] = {}
         for name, metric in metrics.items():
             if isinstance(metric, SampleMetric):
                 self.sample_metrics[name] = metric
+            elif isinstance(metric, RealAndSampleMetric):
+                self.comparing_metrics[name] = metric
             elif isinstance(metric, PairedMetric):
                 self.paired_metrics[name] = metric
             elif isinstance(metric, FeatureMetric | ModelMetric):
-                self._add_for_extractors(name, metric, extractors)
-        self.extractors = {key: extractors[key] for _, key in [*self.feature_metrics, *self.model_metrics]}
-        self.draws_samples = bool(self.feature_metrics or self.sample_metrics)
+                self._add_for_extractors(name, metric, extractors_for(name, metric, extractors))
+        self.draws_samples = bool(self.feature_metrics or self.sample_metrics or self.comparing_metrics)
 
     def _add_for_extractors(
         self, name: str, metric: FeatureMetric | ModelMetric, extractors: Mapping[str, Extractor]
@@ -121,24 +127,28 @@ class EvaluationPasses:
         for key, extractor in extractors.items():
             if reason := extractor.why_not(self.data.image_shape) or metric.why_not_with(extractor):
                 self.skipped[f"{name}/{extractor.name}"] = reason
-            elif isinstance(metric, FeatureMetric):
-                self.feature_metrics[name, key] = copy.deepcopy(metric)
+                continue
+            self.extractors[key] = extractor
+            own = copy.deepcopy(metric, {id(extractor): extractor})  # without a copy of its weights
+            if isinstance(own, FeatureMetric):
+                self.feature_metrics[name, key] = own
             else:
-                self.model_metrics[name, key] = copy.deepcopy(metric)
+                self.model_metrics[name, key] = own
 
     def _members(self) -> Iterator[tuple[str, str | None, ImageMetric]]:
         """All metrics with their name and that of their extractor."""
         for metrics in (self.feature_metrics, self.model_metrics):
             for (name, key), metric in metrics.items():
                 yield name, key, metric
-        for metrics in (self.sample_metrics, self.paired_metrics):
+        for metrics in (self.sample_metrics, self.comparing_metrics, self.paired_metrics):
             for name, metric in metrics.items():
                 yield name, None, metric
 
     # Real images
 
     def update_real(self) -> None:
-        """Update feature metrics with the features of real images, from the cache where it has them."""
+        """Update metrics with real images, or with their features, from the cache where it has them."""
+        self._comparing_pass()
         trained = [key for key, metric in self.feature_metrics.items() if metric.needs_training_set]
         if trained:
             features = self._real_features("train", self.data.split_sizes["train"], {key for _, key in trained})
@@ -150,6 +160,18 @@ class EvaluationPasses:
         if self.ranks.is_first:
             for (_, key), metric in self.feature_metrics.items():
                 metric.update_real(features[key])
+
+    def _comparing_pass(self) -> None:
+        """Show real images to the metrics that compare samples with them."""
+        if not self.comparing_metrics:
+            return
+        for metric in self.comparing_metrics.values():
+            metric.start(self.data, self.split)
+        with self._progress(f"real images ({self.split})", self.n_real) as advance:
+            for batch in self.data.batches(self.split, self.device, limit=self.n_real, batch_size=self.batch_size):
+                for metric in self.comparing_metrics.values():
+                    metric.update(batch.images, batch.labels, real=True)
+                advance(len(batch.images))
 
     def _real_features(self, split: str, n: int, keys: set[str]) -> dict[str, Features]:
         """Features by extractor, complete on the first rank only; sets the fingerprint of the images."""
@@ -234,7 +256,7 @@ class EvaluationPasses:
         found = self.ranks.run_on_first(lambda: list(self._compare(self.fakes)))
         for (name, key), metric in self.model_metrics.items():
             found += self._compute(name, metric, key)
-        for name, metric in (self.sample_metrics | self.paired_metrics).items():
+        for name, metric in (self.sample_metrics | self.comparing_metrics | self.paired_metrics).items():
             found += self._compute(name, metric)
         found.sort(key=lambda item: self.order.index(item[1].origin.metric))
         scores: dict[str, SeedScore] = {}
@@ -270,6 +292,8 @@ class EvaluationPasses:
         self.fakes: dict[str, Features] = {}
         for metric in self.sample_metrics.values():
             metric.start(self.data, self.split)
+        for metric in self.comparing_metrics.values():
+            metric.reset_fake()
         if not self.draws_samples:
             return
         n = self.n_fake
@@ -286,6 +310,8 @@ class EvaluationPasses:
                 self._extract(buffers, images, start)
                 for metric in self.sample_metrics.values():
                     metric.update(images, labels)
+                for metric in self.comparing_metrics.values():
+                    metric.update(images, labels, real=False)
                 if labels is not None:
                     label_buffer[start : start + len(images)] = labels
         self.broken_samples += int(sum_over_ranks(broken))
@@ -302,11 +328,11 @@ class EvaluationPasses:
             yield from self._compute(name, metric, key)
 
     def _compute(self, name: str, metric: ImageMetric, key: str | None = None) -> list[tuple[str, SeedScore]]:
-        values = metric.compute()
+        values = scores_of(name, metric)
         errors = metric.standard_errors()
         origin = self._origin(name, metric, key)
         return [
-            (self._score_name(score, key), SeedScore(value.item(), metric.better[score], origin, errors.get(score)))
+            (self._score_name(score, key), SeedScore(value, metric.better[score], origin, errors.get(score)))
             for score, value in values.items()
         ]
 
@@ -314,7 +340,7 @@ class EvaluationPasses:
         splits = [self.split]
         if isinstance(metric, FeatureMetric) and metric.needs_training_set:
             splits.append("train")
-        return Origin(name, key, isinstance(metric, FeatureMetric | SampleMetric), splits)
+        return Origin(name, key, isinstance(metric, FeatureMetric | SampleMetric | RealAndSampleMetric), splits)
 
     def _score_name(self, score: str, key: str | None) -> str:
         return score if key is None else self.extractors[key].score_name(score)

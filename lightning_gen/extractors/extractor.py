@@ -1,19 +1,23 @@
 """Base of extractors: fixed networks from images to the features that metrics compare."""
 
+import hashlib
+import inspect
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lightning_gen.extractors.resizing import RESIZE_MODES, ResizeMode
+from lightning_gen.extractors.weights import hash_of
 
 
 class Extractor(nn.Module):
     """Maps uint8 images `(B, C, H, W)` of any size, gray, RGB or RGBA, to float32 features `(B, num_features)`.
 
-    Subclasses set `name` (part of score names) and `num_features`, and implement `features` and `protocol`; those that
-    classify also implement `logits`. An extractor never trains, ignores autocast, and is never part of a model or
-    checkpoint. With `takes_clips` it maps sequences `(B, T, C, H, W)`; otherwise frames of sequences are single images.
+    Subclasses set `name` (part of score names) and `num_features`, and implement `features`; those that classify also
+    implement `logits`, those with settings add them to `protocol`. An extractor never trains, ignores autocast, and is
+    never part of a model or checkpoint. With `takes_clips` it maps sequences `(B, T, C, H, W)`; otherwise frames of
+    sequences are single images.
     """
 
     name: str
@@ -26,8 +30,14 @@ class Extractor(nn.Module):
     resize: ResizeMode
 
     def protocol(self) -> dict[str, Any]:
-        """What features depend on besides the images: weights, their hash, resizing, normalization."""
-        raise NotImplementedError
+        """What features depend on besides the images, as plain data: weights, their hash, resizing, normalization.
+
+        By default the name, the hash of the weights, and that of the class's code: cached features are of both.
+        """
+        code = hashlib.sha256(_source_of(type(self)).encode()).hexdigest()
+        protocol = {"name": self.name, "num_features": self.num_features, "code_sha256": code}
+        weights = self.state_dict()
+        return protocol | ({"weights_sha256": hash_of(weights)} if weights else {})
 
     def _protocol(self, input_size: int | list[int], normalization: str, **more: Any) -> dict[str, Any]:
         """The protocol of an extractor with `resize` and `sha256`."""
@@ -76,6 +86,13 @@ class Extractor(nn.Module):
     def train(self, mode: bool = True) -> "Extractor":
         """Stay in evaluation mode: batch statistics would make features depend on the batch."""
         return super().train(False)
+
+
+def _source_of(cls: type) -> str:
+    try:
+        return inspect.getsource(cls)
+    except (OSError, TypeError):  # typed into a notebook or an interpreter
+        return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def as_channels(images: Tensor, channels: int) -> Tensor:

@@ -1,15 +1,20 @@
 """Adversarial losses of both players, as functions of the logits of real and generated images."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from lightning_gen.bounds import UnitInterval
+from lightning_gen.errors import UserError
 
 
 class AdversarialLoss(Protocol):
-    """A scalar loss for each player; only `relativistic` ones get real logits for the generator's."""
+    """A scalar loss for each player.
+
+    The generator's is given `real=None`, which saves a pass through the discriminator, unless the class has the
+    attribute `relativistic = True`: then both players' losses compare real with generated images.
+    """
 
     @property
     def relativistic(self) -> bool: ...
@@ -21,6 +26,16 @@ class AdversarialLoss(Protocol):
     def generator(self, real: Tensor | None, fake: Tensor) -> Tensor:
         """The generator's loss of logits `(B,)`."""
         ...
+
+
+def checked_loss(loss: Any) -> AdversarialLoss:
+    """`loss`; UserError unless it has both methods. It is not relativistic unless it says so."""
+    for method in ("discriminator", "generator"):
+        if not callable(getattr(loss, method, None)):
+            raise UserError(f"model.loss: {type(loss).__name__} has no method {method}(real, fake); add it")
+    if not hasattr(loss, "relativistic"):
+        loss.relativistic = False
+    return loss
 
 
 class NonSaturating:

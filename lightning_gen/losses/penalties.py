@@ -4,13 +4,14 @@ A penalty gets both players as functions, and a round of training data; it keeps
 Penalties with double backward run in float32, outside autocast and compiled code.
 """
 
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
 from lightning_gen.bounds import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, UnitInterval
+from lightning_gen.errors import UserError
 from lightning_gen.optim.schedules import Schedule, cheap
 from lightning_gen.utilities.ranks import mean_over_ranks, std_over_ranks
 from lightning_gen.utilities.whole_batch import batch_dim
@@ -95,6 +96,16 @@ class Penalty(nn.Module):
     def forward(self, players: Players, round: Round) -> Tensor:
         """The unweighted value, a scalar."""
         raise NotImplementedError
+
+
+def check_penalties(penalties: Mapping[str, Any]) -> None:
+    """UserError unless each is a `Penalty` or None."""
+    for name, penalty in penalties.items():
+        if penalty is not None and not isinstance(penalty, Penalty):
+            base = f"{Penalty.__module__}.{Penalty.__name__}"
+            raise UserError(f"model.penalty.{name}: {type(penalty).__name__} is no Penalty; extend {base}")
+        if penalty is not None and penalty.player not in get_args(Player):
+            raise UserError(f"model.penalty.{name}: its `player` is {penalty.player!r}; give one of {get_args(Player)}")
 
 
 class R1(Penalty):

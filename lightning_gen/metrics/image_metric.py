@@ -24,7 +24,7 @@ Table = dict[str, list[Any]]  # columns by their heads
 
 
 class ImageMetric(Metric):
-    """One or more named scores of an image generator.
+    """One or more named scores of an image generator; extend one of its subclasses, which differ in what they look at.
 
     `needs` is "features", "samples", "model", or the name of a method that a model must have ("log_likelihood",
     "reconstruct"). `better` gives for each score that `compute` returns whether lower or higher is better.
@@ -35,6 +35,7 @@ class ImageMetric(Metric):
     better: dict[str, Direction]
     needs_labels: ClassVar[bool] = False  # those of the real images of the split
     min_images = 2  # with fewer on a side, its scores are NaN
+    quick: ClassVar[bool] = True  # False: `compute` takes long even of few images, so it is not tried before a run
     full_state_update = False
     show_progress = False  # of long work besides the passes over images
     num_real: int | None = None  # number of real images, the first in evaluation order; None: the whole split
@@ -65,6 +66,15 @@ class ImageMetric(Metric):
         """Score names to scalars."""
         raise NotImplementedError
 
+    def reset_fake(self) -> None:
+        """Reset the states of samples only: all but those named `real_...`."""
+        states = {name: getattr(self, name) for name in state_names(self) if name.startswith("real_")}
+        # reset() empties lists in place
+        kept = {name: list(state) if isinstance(state, list) else state for name, state in states.items()}
+        self.reset()
+        for name, state in kept.items():
+            setattr(self, name, state)
+
     def standard_errors(self) -> dict[str, float]:
         """Standard errors of scores that are means over images; called after `compute`."""
         return {}
@@ -91,10 +101,12 @@ class FeatureMetric(ImageMetric):
 
     Features are extracted once for all metrics of this kind, and passed to each at once by `update_real` and
     `update_fake`; metrics that need labels or logits override these. States of real images are named `real_...` and
-    survive `reset_fake`. Score names get a slash and the extractor's name appended.
+    survive `reset_fake`. Score names get a slash and the extractor's name appended. One that sets `own_extractor` gets
+    the features of that extractor alone, whichever are chosen by `extractor=`.
     """
 
     needs = "features"
+    own_extractor: Extractor  # set by metrics that bring one
     needs_training_set: ClassVar[bool] = False  # whether to call `update_training_set`, before the others
 
     def why_unavailable(self, model: Any, files: Any, data: Any, extractors: Mapping[str, Extractor]) -> str | None:
@@ -124,15 +136,6 @@ class FeatureMetric(ImageMetric):
         """
         return {}
 
-    def reset_fake(self) -> None:
-        """Reset the states of samples only."""
-        states = {name: getattr(self, name) for name in state_names(self) if name.startswith("real_")}
-        # reset() empties lists in place
-        kept = {name: list(state) if isinstance(state, list) else state for name, state in states.items()}
-        self.reset()
-        for name, state in kept.items():
-            setattr(self, name, state)
-
 
 class SampleMetric(ImageMetric):
     """Evaluates samples by `update(images, labels)`: images in [-1, 1], the labels they were conditioned on or None."""
@@ -141,6 +144,23 @@ class SampleMetric(ImageMetric):
 
     def why_unavailable(self, model: Any, files: Any, data: Any, extractors: Mapping[str, Extractor]) -> str | None:
         return why_no_samples(model) or super().why_unavailable(model, files, data, extractors)
+
+
+class RealAndSampleMetric(ImageMetric):
+    """Compares samples with real images themselves: `update(images, labels, real)`.
+
+    Images are in [-1, 1], `(B, C, H, W)` or `(B, T, C, H, W)`; labels are those of real images, or those that samples
+    were conditioned on, or None. Real images come first, and once for all seeds: states of theirs are named `real_...`.
+    """
+
+    needs = "samples"
+
+    def why_unavailable(self, model: Any, files: Any, data: Any, extractors: Mapping[str, Extractor]) -> str | None:
+        return why_no_samples(model) or super().why_unavailable(model, files, data, extractors)
+
+    def update(self, images: Tensor, labels: Tensor | None, real: bool) -> None:
+        """Add a batch of real images, or of samples."""
+        raise NotImplementedError
 
 
 class PairedMetric(ImageMetric):
@@ -163,10 +183,11 @@ class PairedMetric(ImageMetric):
 class ModelMetric(ImageMetric):
     """Evaluates a model by itself with an extractor, for instance on images of neighboring latents.
 
-    Score names get a slash and the extractor's name appended.
+    Score names get a slash and the extractor's name appended. One that sets `own_extractor` gets that one alone.
     """
 
     needs = "model"
+    own_extractor: Extractor  # set by metrics that bring one
 
     def why_unavailable(self, model: Any, files: Any, data: Any, extractors: Mapping[str, Extractor]) -> str | None:
         if model is None:
@@ -181,6 +202,14 @@ class ModelMetric(ImageMetric):
     def measure(self, model: Any, extractor: Extractor, seed: int, rank: int, world_size: int) -> None:
         """Update with this process's part of the work; random generators are seeded, `compute` reduces."""
         raise NotImplementedError
+
+
+def extractors_for(name: str, metric: ImageMetric, chosen: Mapping[str, Extractor]) -> Mapping[str, Extractor]:
+    """The extractors of the metric called `name`, by their names in protocols: its own, or those that are chosen."""
+    own: Any = getattr(
+        metric, "own_extractor", None
+    )  # no attribute of the class: it would hide the module of this name
+    return chosen if own is None else {f"metrics.{name}": own}
 
 
 def why_no_samples(model: Any) -> str | None:

@@ -15,8 +15,8 @@ from lightning_gen.batch import Batch
 from lightning_gen.bounds import NonNegativeInt, PositiveFloat, PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import ImageGenerator
-from lightning_gen.losses.adversarial import AdversarialLoss
-from lightning_gen.losses.penalties import Penalty, Player, Players, Round, logits_of
+from lightning_gen.losses.adversarial import AdversarialLoss, checked_loss
+from lightning_gen.losses.penalties import Penalty, Player, Players, Round, check_penalties, logits_of
 from lightning_gen.models.truncation import truncated
 from lightning_gen.networks.ada import Adaptive, Prepared
 from lightning_gen.networks.players import Generator
@@ -79,7 +79,8 @@ class GAN(ImageGenerator):
         self.latent_dim = latent_dim
         self.generator = self.make_generator(generator, label_dim, output)
         self.discriminator = self.make_discriminator(discriminator, conditioning)
-        self.loss = loss
+        self.loss = checked_loss(loss)
+        check_penalties(penalty)
         self.penalties = nn.ModuleDict({name: module for name, module in penalty.items() if module is not None})
         self.augment = None if isinstance(augment, dict) else augment
         self.make_discriminator_optimizer = discriminator_optimizer

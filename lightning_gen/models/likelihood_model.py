@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from lightning_gen.errors import UserError
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.losses.likelihoods import Likelihood
 
@@ -11,6 +12,11 @@ class LikelihoodModel(ImageGenerator):
 
     def __init__(self, image_shape: tuple[int, ...], num_classes: int | None, *, likelihood: Likelihood, **training):
         super().__init__(image_shape, num_classes, **training)
+        if not isinstance(likelihood, Likelihood):
+            kind = type(likelihood).__name__
+            raise UserError(
+                f"model.likelihood: {kind} is no Likelihood; extend lightning_gen.losses.likelihoods.Likelihood"
+            )
         self.likelihood = likelihood
 
     def to_support(self, images: Tensor) -> Tensor:

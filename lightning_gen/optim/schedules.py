@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from lightning_gen.bounds import NonNegativeFloat, NonNegativeInt, PositiveInt
+from lightning_gen.errors import UserError, named_failure
 
 Schedule = Callable[[int, int], float]
 
@@ -17,6 +18,16 @@ def cheap(schedule: Schedule | None) -> Schedule | None:
     if isinstance(schedule, partial):
         return partial(schedule.func, *schedule.args, **schedule.keywords)
     return schedule
+
+
+def check_schedule(schedule: Schedule | None) -> None:
+    """UserError unless it is a function of `(images_seen, total_images)` that gives a number."""
+    if schedule is None:
+        return
+    with named_failure("model.schedule"):
+        factor = schedule(0, 1)
+    if not isinstance(factor, int | float):
+        raise UserError(f"model.schedule: gives a {type(factor).__name__}, not a number")
 
 
 def _warm_up(images_seen: int, warmup_images: int) -> float:

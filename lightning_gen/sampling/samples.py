@@ -27,7 +27,20 @@ def samples(
     batch_size: int,
     advance: Advance = silent,
 ) -> Iterator[tuple[int, Tensor]]:
-    """Yield uint8 images one by one with their index; each batch is seeded by `seed` and the index of the batch."""
+    """Yield uint8 images one by one with their index."""
+    batches = sample_batches(model, n, labels, seed, batch_size, advance)
+    yield from enumerate(image for images in batches for image in to_uint8(images).cpu())
+
+
+def sample_batches(
+    model: "ImageGenerator",
+    n: int,
+    labels: Tensor | None,
+    seed: int,
+    batch_size: int,
+    advance: Advance = silent,
+) -> Iterator[Tensor]:
+    """Yield batches of images in [-1, 1]; each is seeded by `seed` and its index."""
     for start in range(0, n, batch_size):
         size = min(batch_size, n - start)
         seed_all("sample", seed, start // batch_size)
@@ -35,8 +48,7 @@ def samples(
         with sampling_progress(model, size, advance):
             images = model.sample(size, batch_labels)
         check_finite(images, model)
-        images = to_uint8(images).cpu()
-        yield from enumerate(images, start)
+        yield images
 
 
 def check_finite(images: Tensor, model: "ImageGenerator") -> None:

@@ -87,7 +87,9 @@ def _built(*overrides: str) -> tuple[Any, Any]:
     config = compose(overrides)
     torch.manual_seed(0)
     data = build_data(config.data)
-    return data, build_model(config.model, data.image_shape, data.num_classes)
+    model = build_model(config.model, data.image_shape, data.num_classes)
+    model.num_training_images = data.split_sizes["train"]
+    return data, model
 
 
 def check_model_on_device(name: str, *overrides: str, data: str = "rgb") -> None:

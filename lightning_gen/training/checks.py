@@ -16,6 +16,7 @@ from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.metrics.image_metric import ImageMetric
 from lightning_gen.models.likelihood_model import LikelihoodModel
 from lightning_gen.sampling.evaluation_mode import evaluation_mode
+from lightning_gen.training.trials import try_metrics, try_model
 from lightning_gen.utilities.suggestions import did_you_mean
 
 OWN_CALLBACKS = ("lightning_gen.callbacks.", "lightning.pytorch.callbacks.")  # others may log anything
@@ -44,6 +45,8 @@ def check_before(
         data.check_images("val")
         if model.num_classes is not None:
             data.check_labels("val")
+    try_model(as_dict(config.model), model, data)
+    try_metrics(metrics, extractors, model, data, split)
     return check_evaluation(model, data, metrics, extractors, **config.evaluation) if metrics else []
 
 

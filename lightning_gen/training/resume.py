@@ -23,10 +23,19 @@ from lightning_gen.checkpoint import checkpoint_of, read_checkpoint, saved_confi
 from lightning_gen.config.by_data import is_black_and_white
 from lightning_gen.config.composition import compose_unresolved, finish
 from lightning_gen.config.containers import as_dict
-from lightning_gen.config.run_options import OPTIONS, installed_options, is_of_model, not_among, options_among
+from lightning_gen.config.hydra_errors import explained
+from lightning_gen.config.run_options import (
+    OPTIONS,
+    installed_options,
+    is_of_model,
+    names_start,
+    not_among,
+    options_among,
+)
 from lightning_gen.config.saved import installed_hashes, leaves, read_saved_yaml, targets_in, trusting
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY
+from lightning_gen.utilities.compat import hydra_config
 
 START_KEYS = ("run_dir", "resume", "init_from", "trust")  # of the new run, not of the one it starts from
 # A stranger's file must not decide where a run writes, whom it tells, and which weights may be opened by their hash.
@@ -141,6 +150,19 @@ def options_of_resumed(overrides: Sequence[str]) -> list[str]:
     except UserError:  # told by `start_of`, which knows all that is typed
         return []
     return _composing(run) if run and run.options is not None else []
+
+
+def compose_run(overrides: Sequence[str]) -> tuple[DictConfig, list[str]]:
+    """The checked config of `train` with these overrides, and with those of the run that they resume, if any."""
+    overrides = list(overrides)
+    starts = names_start(overrides)
+    if starts:
+        overrides = [*options_of_resumed(overrides), *overrides]
+    config, node = compose_unresolved("train", overrides)
+    if starts:
+        with explained("train", overrides), hydra_config(node):
+            fill_missing(config, overrides)
+    return finish(config, node, "train"), overrides
 
 
 def fill_missing(config: DictConfig, overrides: Sequence[str]) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 from torch.optim import Optimizer
 
@@ -20,7 +22,7 @@ from lightning_gen.callbacks.stopping import Interrupted, Stopping
 from lightning_gen.checkpoint import check_state, load_weights, match_data, provenance, read_checkpoint
 from lightning_gen.config.composition import check
 from lightning_gen.config.containers import as_dict
-from lightning_gen.config.instantiation import build_data, build_model, instantiate
+from lightning_gen.config.instantiation import build_data, build_each, build_model, instantiate
 from lightning_gen.config.run_options import OPTIONS
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.errors import UserError
@@ -67,6 +69,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     plain = as_dict(config)
     model.provenance = provenance(plain, data) | {OPTIONS: start.options}
     model.seed = data.run_seed = config.seed
+    model.num_training_images = data.split_sizes["train"]
     metrics = build_metrics(config.metrics)
     extractors = build_extractors(config.extractor, metrics)
     notes = warm_ups + check_before(config, model, data, metrics, extractors)
@@ -140,7 +143,7 @@ def _claimed(folder: RunFolder | None) -> Iterator[None]:
 @contextmanager
 def _open_trainer(config: DictConfig, data: ImageData) -> Iterator[ImageTrainer]:
     """The trainer of a config; its loggers are closed at the end."""
-    loggers = [instantiate(logger) for logger in (config.logger or {}).values()]
+    loggers = build_each(config.logger, "logger", Logger)
     try:
         for logger in loggers:
             if hasattr(logger, "open") and is_first_process():
@@ -154,7 +157,7 @@ def _open_trainer(config: DictConfig, data: ImageData) -> Iterator[ImageTrainer]
 
 def build_trainer(config: DictConfig, data: ImageData, loggers: Sequence[Any]) -> ImageTrainer:
     """The trainer that `config` describes, for `data`."""
-    callbacks = [instantiate(callback) for callback in (config.callbacks or {}).values()]
+    callbacks = build_each(config.callbacks, "callbacks", Callback)
     trainer = instantiate(
         config.trainer,
         batch_size=data.batch_size,

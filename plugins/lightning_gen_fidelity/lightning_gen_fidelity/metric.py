@@ -52,6 +52,8 @@ class TorchFidelity(SampleMetric):
     without logits give no Inception Score.
     """
 
+    quick = False
+
     samples: list[Tensor]
     sizes: list[Tensor]  # of the batches of samples
     broken: Tensor  # number of samples that are not finite

@@ -30,6 +30,7 @@ class TorchFidelityPathLength(PairedMetric):
     """
 
     needs = "decode"
+    quick = False
     better = {"torch_fidelity/ppl": "lower"}
 
     def __init__(
