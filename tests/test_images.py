@@ -99,5 +99,7 @@ def test_a_video_has_its_frames(tmp_path):
 
 def test_a_video_without_its_library_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(UserError, match=r"^format=mp4: the package av is missing: pip install 'lightning-gen\[video\]'"):
+    with pytest.raises(
+        UserError, match=r"^format=mp4: the package av is missing: pip install 'lightning-gen\[video\]'"
+    ):
         save_mp4([torch.zeros(1, 4, 4)], tmp_path / "a.mp4")

@@ -16,7 +16,7 @@ def test_words_are_beside_the_images(channels, dtype):
     assert torch.equal(above[:, -50:, :30], picture)
     assert torch.equal(left[..., -30:], picture)
     for band in (above[:, :-50], left[..., :-30]):
-        assert band[0].max() == high
+        assert band[0].max() > 0.9 * high
         assert band[0].min() == low
         assert channels != 4 or (band[3] == high).all()
 
