@@ -99,7 +99,7 @@ class ImageGenerator(LightningModule):
         self.seed = 0
         # Of the data, set before a run and by `load_model`; of endless data those of one pass. 0: not known.
         self.num_training_images = 0
-        self.class_names: list[str] = []  # those of the data, in a model from a checkpoint
+        self.class_names: list[str] = []  # those of the data
         self.provenance: dict[str, Any] = {}  # entries of checkpoints on the run: config, data facts, versions
         self.terms = RunningMeans()
         self._scheduled = ScheduledScalars()

@@ -68,6 +68,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     del saved  # a second copy of the weights
     plain = as_dict(config)
     model.provenance = provenance(plain, data) | {OPTIONS: start.options}
+    model.class_names = data.class_names or []
     model.seed = data.run_seed = config.seed
     model.num_training_images = data.split_sizes["train"]
     metrics = build_metrics(config.metrics)
