@@ -9,7 +9,6 @@ Examples:
 """
 
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
