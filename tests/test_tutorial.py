@@ -30,7 +30,7 @@ def draw_pictures(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.slow
 def test_commands(tmp_path, monkeypatch, capsys):
-    """Of a multirun the first job trains, and the others are composed."""
+    """Of a multirun the first job trains, and the last is composed."""
     monkeypatch.chdir(tmp_path)
     for words in commands(ENGLISH):
         if words[1].startswith("scripts/"):
@@ -38,9 +38,9 @@ def test_commands(tmp_path, monkeypatch, capsys):
             continue
         command, arguments = as_command(words, monkeypatch)
         first, *others = jobs(arguments)
-        succeeds(on_a_budget(command, first), shlex.join(words), capsys)
-        for job in others:
-            succeeds([command, *job, "--cfg", "job"], shlex.join(words), capsys)
+        succeeds(on_a_budget(command, first, metrics="[accuracy]"), shlex.join(words), capsys)
+        if others:
+            succeeds([command, *others[-1], "--cfg", "job"], shlex.join(words), capsys)
     assert list(tmp_path.glob("runs/vae/generated/*"))
     assert (tmp_path / "runs" / "digits" / "confusion_matrix.png").exists()
 

@@ -12,7 +12,7 @@ from lightning_gen.cli import main
 BUDGET = {
     "train": [
         *("trainer.max_images=32", "trainer.validate_every_images=32", "++trainer.limit_val_batches=1"),
-        *("metrics=[]", "data.batch_size=8"),
+        "data.batch_size=8",
     ],
     "evaluate": ["num_real=20", "num_samples=20", "half_samples=2"],
     "sample": ["interpolation=false"],
@@ -38,11 +38,12 @@ def commands(text: str) -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in command_lines(text)]
 
 
-def on_a_budget(command: str, arguments: list[str]) -> list[str]:
-    """The command with a short training, or few images."""
+def on_a_budget(command: str, arguments: list[str], metrics: str = "[]") -> list[str]:
+    """The command with a short training, or few images; `metrics` are those at the end of training."""
     if command == "train" and ({"--help", "--cfg"} & set(arguments) or "trainer=" in " ".join(arguments)):
         return [command, *arguments] if "--help" in arguments else [command, *arguments, "--cfg", "job"]
-    short = ["data.num_test=16"] if "moving_digits" in str(arguments) and command == "train" else []
+    short = [f"metrics={metrics}"] if command == "train" else []
+    short += ["data.num_test=16"] if "moving_digits" in str(arguments) and command == "train" else []
     extra = [
         override
         for override in [*BUDGET.get(command, []), *short]
