@@ -60,7 +60,7 @@ class Accuracy(PairedMetric):
             self.add_state(state, [], dist_reduce_fx="cat")
         super().start(data, split)
         # so that a process without mistakes can take part in the reduction
-        self._add(torch.zeros(0, *data.image_shape), *zeros[:2, :0], torch.zeros(0))
+        self._add(torch.zeros(0, *data.image_shape), zeros[0, :0], zeros[0, :0], torch.zeros(0))
 
     def update_from(self, model: Classifies, batch: Batch) -> None:
         """Classify a batch."""
