@@ -156,9 +156,8 @@ class EvaluationPasses:
         self.images[split], labels = self.ranks.run_on_first(
             lambda: feature_cache.fingerprint(self.data, split, n, self.batch_size)
         )
-        paths = {
-            key: feature_cache.path_of(self.images[split], self.extractors[key], n, self.batch_size) for key in keys
-        }
+        given = n, self.batch_size, self.data.image_shape
+        paths = {key: feature_cache.path_of(self.images[split], self.extractors[key], *given) for key in keys}
         values: dict[str, Tensor] = {}
         if self.ranks.is_first:
             for key, path in paths.items():
