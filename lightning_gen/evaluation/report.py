@@ -6,7 +6,6 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
-from io import BytesIO
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -38,15 +37,15 @@ def save_evaluation(evaluation: Evaluation, path: str | os.PathLike) -> dict[str
     Its pictures are written beside it, and their paths returned; the entry has their names. JSON has no NaN: such
     scores become null, and the warnings give their values.
     """
+    from lightning_gen.images import save_png  # torch, which `compare` does without
+
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.parent):
         entries = _entries(path)
         pictures = {name: _free(path.parent, name) for name in evaluation.pictures}
         for name, draw in evaluation.pictures.items():
-            file = BytesIO()
-            draw().save(file, "PNG")
-            atomic_write(pictures[name], file.getvalue())
+            save_png(draw(), pictures[name])
         entry = _finite(evaluation.to_json()) | _listed(pictures)
         atomic_write(path, json.dumps([*entries, entry], indent=2, allow_nan=False) + "\n")
     return pictures

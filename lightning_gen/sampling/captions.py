@@ -40,9 +40,12 @@ def row_captions(picture: Tensor, words: Sequence[str]) -> Tensor:
     return torch.cat([margin, picture], -1)
 
 
-def image_captions(images: Tensor, words: Sequence[str]) -> Tensor:
-    """Images `(B, ..., C, H, W)` with words above each, all of one size, `(B, ..., C, H', W')`."""
-    size = min(max(SMALLEST, images.shape[-2] // 4), LARGEST)
+def image_captions(images: Tensor, words: Sequence[str], size: int | None = None) -> Tensor:
+    """Images `(B, ..., C, H, W)` with words above each, all of one size, `(B, ..., C, H', W')`.
+
+    `size` is that of the font, by default by that of the images.
+    """
+    size = size or min(max(SMALLEST, images.shape[-2] // 4), LARGEST)
     captioned = [title(image, line, size) for image, line in zip(images, words, strict=True)]
     width = max(image.shape[-1] for image in captioned)
     sides = [_black(image, image.shape[-2], width - image.shape[-1]) for image in captioned]
@@ -92,12 +95,17 @@ def _written(piece: Tensor, text: Tensor, top: int, left: int) -> Tensor:
     return piece
 
 
+def font_for(words: str, size: int) -> "FreeTypeFont | ImageFont":
+    """The first font that has all letters of the words; Pillow's own if there is none."""
+    return next((font for font in _fonts(size) if _has_glyphs(font, words)), _fonts(size)[0])
+
+
 @cache
 def _line(words: str, size: int) -> Tensor:
     """White on black, uint8 `(height, width)`, of one height for each size."""
     from PIL import Image, ImageDraw
 
-    font = next((font for font in _fonts(size) if _has_glyphs(font, words)), _fonts(size)[0])
+    font = font_for(words, size)
     left, top, right, bottom = _fonts(size)[0].getbbox("Ag|")
     height = int(bottom - min(top, 0)) + GAP
     left, _, right, _ = font.getbbox(words)
