@@ -1,20 +1,35 @@
-"""The contract of docs/plugins.md: what our own plugins and templates import is on the page, and is there."""
+"""The contract of docs/plugins.md and docs/api: what our plugins and templates use is on the pages, and is there."""
 
 import ast
 import importlib
+import importlib.util
 import re
 import warnings
+from collections.abc import Iterator
+from io import TextIOBase
 from pathlib import Path
 
 import pytest
+import torch
+from lightning import LightningDataModule, LightningModule
+from lightning.pytorch.loggers import Logger
+from torch import Tensor
+from torchmetrics import Metric
 
 ROOT = Path(__file__).parents[1]
-SECTION = (ROOT / "docs/plugins.md").read_text().partition("## What a plugin may import")[2].partition("\n## ")[0]
-# Module to names, by the rows `| module | names |` of the page.
-PAGE = {
-    row[1]: re.findall(r"`(\w+)`", row[2])
-    for row in re.finditer(r"^\| `(lightning_gen[\w.]*)` \| (.*) \|$", SECTION, re.M)
-}
+PACKAGE = ROOT / "lightning_gen"
+
+
+def script():
+    """The module of scripts/api_pages.py."""
+    spec = importlib.util.spec_from_file_location("api_pages", ROOT / "scripts" / "api_pages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+API_PAGES = script()
+PAGE = API_PAGES.contract()
 USERS = [
     *ROOT.glob("plugins/*/lightning_gen_*/**/*.py"),
     *ROOT.glob("plugins/*/tests/**/*.py"),
@@ -52,3 +67,36 @@ def test_the_page_names_what_exists():
         for module, names in PAGE.items():
             for name in names:
                 resolve(f"{module}.{name}")
+
+
+def test_the_api_pages_are_up_to_date():
+    found = {path: path.read_text() for path in API_PAGES.PAGES.glob("*.md")}
+    assert found == API_PAGES.pages(), "run python scripts/api_pages.py"
+
+
+def members(path: Path) -> Iterator[str]:
+    """The names of a file's classes' methods and attributes, and of attributes that are set anywhere."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ClassDef):
+            names = (name for each in node.body for name in API_PAGES.names_of(each))
+            yield from (name for name in names if not name.startswith("_"))
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and not node.attr.startswith("_"):
+            yield node.attr
+
+
+# Of others, whose names some of ours have too.
+OTHERS = (torch, Tensor, LightningModule, LightningDataModule, Logger, Metric, Path, TextIOBase, str, dict)
+FOREIGN = {name for other in OTHERS for name in dir(other)}
+OURS = {name for path in PACKAGE.rglob("*.py") if "templates" not in path.parts for name in members(path)} - FOREIGN
+DOCUMENTED = set(re.findall(r"\w+", "".join(API_PAGES.pages().values())))
+PACKAGES = [*sorted(ROOT.glob("plugins/*/lightning_gen_*")), *sorted(PACKAGE.glob("templates/*/my_plugin"))]
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_members_that_plugins_use_are_on_the_api_pages(package):
+    files = list(package.rglob("*.py"))
+    own = {name for path in files for name in members(path)}
+    nodes = (node for path in files for node in ast.walk(ast.parse(path.read_text())))
+    used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    missing = (used & OURS) - own - DOCUMENTED
+    assert not missing, "add the class to 'What a plugin may import' in docs/plugins.md"

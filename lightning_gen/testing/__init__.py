@@ -37,6 +37,10 @@ DATA = {
     "non_square_sequence": ["data.image_shape=[5,3,20,12]", "data.num_classes=null"],
 }
 FAKE = ["data=fake", "data.num_images=32"]
+CALLBACKS = [
+    "callbacks=[log_terms,finite_guard,sample_grid,reconstructions,continuations,checkpoint]",
+    *("callbacks.sample_grid.n=4", "callbacks.reconstructions.n=4", "callbacks.continuations.n=1"),
+]
 SMALL = {"width": 8, "largest": 16, "hidden": 8}  # sizes of networks
 
 
@@ -261,10 +265,7 @@ class _Runs:
             "trainer.validate_every_images=16",
             "metrics=[]",
             "data.batch_size=8",
-            "callbacks=[log_terms,finite_guard,sample_grid,reconstructions,continuations,checkpoint]",
-            "callbacks.sample_grid.n=4",
-            "callbacks.reconstructions.n=4",
-            "callbacks.continuations.n=1",
+            *([] if any(text.startswith("callbacks=") for text in overrides) else CALLBACKS),
             *overrides,
         ]
         self.config, self.hydra_node = compose_unresolved("train", self.overrides)

@@ -15,6 +15,11 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+# The check of each kind in its tests; the others are parts of a model.
+CHECKS = {kind: f"check_{kind}(" for kind in ("model", "network", "data", "augment", "metric")}
+CHECKS["extractor"] = "check_metric("
+
+
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_all_names_are_replaced(kind, capsys):
     assert main(["new-plugin", "lightning-gen-fine", f"--kind={kind}"]) == 0
@@ -34,7 +39,7 @@ def test_all_names_are_replaced(kind, capsys):
     major, minor = core_version().split(".")[:2]
     assert project["dependencies"] == [f"lightning-gen>={major}.{minor},<{int(major) + 1}"]
     assert "class Fine" in files["lightning_gen_fine/__init__.py"]
-    assert f"check_{kind}(" in files["tests/test_lightning_gen_fine.py"]
+    assert CHECKS.get(kind, "check_model(") in files["tests/test_lightning_gen_fine.py"]
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == 4
     assert "pip install" in printed[1]
@@ -47,20 +52,21 @@ def test_an_empty_folder_is_filled():
     assert main(["new-plugin", "--kind", "data", "my_fine"]) == 0
 
 
-USAGE = "write lightning-gen new-plugin NAME --kind model|metric|data|network"
+USAGE = "write lightning-gen new-plugin NAME --kind KIND"
 REFUSED = {
     "": f"new-plugin needs a name and a kind; {USAGE}",
     "fine": f"new-plugin needs a name and a kind; {USAGE}",
     "fine other --kind model": f"new-plugin needs a name and a kind; {USAGE}",
     "fine --knid model": f"new-plugin --knid: no such flag; {USAGE}",
     "fine --kind modle": "--kind modle: no such kind; did you mean --kind model?",
-    "fine --kind 3": "--kind 3: no such kind; kinds: model, metric, data, network",
+    "fine --kind 3": "--kind 3: no such kind; kinds: model, network, loss, penalty, likelihood, data, ",
     "Fine --kind model": "new-plugin Fine: not a name for a package; use lower-case letters",
     "../fine --kind model": "new-plugin ../fine: not a name for a package; use lower-case letters",
     "class --kind model": "new-plugin class: not a name for a package",
     "json --kind model": "new-plugin json: there is a package json already; choose another name",
     "torch --kind data": "new-plugin torch: there is a package torch already; choose another name",
     "beta_vae --kind model": "new-plugin beta_vae: model=beta_vae is there already, of core ",
+    "hinge --kind loss": "new-plugin hinge: model/loss=hinge is there already, of core ",
     "lightning-gen-kid --kind metric": "new-plugin kid: metrics=kid is there already, of core ",
     "full --kind model": "new-plugin full: ",
 }

@@ -12,7 +12,7 @@ from lightning_gen.errors import UserError
 
 NOTEBOOK = json.loads((ROOT / "examples" / "first_run.ipynb").read_text())
 # In place of the notebook's lengths.
-SHORT = "debug=smoke trainer.max_images=16 data.batch_size=8 metrics=[likelihood] model.encoder.width=8"
+SHORT = "debug=smoke trainer.max_images=16 data.batch_size=8 metrics=[active_units] model.encoder.width=8"
 
 
 def test_the_notebook_runs(tmp_path, monkeypatch):

@@ -1,8 +1,9 @@
 """Write a new plugin package, ready to install, test and train.
 
-usage: lightning-gen new-plugin NAME --kind model|metric|data|network
+usage: lightning-gen new-plugin NAME --kind KIND
 
-The package is written into the folder NAME: a working example of its kind, with its config and its tests.
+KIND is model, network, loss, penalty, likelihood, data, augment, metric, extractor, callback or logger. The package
+is written into the folder NAME: a working example of its kind, with its config and its tests.
 """
 
 import importlib.util
@@ -23,11 +24,18 @@ TEMPLATES = PACKAGE / "templates"
 # For each kind: the config group, a description, and a command that uses the option.
 KINDS = {
     "model": ("model", "A VAE with free bits", "train model={}"),
-    "metric": ("metrics", "Sharpness of samples", "train metrics=[{}]"),
-    "data": ("data", "Discs, squares and crosses", "train data={}"),
     "network": ("network", "A ConvMixer encoder", "train network@model.encoder={}"),
+    "loss": ("model/loss", "The relativistic average loss of GANs", "train model=dcgan model/loss={}"),
+    "penalty": ("model/penalty", "A penalty on the drift of logits", "train model=dcgan model/penalty=[{}]"),
+    "likelihood": ("model/likelihood", "The continuous Bernoulli likelihood", "train model/likelihood={}"),
+    "data": ("data", "Discs, squares and crosses", "train data={}"),
+    "augment": ("data/augment", "Cutout of training images", "train data/augment=[{}]"),
+    "metric": ("metrics", "Sharpness of samples", "train metrics=[{}]"),
+    "extractor": ("extractor", "Histograms of oriented gradients", "train metrics=[kid] extractor=[{}]"),
+    "callback": ("callbacks", "The length of the weights", "train callbacks=[log_terms,progress,checkpoint,{}]"),
+    "logger": ("logger", "Logs as lines of JSON", "train logger=[csv,{}]"),
 }
-USAGE = f"lightning-gen new-plugin NAME --kind {'|'.join(KINDS)}"
+USAGE = "lightning-gen new-plugin NAME --kind KIND"
 
 
 def run(arguments: list[str]) -> int:
@@ -74,7 +82,7 @@ def _parse(arguments: list[str]) -> tuple[str, str]:
         else:
             names.append(argument)
     if len(names) != 1 or len(kinds) != 1:
-        raise UserError(f"new-plugin needs a name and a kind; write {USAGE}")
+        raise UserError(f"new-plugin needs a name and a kind; write {USAGE}; kinds: {', '.join(KINDS)}")
     if kinds[0] not in KINDS:
         fix = did_you_mean(kinds[0], KINDS, "--kind {}") or f"; kinds: {', '.join(KINDS)}"
         raise UserError(f"--kind {kinds[0]}: no such kind{fix}")
