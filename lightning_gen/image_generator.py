@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_gen.batch import Batch
-from lightning_gen.bounds import PositiveFloat, PositiveInt, UnitInterval
+from lightning_gen.bounds import ModelSize, PositiveFloat, PositiveInt, UnitInterval
 from lightning_gen.errors import UserError
 from lightning_gen.networks.synced_batch_norm import synced_batch_norm
 from lightning_gen.optim.ema import WeightAverage
@@ -45,6 +45,7 @@ class ImageGenerator(LightningModule):
     - `ema_decay`: of the averages of the modules in `averaged_parts`; None or 0 for no averages.
     - `gradient_clip`: maximum gradient norm. `accumulate`: number of parts to process a batch in, to save memory.
     - `compile`: parts for torch.compile; true for all of `compiled_parts`. `compile_mode`: its `mode`.
+    - `size`: of a model whose YAML file has such a dial; its numbers have been chosen by it (`config/sizes.py`).
     """
 
     averaged_parts: tuple[str, ...] = ()
@@ -73,6 +74,7 @@ class ImageGenerator(LightningModule):
         accumulate: PositiveInt = 1,
         compile: bool | list[str] = False,
         compile_mode: CompileMode | None = None,
+        size: ModelSize | None = None,
     ):
         super().__init__()
         self._check_kind(image_shape)
@@ -90,6 +92,7 @@ class ImageGenerator(LightningModule):
         self.accumulate = accumulate
         self.to_compile = list(self.compiled_parts) if compile is True else list(compile or [])
         self.compile_mode = compile_mode
+        self.size = size
         self.images_seen = 0  # over all ranks; the unit of every counter, log and interval
         self.images_per_call = 0  # images of the last training_step
         self.batches_seen = 0

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lightning_gen.config.by_data import choose_likelihood
 from lightning_gen.config.containers import as_dict, expand_home, overrides_as_typed
 from lightning_gen.config.hydra_errors import explained
 from lightning_gen.config.hydra_setup import compose_unchecked, prepare_hydra
@@ -60,6 +61,7 @@ def finish(config: "DictConfig", hydra_node: "DictConfig", command: str) -> "Dic
         if missing:
             raise UserError(f"{command} needs {' '.join(f'{key}={_placeholder(key)}' for key in missing)}")
         restore_text(config, command, task_overrides(hydra_node))
+        choose_likelihood(config)
         OmegaConf.resolve(config)
     expand_home(config)
     if primary.is_file():

@@ -31,6 +31,8 @@ def explain(error: Exception, command: str, overrides: list[str]) -> str:
     from yaml import MarkedYAMLError
 
     text = str(error)
+    if match := re.match(r"UserError raised while resolving interpolation: (.*)", text):  # by a resolver of ours
+        return match[1]
     if isinstance(error, OverrideParseException):
         return _unreadable(error.override)
     if isinstance(error, MissingConfigException):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from lightning_gen.config.plugins import add_to_search_path, conf_dir
 from lightning_gen.config.run_id import register_resolver, reset_run_id
+from lightning_gen.config.sizes import register_by_size
 from lightning_gen.utilities.compat import hydra_set_aside
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ def compose_unchecked(command: str, overrides: Sequence[str]) -> "DictConfig":
 
 
 def prepare_hydra() -> None:
-    """Prepare Hydra for composing a new run: our resolver and the plugins' configs."""
+    """Prepare Hydra for composing a new run: our resolvers and the plugins' configs."""
     reset_run_id()
     register_resolver()
+    register_by_size()
     add_to_search_path()

@@ -32,7 +32,8 @@ class ImageData(LightningDataModule):
 
     After `setup` these facts hold: `name`; `image_shape`, (C, H, W) or (T, C, H, W) for sequences; `class_names` and
     `num_classes`, None without labels; `split_sizes`, the number of images in each split. `batch_size` counts the
-    images of all processes; `seed` determines the split.
+    images of all processes; `seed` determines the split; `black_and_white` tells whether
+    gray is only at edges, None if that is not known.
     """
 
     name: str = field(init=False)  # pyrefly: ignore[bad-override-mutable-attribute]  # Lightning's may be None
@@ -48,6 +49,7 @@ class ImageData(LightningDataModule):
     binarize: bool
     in_memory: bool | None
     num_workers: NonNegativeInt | None
+    black_and_white: bool | None = None
 
     def __post_init__(self) -> None:
         super().__init__()

@@ -82,6 +82,7 @@ class PixelModel(LikelihoodModel):
         **training,
     ):
         super().__init__(image_shape, num_classes, **training)
+        self.likelihood = self.likelihood.per_value()
         self.label_embedding = label_embedding(self.num_classes, label_dim)
         self.condition_dim = label_dim if self.num_classes else 0
         self.head_width = head_width

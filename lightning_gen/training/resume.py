@@ -20,6 +20,7 @@ from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
 from lightning_gen.checkpoint import checkpoint_of, read_checkpoint, saved_config
+from lightning_gen.config.by_data import is_black_and_white
 from lightning_gen.config.composition import compose_unresolved, finish
 from lightning_gen.config.containers import as_dict
 from lightning_gen.config.run_options import OPTIONS, installed_options, is_of_model, not_among, options_among
@@ -186,7 +187,7 @@ def _merged(composed: DictConfig, run: SavedRun, overrides: Sequence[str]) -> Di
     chosen = set()
     if run.options is not None and not not_among(_composing(run), overrides):  # else they were not composed on
         chosen = set(options_among(overrides))
-        before, after = _composed_again(run, composed.run_dir), as_dict(composed)
+        before, after = _composed_again(run, composed), as_dict(composed)
         for path, _, value in _differences(_part(before, saved), _part(after, saved)):
             _update(config, path, value)
     merged = OmegaConf.create(config)
@@ -205,10 +206,14 @@ def _saved_values(run: SavedRun, run_dir: str) -> dict[str, Any]:
     return {key: _moved(value, old, run_dir) for key, value in run.config.items() if key not in START_KEYS}
 
 
-def _composed_again(run: SavedRun, run_dir: str) -> dict[str, Any]:
-    """The config by a run's options alone, without its other overrides."""
+def _composed_again(run: SavedRun, composed: DictConfig) -> dict[str, Any]:
+    """The config by a run's options alone, without its other overrides.
+
+    Its data is black and white if that of `composed` is: other data alone must not change the likelihood.
+    """
     config, node = compose_unresolved("train", [*_composing(run), "run_dir=null"])
-    config.run_dir = run_dir
+    config.run_dir = composed.run_dir
+    OmegaConf.update(config, "data.black_and_white", is_black_and_white(composed), force_add=True)
     _fill(config, run)
     return as_dict(finish(config, node, "train"))
 

@@ -30,7 +30,7 @@ from lightning_gen.evaluation.report import check_readable, save_and_print
 from lightning_gen.evaluation.result import Evaluation
 from lightning_gen.image_generator import KEY, ImageGenerator
 from lightning_gen.trainer import ImageTrainer, check_accelerator, check_world_size, processes_on_node
-from lightning_gen.training.checks import check_before, device_notes
+from lightning_gen.training.checks import check_before, device_notes, likelihood_notes
 from lightning_gen.training.resume import Start, start_of
 from lightning_gen.training.run_folder import RunFolder
 from lightning_gen.utilities.launchers import is_first_process
@@ -71,7 +71,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
         if not (trained and start.in_place):  # a folder in which nothing is trained stays as it is
             _begin(folder, trainer.loggers, start, rewind_to=seen if start.in_place else None)
         _describe(model, data, trainer, config)
-        notes += device_notes(trainer.strategy.root_device, trainer.precision)
+        notes += likelihood_notes(model, data) + device_notes(trainer.strategy.root_device, trainer.precision)
         for note in [*(f"data={data.name}: {note}" for note in data.notes), *notes]:
             log.info("%s", note)
         if trained:
@@ -213,7 +213,8 @@ def _describe(model: ImageGenerator, data: ImageData, trainer: ImageTrainer, con
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     splits = " / ".join(f"{count:,}" for count in data.split_sizes.values())
     shape = "x".join(map(str, data.image_shape))
-    log.info("%s: %s parameters; %s: %s images of %s", type(model).__name__, f"{trained:,}", data.name, splits, shape)
+    name = f"{type(model).__name__} ({model.size})" if model.size else type(model).__name__
+    log.info("%s: %s parameters; %s: %s images of %s", name, f"{trained:,}", data.name, splits, shape)
     where = f"{config.trainer.get('accelerator', 'auto')} x {trainer.world_size}, {trainer.precision}"
     log.info("%s; run folder: %s", where, config.run_dir)
 

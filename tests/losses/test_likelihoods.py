@@ -6,11 +6,13 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.configs import composed
 from helpers.dispatched import NOT_DETERMINISTIC, dispatched
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import distributions as D
 
+from lightning_gen.config.instantiation import instantiate
 from lightning_gen.losses.divergences import kl_from_standard_normal
 from lightning_gen.losses.likelihoods import (
     LEVEL_WIDTH,
@@ -25,6 +27,7 @@ ALL = {
     "bernoulli": Bernoulli(),
     "gaussian": Gaussian(scale=0.2),
     "gaussian_learned": Gaussian(scale=None),
+    "gaussian_shared": Gaussian(scale=None, shared=True),
     "laplace": Laplace(scale=0.2),
     "discretized_logistic": DiscretizedLogistic(),
     "logistic_mixture": DiscretizedLogistic(components=5),
@@ -79,6 +82,22 @@ def test_learned_scale_is_the_second_half_of_the_channels():
     normal = independent(D.Normal(parameters[:, :3], parameters[:, 3:].exp()))
     expected = normal.log_prob(images) + 3 * 4 * 6 * math.log(2 / 255)
     torch.testing.assert_close(Gaussian(scale=None).log_prob(parameters, images), expected)
+
+
+def test_a_shared_scale_is_the_geometric_mean_over_a_channel():
+    parameters, images = torch.randn(5, 6, 4, 6, dtype=torch.float64), random_images(*SHAPE)
+    scale = parameters[:, 3:].mean((2, 3), keepdim=True).exp()
+    expected = independent(D.Normal(parameters[:, :3], scale)).log_prob(images) + 3 * 4 * 6 * math.log(2 / 255)
+    torch.testing.assert_close(Gaussian(scale=None, shared=True).log_prob(parameters, images), expected)
+
+
+def test_the_default_gaussian_weights_all_errors_alike():
+    """Scales of single values let the decoder explain objects as noise, and draw blurs."""
+    gaussian = instantiate(composed("data=fake", "model/likelihood=gaussian").model.likelihood)
+    parameters, images = torch.randn(5, 6, 4, 6, dtype=torch.float64).requires_grad_(), random_images(*SHAPE)
+    (gradient,) = torch.autograd.grad(gaussian.log_prob(parameters, images).sum(), parameters)
+    weights = gradient[:, :3] / (images - parameters[:, :3])
+    torch.testing.assert_close(weights, weights[:, :, :1, :1].expand_as(weights))
 
 
 @pytest.mark.parametrize("likelihood", [Gaussian(scale=0.1), Laplace(scale=0.1)], ids=["gaussian", "laplace"])
