@@ -143,7 +143,11 @@ class _Reader:
             written = [f"{key}={with_names(value, {name: option_named(group, name) or name for name in names})}"]
         if group == "metrics" and not {"fid", "+fid"}.isdisjoint(map(str.lower, names)):
             # The Fréchet distance of Inception's features alone is called FID.
-            written += [] if self._chooses("extractor") else self._choice("extractor", "extractor", f"[{'+' * signed}inception]")
+            written += (
+                []
+                if self._chooses("extractor")
+                else self._choice("extractor", "extractor", f"[{'+' * signed}inception]")
+            )
         return written
 
     def _chooses(self, group: str) -> bool:
