@@ -65,6 +65,8 @@ def _picture_row(data: ImageData, out: Path | None) -> Rows:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_png(picture, path)
     except OSError as error:
+        if out is None:
+            return [("picture", f"none, {path.parent}: {error.strerror}; give out=FILE.png")]
         raise UserError(f"out={path}: {error.strerror}; name a file that can be written") from None
     return [("picture", str(path))]
 
