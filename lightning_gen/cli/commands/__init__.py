@@ -23,6 +23,7 @@ _ORDER = [
     "complete",
     "inspect",
     "list",
+    "explain",
     "compare",
     "doctor",
     "new-plugin",
