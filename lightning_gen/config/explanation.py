@@ -59,7 +59,9 @@ def explain_option(group: str, name: str) -> Explanation:
     """The keys of an option with their comments, defaults, types and bounds, and its parts. UserError if unknown."""
     options = {option.name: option for option in list_options(group)}
     if name not in options:
-        raise UserError(f"{group}={name}: no such option{did_you_mean(name, options) or '; options: ' + ', '.join(options)}")
+        raise UserError(
+            f"{group}={name}: no such option{did_you_mean(name, options) or '; options: ' + ', '.join(options)}"
+        )
     prepare_hydra()
     root = "" if group in GLOBAL else group.replace("/", ".")
     primary, overrides = ("train", [f"{group}={name}"]) if group in GLOBAL else (f"{group}/{name}", [])
