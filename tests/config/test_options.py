@@ -27,10 +27,7 @@ NEEDS = {
     "data=frames": ["data.path=somewhere"],
     "experiment=my_pictures/classifier": ["data.path=somewhere"],
     "experiment=my_pictures/vae": ["data.path=somewhere"],
-<<<<<<< HEAD
     "experiment=my_pictures/gan": ["data.path=somewhere"],
-=======
->>>>>>> h-classifier
     "extractor=classifier": ["extractor.classifier.checkpoint=somewhere"],
     "extractor=module": ["extractor.module.network._target_=torch.nn.Identity"],
     "metrics=[classes]": ["metrics.classes.classifier=somewhere"],
