@@ -1,4 +1,4 @@
-"""Bounded numbers and few words, to annotate parameters with that configs set: values outside are refused before a run begins."""
+"""Bounded values, to annotate parameters with that configs set: others are refused before a run begins."""
 
 from typing import Annotated, Literal
 
