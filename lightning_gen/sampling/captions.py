@@ -1,5 +1,6 @@
 """Words in a margin of a picture, beside or above its images and never over them."""
 
+import math
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from lightning_gen.images import grid, moving_grid
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
-SMALLEST, LARGEST = 10, 28  # pixels, of the font
+SMALLEST, LARGEST = 12, 28  # pixels, of the font
 BORDER = 2  # pixels, of grids
 GAP = 4  # pixels, around words
 LONGEST = 24  # characters; longer names are cut
@@ -64,8 +65,9 @@ def class_grid(images: Tensor, labels: Tensor | None, columns: int | None, names
     words = [class_caption(label, names) for label in labels.tolist()]
     if len(set(words)) == 1:
         return title(laid(images, columns), words[0])
-    rows = [words[start : start + (columns or 1)] for start in range(0, len(words), columns or 1)]
-    if columns is not None and columns > 1 and all(len(set(row)) == 1 for row in rows):
+    columns = columns or math.ceil(math.sqrt(len(words)))
+    rows = [words[start : start + columns] for start in range(0, len(words), columns)]
+    if all(len(set(row)) == 1 for row in rows):
         return row_captions(laid(images, columns), [row[0] for row in rows])
     return laid(image_captions(images, words), columns)
 
