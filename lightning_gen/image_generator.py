@@ -97,7 +97,7 @@ class ImageGenerator(LightningModule):
         self.images_per_call = 0  # images of the last training_step
         self.batches_seen = 0
         self.seed = 0
-        self.class_names: list[str] = []  # those of the data, in a model from a checkpoint
+        self.class_names: list[str] = []  # those of the data
         self.provenance: dict[str, Any] = {}  # entries of checkpoints on the run: config, data facts, versions
         self.terms = RunningMeans()
         self._scheduled = ScheduledScalars()

@@ -1,26 +1,48 @@
-"""Tensors to images: 8-bit values, grids, PNG and GIF files."""
+"""Tensors to images: 8-bit values, grids, PNG, GIF and MP4 files."""
 
 import math
 import os
 from collections.abc import Iterable
 from io import BytesIO
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from lightning_gen.errors import UserError
 from lightning_gen.utilities.atomic_files import atomic_write
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+BITS_PER_PIXEL = 4  # of a video: pictures are small, and sharp pixels matter more than the size of the file
 
 
 def to_uint8(images: Tensor) -> Tensor:
     """Images in [-1, 1] to 0...255 by rounding; values outside are clamped. NaN becomes 0."""
     # .byte() truncates: the half makes the conversion of 8-bit images to [-1, 1] and back exact.
     return ((images.float() + 1) * 127.5 + 0.5).floor().nan_to_num(0).clamp(0, 255).to(torch.uint8)
+
+
+def over_white(images: Tensor) -> Tensor:
+    """Images `(..., 4, H, W)`, uint8 or in [-1, 1], blended with white by their alpha, `(..., 3, H, W)`.
+
+    Images without alpha stay as they are.
+    """
+    if images.shape[-3] != 4:
+        return images
+    bytes_given = images.dtype == torch.uint8
+    values = images.float() / 255 if bytes_given else (images + 1) / 2
+    colors, alpha = values[..., :3, :, :], values[..., 3:, :, :].clamp(0, 1)
+    blended = (colors * alpha + 1 - alpha) * 2 - 1
+    return to_uint8(blended) if bytes_given else blended
+
+
+def enlarged(images: Tensor, scale: int) -> Tensor:
+    """Images `(..., H, W)` with each pixel as a square of `scale` pixels a side."""
+    return images.repeat_interleave(scale, -2).repeat_interleave(scale, -1) if scale > 1 else images
 
 
 def grid(images: Tensor, columns: int | None = None, border: int = 2) -> Tensor:
@@ -82,15 +104,56 @@ def save_png(image: Tensor, path: str | os.PathLike) -> None:
     atomic_write(path, file.getvalue())
 
 
-def save_gif(frames: Iterable[Tensor], path: str | os.PathLike, fps: float = 12) -> None:
+def save_gif(frames: Iterable[Tensor], path: str | os.PathLike, fps: int = 12) -> None:
     """Write frames `(C, H, W)`, uint8 or in [-1, 1], as an endlessly looping GIF; raises ValueError without frames.
 
-    GIF has 256 colors a frame and times in hundredths of a second; transparency is dropped.
+    GIF has 256 colors a frame and times in hundredths of a second; transparency is blended with white.
     """
-    first, *others = [to_pillow(frame[:3]) for frame in frames] or [None]
+    first, *others = [to_pillow(over_white(frame)) for frame in frames] or [None]
     if first is None:
         raise ValueError("a GIF needs at least one frame")
     file = BytesIO()
     duration = round(100 / fps) * 10
     first.save(file, "GIF", save_all=True, append_images=others, duration=duration, loop=0)
     atomic_write(path, file.getvalue())
+
+
+def save_mp4(frames: Iterable[Tensor], path: str | os.PathLike, fps: int = 12) -> None:
+    """Write frames `(C, H, W)`, uint8 or in [-1, 1], as a video (H.264 where there is an encoder, else MPEG-4).
+
+    Sides become even, as the codecs ask, by a black line; transparency is blended with white. Raises ValueError without
+    frames, and UserError without PyAV.
+    """
+    av = video_library()
+    pictures = [to_pillow(over_white(frame)).convert("RGB") for frame in frames]
+    if not pictures:
+        raise ValueError("a video needs at least one frame")
+    width, height = (side + side % 2 for side in pictures[0].size)
+    file = BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264" if "libx264" in av.codecs_available else "mpeg4", rate=fps)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"  # what all players show
+        stream.bit_rate = BITS_PER_PIXEL * width * height * fps
+        for picture in pictures:
+            even = picture.crop((0, 0, width, height))
+            container.mux(stream.encode(av.VideoFrame.from_image(even)))
+        container.mux(stream.encode())
+    atomic_write(path, file.getvalue())
+
+
+def video_library() -> Any:
+    """PyAV; UserError if it is missing."""
+    try:
+        import av
+    except ImportError:
+        fix = "pip install 'lightning-gen[video]', or format=gif"
+        raise UserError(f"format=mp4: the package av is missing: {fix}") from None
+    return av
+
+
+SAVERS = {"gif": save_gif, "mp4": save_mp4}  # by the value of `format`
+
+
+def save_moving(frames: Iterable[Tensor], path: Path, format: str = "gif") -> None:
+    """Write frames `(C, H, W)`, uint8 or in [-1, 1], as `path` with the suffix of `format`, gif or mp4."""
+    SAVERS[format](frames, path.with_suffix(f".{format}"))

@@ -13,7 +13,7 @@ from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from lightning_gen.bounds import PositiveFloat, PositiveInt
+from lightning_gen.bounds import Duration, PositiveFloat, PositiveInt, duration
 from lightning_gen.checkpoint import AtomicCheckpointIO
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.compat import set_group_timeout
@@ -63,6 +63,7 @@ class UnwrappedDDP(DDPStrategy):
 class ImageTrainer(LightningTrainer):
     """A Lightning Trainer whose run ends after `max_images`, or `max_epochs` passes over the training images.
 
+    - `max_time`: ends it earlier: a duration such as `30m`, or Lightning's mapping.
     - `validate_every_images`: validation interval.
     - `steps_per_call`: optimizer steps per `training_step`, to share Lightning's overhead (about 0.2 ms per call).
     - `graphs`: capture steps in CUDA graphs where they can be.
@@ -82,6 +83,7 @@ class ImageTrainer(LightningTrainer):
         images_per_epoch: int,
         max_images: PositiveInt | None,
         max_epochs: PositiveInt | None = None,
+        max_time: Duration | dict | None = None,
         validate_every_images: PositiveInt,
         steps_per_call: PositiveInt = 1,
         batch_norm: Literal["synced", "local"] = "synced",
@@ -115,6 +117,7 @@ class ImageTrainer(LightningTrainer):
                 enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
                 use_distributed_sampler=False,
                 plugins=[AtomicCheckpointIO()],
+                max_time=duration(max_time) if isinstance(max_time, str) else max_time,
                 **lightning,
             )
         except (MisconfigurationException, TypeError, ValueError) as error:

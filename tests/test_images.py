@@ -1,11 +1,14 @@
 """Image files: 8-bit values and back, grids, PNG and GIF."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from lightning_gen.images import grid, save_gif, save_png, to_uint8
+from lightning_gen.errors import UserError
+from lightning_gen.images import enlarged, grid, over_white, save_gif, save_mp4, save_png, to_uint8
 
 
 def test_all_levels_come_back():
@@ -64,9 +67,39 @@ def test_gif_has_its_frames_and_loops(tmp_path, channels):
         assert gif.info["duration"] == 100
         for number, value in enumerate((0, 60, 120, 250)):
             gif.seek(number)
-            assert gif.convert("RGB").getpixel((3, 3)) == (value, value, value)
+            over_white = round(value * value / 255 + 255 - value) if channels == 4 else value  # its alpha is its value
+            assert gif.convert("RGB").getpixel((3, 3)) == (over_white,) * 3
 
 
 def test_gif_without_frames_is_refused(tmp_path):
     with pytest.raises(ValueError, match="frame"):
         save_gif([], tmp_path / "a.gif")
+
+
+def test_alpha_is_blended_with_white():
+    pixel = torch.tensor([200, 100, 0, 51], dtype=torch.uint8).view(4, 1, 1)
+    expected = [round(value * 0.2 + 255 * 0.8) for value in (200, 100, 0)]
+    assert over_white(pixel).flatten().tolist() == expected
+    assert to_uint8(over_white(pixel / 127.5 - 1)).flatten().tolist() == expected
+    assert torch.equal(over_white(pixel[:3]), pixel[:3])
+
+
+def test_enlarged_pixels_are_squares():
+    assert enlarged(torch.tensor([[[1, 2]]]), 2).tolist() == [[[1, 1, 2, 2], [1, 1, 2, 2]]]
+
+
+def test_a_video_has_its_frames(tmp_path):
+    av = pytest.importorskip("av")
+    save_mp4([torch.full((1, 15, 20), value, dtype=torch.uint8) for value in (0, 90, 250)], tmp_path / "a.mp4")
+    with av.open(str(tmp_path / "a.mp4")) as video:
+        frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+    assert [frame.shape for frame in frames] == [(16, 20, 3)] * 3
+    assert [int(frame[4, 4, 0]) for frame in frames] == pytest.approx([0, 90, 250], abs=4)
+
+
+def test_a_video_without_its_library_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(
+        UserError, match=r"^format=mp4: the package av is missing: pip install 'lightning-gen\[video\]'"
+    ):
+        save_mp4([torch.zeros(1, 4, 4)], tmp_path / "a.mp4")

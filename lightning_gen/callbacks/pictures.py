@@ -1,6 +1,7 @@
 """Pictures during training: samples from fixed noise, reconstructions, continuations; to files and every logger."""
 
 import logging
+import math
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from lightning_gen.capabilities import Completes, Predicts, Reconstructs
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.images import MODES, film, grid, moving_grid, pairs, save_gif, save_png
 from lightning_gen.randomness import seed_all
+from lightning_gen.sampling.captions import class_caption, class_grid, row_captions
 from lightning_gen.sampling.continuation import completions, moving_predictions, predictions
 from lightning_gen.sampling.evaluation_mode import evaluation_mode
 from lightning_gen.sampling.scatter_plot import are_points, scatter
@@ -23,10 +25,13 @@ from lightning_gen.trainer import ImageTrainer
 
 log = logging.getLogger("lightning_gen")
 
-MAX_CLASSES = 16  # with more, only the first classes get a column
+MAX_CLASSES = 16  # with more, only the first classes get a row
 NUM_POINTS = 2000  # samples in a scatter plot
+MAX_OF_CLASS = 16  # samples in the row of a class
 MAX_FILMS = 16  # sequences laid out frame by frame
 MOST_TIME = 0.1  # share of the time that pictures by `every_minutes` may take: some models sample slowly
+PAIRS = 8  # images in a row of reconstructions
+RECONSTRUCTION = ("original", "reconstruction")
 
 
 class Pictures(Callback):
@@ -88,8 +93,8 @@ class Pictures(Callback):
 class SampleGrid(Pictures):
     """About `n` samples from the same noise each time; for images that are points, a scatter plot of 2000 samples.
 
-    Conditional models get one column per class, for the first classes if there are too many. Sequences are animated,
-    and the first 16 also laid out frame by frame.
+    Conditional models get one row per class, with its name, for the first classes if there are too many. Sequences are
+    animated, and the first 16 also laid out frame by frame.
     """
 
     def on_train_start(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
@@ -104,16 +109,25 @@ class SampleGrid(Pictures):
         if are_points(model.image_shape):
             layers = [(_real_images(trainer, model, NUM_POINTS), 0.4), (model.sample(NUM_POINTS), 1.0)]
             return {"samples": scatter(layers)}
-        if not model.num_classes:
-            samples = model.sample(self.n)
-            if samples.ndim == 5:
-                return {"samples": film(samples[:MAX_FILMS]), "samples_moving": moving_grid(samples)}
-            return {"samples": grid(samples, columns=max(1, round(self.n**0.5)))}
-        columns = model.num_classes
-        if columns > MAX_CLASSES:
-            columns = min(columns, max(1, round(self.n**0.5)))
-        labels = torch.arange(max(1, self.n // columns) * columns, device=model.device) % columns
-        return {"samples": grid(model.sample(len(labels), labels), columns=columns)}
+        if model.num_classes:
+            return self._of_classes(model, model.num_classes)
+        samples = model.sample(self.n)
+        if samples.ndim == 5:
+            return {"samples": film(samples[:MAX_FILMS]), "samples_moving": moving_grid(samples)}
+        return {"samples": grid(samples, columns=max(1, round(self.n**0.5)))}
+
+    def _of_classes(self, model: ImageGenerator, num_classes: int) -> dict[str, Tensor]:
+        shown = num_classes if num_classes <= MAX_CLASSES else min(num_classes, max(1, round(self.n**0.5)))
+        each = max(1, min(self.n // shown, MAX_OF_CLASS))
+        labels = torch.arange(shown, device=model.device).repeat_interleave(each)
+        samples = model.sample(len(labels), labels)
+        columns = each if each > 1 and shown > 1 else None
+        moving = class_grid(samples, labels, columns, model.class_names)
+        if samples.ndim == 4:
+            return {"samples": moving}
+        first = film(samples[::each][:MAX_FILMS])
+        words = [class_caption(label, model.class_names) for label in range(min(shown, MAX_FILMS))]
+        return {"samples": row_captions(first, words), "samples_moving": moving}
 
 
 def drawable(model: ImageGenerator) -> bool:
@@ -137,8 +151,10 @@ class Reconstructions(Pictures):
         images = model.to_support(images)
         reconstructed = model.reconstruct(images, labels)
         if images.ndim == 5:
-            return {"reconstructions": film(torch.stack([images, reconstructed], 1)[:MAX_FILMS].flatten(0, 1))}
-        return {"reconstructions": pairs(images, reconstructed, columns=8)}
+            shown = film(torch.stack([images, reconstructed], 1)[:MAX_FILMS].flatten(0, 1))
+            return {"reconstructions": row_captions(shown, [*RECONSTRUCTION] * min(len(images), MAX_FILMS))}
+        rows = math.ceil(len(images) / PAIRS)
+        return {"reconstructions": row_captions(pairs(images, reconstructed, PAIRS), [*RECONSTRUCTION] * rows)}
 
 
 class Continuations(Pictures):

@@ -3,7 +3,7 @@
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import count
@@ -24,7 +24,7 @@ from lightning_gen.data.folder_scan import shown
 from lightning_gen.data.inspection import listed
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY
-from lightning_gen.images import MODES
+from lightning_gen.images import MODES, video_library
 from lightning_gen.sampling.scatter_plot import are_points
 from lightning_gen.utilities.float32 import use_tf32
 from lightning_gen.utilities.suggestions import did_you_mean
@@ -98,6 +98,12 @@ def check_pictures(model: "ImageGenerator", checkpoint: Path, sequences: bool = 
         )
 
 
+def check_format(format: str) -> None:
+    """UserError unless moving pictures of a `format`, gif or mp4, can be written here."""
+    if format == "mp4":
+        video_library()
+
+
 def chosen_classes(
     label: Label | list[Label] | None, num_classes: int | None, names: Sequence[str] = ()
 ) -> list[int] | None:
@@ -123,11 +129,10 @@ def label_list(label: Label | list[Label], num_classes: int, names: Sequence[str
 
 
 def _class_number(label: Label, num_classes: int, names: Sequence[str]) -> int:
-    if isinstance(label, int) and not isinstance(label, bool):
-        if 0 <= label < num_classes:
-            return label
-    elif str(label) in names:
+    if str(label) in names:  # also of numbers: classes 1 to 5 are meant by their names, not as 0 to 4
         return list(names).index(str(label))
+    if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < num_classes:
+        return label
     fix = did_you_mean(str(label), names)
     named = f" ({listed(list(map(shown, names)), ', ', SOME)})" if names else ""
     raise UserError(f"label={label}: this model has the classes 0 to {num_classes - 1}{named}{fix}")
@@ -265,7 +270,37 @@ def first_images(cfg: DictConfig, path: Path, model: "ImageGenerator") -> Batch:
     data = load_data(cfg, path, model)
     if model.num_classes is not None:
         data.check_labels(cfg.split)
-    batches = list(data.batches(cfg.split, model.device, limit=cfg.n))
+    batch = images_of(cfg, data, model.device)
     tell(data)
+    return batch
+
+
+def images_of(cfg: DictConfig, data: "ImageData", device: torch.device) -> Batch:
+    """The first `n` images of a split, or those of the classes of `label` where it is given; UserError without any."""
+    if cfg.get("label") is None:
+        return _joined(data.batches(cfg.split, device, limit=cfg.n))
+    data.check_split(cfg.split)
+    if not data.has_labels(cfg.split):
+        raise UserError(f"label={cfg.label}: data={data.name} has no labels in split={cfg.split}; leave out label")
+    names = data.class_names or []
+    batch = _joined(_of_classes(data.batches(cfg.split, device), label_list(cfg.label, len(names), names), cfg.n))
+    if not len(batch.images):
+        raise UserError(f"label={cfg.label}: data={data.name} has no such image in split={cfg.split}; give another one")
+    return batch
+
+
+def _of_classes(batches: Iterable[Batch], classes: list[int], n: int) -> Iterator[Batch]:
+    """The images with these labels in each batch, until there are `n`."""
+    for images, labels in batches:
+        assert labels is not None
+        chosen = torch.isin(labels, torch.tensor(classes, device=labels.device)).nonzero()[:n, 0]
+        yield Batch(images[chosen], labels[chosen])
+        n -= len(chosen)
+        if not n:
+            return
+
+
+def _joined(batches: Iterable[Batch]) -> Batch:
+    batches = list(batches)
     labels = [batch.labels for batch in batches if batch.labels is not None]
     return Batch(torch.cat([batch.images for batch in batches]), torch.cat(labels) if labels else None)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lightning_gen.config.hydra_setup import compose_unchecked
+from lightning_gen.config.hydra_setup import choices_of, compose_unchecked
 from lightning_gen.config.options import list_options
 from lightning_gen.config.plain_words import written_out
 from lightning_gen.config.plugins import CORE, broken, usable
@@ -141,9 +141,20 @@ def _unknown_key(key: str, override_key: str, command: str, overrides: list[str]
         return f"{typed}: {meant}"
     known = _known_keys(command, others)
     chosen = _as_choice(key, typed.partition("=")[2], known)
-    keys = sorted(name for name in known if re.fullmatch(r"\w+", name) and name != "hydra")
-    suggestion = chosen or suggest_key(key, known - {key}) or f"; {command} has {', '.join(keys)}"
+    suggestion = chosen or suggest_key(key, known - {key}) or _all_keys(key, command, others, known)
     return f"{typed}: no such key{suggestion}"
+
+
+def _all_keys(key: str, command: str, others: list[str], known: Iterable[str]) -> str:
+    """Where all keys are told: of the command in this line, of a chosen option by `explain`."""
+    group, dot, _ = key.partition(".")
+    choice = next((typed for typed in reversed(others) if typed.startswith(f"{group}=")), None)
+    if dot and group in known:
+        default = next((choice for choice in choices_of(command, []) if choice.place == group), None)
+        chosen = choice or (f"{group}={default.option}" if default else group)
+        return f"; lightning-gen explain {chosen} lists its keys"
+    keys = sorted(name for name in known if re.fullmatch(r"\w+", name) and name != "hydra")
+    return f"; {command} has {', '.join(keys)}"
 
 
 def _in_full(typed: str, command: str, others: list[str]) -> str:
@@ -176,7 +187,8 @@ def suggest_key(key: str, known: Iterable[str]) -> str:
     known = set(known)
     parent, dot, name = key.rpartition(".")
     siblings = [other[len(parent + dot) :] for other in known if other.rpartition(".")[0] == parent]
-    return did_you_mean(name, siblings, f"{parent}{dot}{{}}") or did_you_mean(key, known)
+    named = [other for other in known if closest(name, [other.rpartition(".")[2]])]
+    return did_you_mean(name, siblings, f"{parent}{dot}{{}}") or did_you_mean(key, named)
 
 
 def _known_keys(command: str, overrides: list[str]) -> set[str]:

@@ -3,7 +3,7 @@
 A name means the same in all commands, and in `evaluation` of `train`; `_OF_COMMAND` has the few whose bounds differ.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 
@@ -19,6 +19,7 @@ KEYS: dict[str, Any] = {
     "ema": bool,
     "evaluation": dict,
     "extractor": dict | None,
+    "format": Literal["gif", "mp4"],
     "half_samples": Annotated[int, Ge(0), Le(10_000)],
     "images": str | None,
     "init_from": str | None,
@@ -41,6 +42,7 @@ KEYS: dict[str, Any] = {
     "rows": NonNegativeInt | None,
     "run_dir": str,
     "samples": str | None,
+    "scale": Annotated[int, Ge(1), Le(64)],
     "seed": int,
     "seeds": Annotated[int, Ge(1), Le(10_000)],
     "space": str,

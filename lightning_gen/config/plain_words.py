@@ -101,8 +101,11 @@ class _Reader:
     def _without_composing(self, key: str, value: str) -> list[str]:
         if self._is_of_checkpoint(key):
             return [f"+{key}={value}"]
-        if (name := next((name for name in _names(key) if name in self.top), None)) is not None:
-            return self._choice(name, name, value) if name in self.groups else [_at_top(key, name, value)]
+        known, *synonyms = _names(key)
+        if known in self.top and known not in self.groups:
+            return [f"{known}={value}"]
+        if (group := next((name for name in (known, *synonyms) if name in self.groups), None)) is not None:
+            return self._choice(group, group, value)
         if "@" in key or ("/" in key and key in list_groups()):
             return self._choice(key, key.partition("@")[0], value)
         if bare(key) == "gpus" and value.isdigit() and "trainer" in self.groups:
@@ -125,7 +128,7 @@ class _Reader:
         for group in ("logger", "callbacks", "metrics"):
             option = option_named(group, key) if group in self.groups else None
             if option:
-                return [f"{group}=[{','.join(self._changed(group, [('-+'[value == 'true']) + option]))}]"]
+                return self._choice(group, group, f"[{'-+'[value == 'true']}{key}]")
         return []
 
     def _choice(self, key: str, group: str, value: str) -> list[str]:
@@ -135,11 +138,14 @@ class _Reader:
         if group == "data" and re.match(r"[~./]", value):
             raise UserError(f"{key}={value}: there is no such folder; write data=folder data.path=FOLDER")
         names = names_in(value)
-        if any(name.startswith(("+", "-")) for name in names):
-            return [f"{key}=[{','.join(self._changed(key, names))}]"]
-        written = [f"{key}={with_names(value, {name: option_named(group, name) or name for name in names})}"]
-        if group == "metrics" and "fid" in map(bare, names) and not self._chooses("extractor"):
-            written.append("extractor=[inception]")  # whose Fréchet distance alone is called FID
+        signed = any(name.startswith(("+", "-")) for name in names)
+        if signed:
+            written = [f"{key}=[{','.join(self._changed(key, names))}]"]
+        else:
+            written = [f"{key}={with_names(value, {name: option_named(group, name) or name for name in names})}"]
+        if group == "metrics" and not {"fid", "+fid"}.isdisjoint(map(str.lower, names)):
+            # The Fréchet distance of Inception's features alone is called FID.
+            written += [] if self._chooses("extractor") else self._choice("extractor", "extractor", f"[{'+' * signed}inception]")
         return written
 
     def _chooses(self, group: str) -> bool:
@@ -196,12 +202,12 @@ class _Reader:
     def _as_key(self, key: str, value: str) -> list[str]:
         for name in _names(key):
             if name in self.keys:
-                return [f"{name}={value}"]
+                return [_set(key, name, value)]
             found = self._keys_named(name)
             nearest = (_nearest([path for path in found if path.startswith(section)], str) for section in _SECTIONS)
             of_section = next(filter(None, nearest), [])
-            if of_section or (len(found) == 1 and bare(key) not in WORDS):
-                return _set_all(of_section or found, value)
+            if of_section or (len(found) == 1 and bare(key) not in {*WORDS, *HINTS}):
+                return _set_all(of_section or found, _value(name, value))
         return self._as_length(key, value) or self._as_parameter(key, value)
 
     def _keys_named(self, name: str) -> list[str]:
@@ -227,10 +233,10 @@ class _Reader:
     def _explain(self, key: str, value: str) -> None:
         """Raise UserError if it is known what to write instead."""
         found = self._keys_named(key) if bare(key) not in WORDS else []
-        if found:
+        if len(found) > 1:
             raise UserError(f"{key}={value}: several keys; write {' or '.join(f'{path}={value}' for path in found)}")
         hint = next((HINTS[name] for name in (*_names(key), bare(key)) if name in HINTS), None)
-        if hint:
+        if hint and {"model", "data"} <= self.groups:
             raise UserError(f"{key}={value}: {hint.replace('{}', value)}")
 
 
@@ -245,8 +251,12 @@ def _names(key: str) -> tuple[str, ...]:
     return words if words and words[0].startswith("data.") else (key.replace("-", "_").lower(), *words)
 
 
-def _at_top(word: str, key: str, value: str) -> str:
+def _set(word: str, key: str, value: str) -> str:
     return f"{key}=outputs/{value}" if key == "run_dir" and bare(word) == "name" else f"{key}={value}"
+
+
+def _value(name: str, value: str) -> str:
+    return "null" if name == "ema_decay" and value == "false" else value
 
 
 def _ends(path: str, name: str) -> bool:
@@ -272,7 +282,7 @@ def _dotted(config: Any) -> Iterator[tuple[str, Any]]:
 
     pending = [("", OmegaConf.to_container(config, resolve=False))]
     while pending:
-        parent, node = pending.pop()
+        parent, node = pending.pop(0)
         for key, value in node.items():
             if isinstance(value, dict) and key != "hydra":
                 pending.append((f"{parent}{key}.", value))

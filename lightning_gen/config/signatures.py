@@ -14,6 +14,8 @@ from typing import Any, Literal, Union
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 
+from lightning_gen.bounds import AsTime, duration
+
 _SEQUENCES = (list, tuple, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
 _MAPPINGS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 BOUNDS = {
@@ -21,6 +23,7 @@ BOUNDS = {
     Gt: ("above {}", operator.gt),
     Le: ("of at most {}", operator.le),
     Lt: ("below {}", operator.lt),
+    AsTime: ("such as {}", lambda value, _: duration(value) is not None),
     MinLen: ("with at least {} values", lambda value, length: len(value) >= length),
     MaxLen: ("with at most {} values", lambda value, length: len(value) <= length),
 }

@@ -18,6 +18,7 @@ from lightning_gen.errors import UserError
 from lightning_gen.utilities.compat import yaml_loader
 from lightning_gen.utilities.suggestions import did_you_mean
 
+_SAID = {"yes": "true", "y": "true", "on": "true", "no": "false", "n": "false", "off": "false"}
 HYDRA_KEYS: dict[str, Any] = {
     "_target_": str,
     "_partial_": bool,
@@ -87,8 +88,12 @@ def _fix(value: Any, annotation: Any) -> str:
         return f"; write {int(value)}"
     if value is False and fits(None, annotation):
         return "; write null"
+    if isinstance(value, str) and value.lower() in _SAID and fits(True, annotation):
+        return f"; write {_SAID[value.lower()]}"
     if isinstance(value, bool | int | float) and fits(str(value), annotation):
         return "; to mean text, write it in quotes"
+    if type(value) is int and fits(f"{value}m", annotation):
+        return f"; write {value}m for minutes or {value}h for hours"
     choices = list(_choices(annotation))
     words = value if isinstance(value, list) else [value]
     unknown = [word for word in words if isinstance(word, str) and word not in choices]

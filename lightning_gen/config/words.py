@@ -14,6 +14,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "callback": ("callbacks",),
     "ckpt": ("checkpoint",),
     "ckptpath": ("checkpoint",),
+    "channels": ("data.channels",),
     "class": ("label",),
     "classes": ("label",),
     "clip": ("gradient_clip",),
@@ -65,6 +66,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "randomseed": ("seed",),
     "regularization": ("penalty",),
     "resolution": ("data.size",),
+    "run": ("checkpoint",),
     "savedir": ("out", "run_dir"),
     "scheduler": ("schedule",),
     "size": ("data.size",),
@@ -147,6 +149,7 @@ SWITCHES: dict[str, str] = {
 HINTS: dict[str, str] = {
     "cells": "only predictors of frames have cells; write model=frame_lstm model/cells=vector_lstm",
     "checkpoint": "write resume={} to go on with its run, or init_from={} to take its weights only",
+    "data.channels": "the data say how many; for your own images write data=folder data.path=FOLDER data.channels={}",
     "data.path": "only a folder of images or clips has a path; write data=folder data.path={}",
     "data.size": "the images of the chosen data have one size; for your own write data=folder data.path=FOLDER "
     "data.size={}",
@@ -154,5 +157,6 @@ HINTS: dict[str, str] = {
     "likelihood": "GANs have none; they have a loss, as model/loss=hinge",
     "momentum": "the chosen optimizer has none; write optimizer@model.optimizer=sgd model.optimizer.momentum={}",
     "numclasses": "the data say how many classes there are; write model.conditional=true to use them",
+    "patience": "write callbacks=[+early_stopping] callbacks.early_stopping.patience={}",
     "penalty": "only GANs have penalties; write model=dcgan model/penalty=gradient_penalty",
 }

@@ -252,5 +252,13 @@ def _stretched(image: Image.Image, limits: Limits) -> Image.Image:
     return image.convert(colors + alpha).point(table * len(colors) + list(range(256)) * len(alpha))
 
 
+def has_clear_pixels(image: Image.Image) -> bool:
+    """Whether some pixel is transparent, or half so."""
+    if not _transparent(image):
+        return False
+    deep = image.mode in (*_SIXTEEN_BITS, "F")  # whose transparency is one of their values
+    return deep or image.convert("RGBA").getchannel("A").getextrema()[0] < 255
+
+
 def _transparent(image: Image.Image) -> bool:
     return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info

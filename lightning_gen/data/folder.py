@@ -10,6 +10,7 @@ import torch
 
 from lightning_gen.bounds import PositiveInt
 from lightning_gen.data.decode import ImageFiles, Resize, check_format, check_range, is_gray, pair, unreadable
+from lightning_gen.data.duplicates import doubts_of_copies
 from lightning_gen.data.folder_scan import (
     FEW,
     Contents,
@@ -25,7 +26,7 @@ from lightning_gen.data.folder_scan import (
 )
 from lightning_gen.data.image_data import SPLITS, ImageData
 from lightning_gen.data.inspection import Rows, counted, listed
-from lightning_gen.data.pixels import decode_errors, doubts_of_files, examine, shown_ranges
+from lightning_gen.data.pixels import decode_errors, doubts_of_files, examine, shown_ranges, shown_transparency
 from lightning_gen.data.source import StreamSource, first_of
 from lightning_gen.data.splitting import Pool, SplitBy, check_fractions, digest
 from lightning_gen.errors import UserError
@@ -58,6 +59,7 @@ class Folder(ImageData):
         check_format(self.channels, self.size, self.resize)
         check_fractions(self.split)
         self.limits = check_range(self.range)
+        self.files: dict[str, list[Path]] = {}  # by split, relative to the folder, by `load`
         self.unreadable: dict[Path, str] = {}  # reasons, of files that are left out
         self.root = Path(self.path).expanduser()
         self.name = self.root.resolve().name
@@ -77,6 +79,7 @@ class Folder(ImageData):
             raise UserError(f"data.path={self.path}: no image is for training, {self.fix_for('train')}")
         classes = {split: [path.parts[depth] for path in files[split]] for split in labeled}
         self.class_names = self._names(classes)
+        self.files = files
         notes = [*contents.notes(sum(map(len, files.values()))), *self.pool.notes()]
         self.notes = notes + self._doubts(files, labeled, depth) + self._pixel_notes(files)
         self.digests = {split: digest([path.as_posix() for path in paths]) for split, paths in files.items()}
@@ -174,6 +177,7 @@ class Folder(ImageData):
         found = each(lambda path: examine(self.root / path, self.channels or 3, self.limits), paths, self.workers())
         pixels = {path: facts for path, (facts, _) in found.items() if facts}
         errors = {path: why for path, (_, why) in found.items() if why}
+        clear = shown_transparency(list(pixels.values()), self.channels or 3)
         rows: Rows = [
             ("path", str(self.root)),
             ("files", f"{len(paths):,}"),
@@ -182,10 +186,12 @@ class Folder(ImageData):
             ("bits", counted(str(header.bit_depth) for header in headers.values())),
             ("values", shown_ranges(pixels.values())),
             ("frames", counted(str(facts.frames) for facts in pixels.values())),
+            *([("transparent", clear)] if clear else []),
             ("unreadable", listed([f"{shown(path)} ({error})" for path, error in errors.items()]) or "none"),
         ]
         try:
             rows += super().inspect()
+            rows += [("warning", line) for line in doubts_of_copies(self.root, self.files, self.workers())]
             if errors and not self.skip_unreadable:
                 stops = [unreadable(self.root / path, ValueError(why)) for path, why in errors.items()]
                 rows.append(("problem", first_of(stops)))

@@ -12,7 +12,7 @@ from lightning import LightningDataModule
 from lightning_gen.batch import Batch
 from lightning_gen.bounds import NonNegativeInt, PositiveInt, UnitInterval
 from lightning_gen.data.augment import Augmentation, Binarize
-from lightning_gen.data.inspection import Rows, facts, listed
+from lightning_gen.data.inspection import Rows, facts, listed, warnings_of
 from lightning_gen.data.loader import EvaluationBatches, TrainBatches
 from lightning_gen.data.source import Source, StreamSource, TensorSource, num_bytes
 from lightning_gen.errors import UserError
@@ -82,7 +82,7 @@ class ImageData(LightningDataModule):
             images_seen=self._images_seen,
             seed=self.run_seed,
             steps_per_call=self.steps_per_call,
-            augmentations=self._augmentations(),
+            augmentations=self.augmentations(),
             augment_until=self._augment_until(run.max_images),
             device=run.device,
             rank=run.rank,
@@ -108,7 +108,8 @@ class ImageData(LightningDataModule):
         """What the `inspect` command prints."""
         self.setup()
         rows = facts(self.name, self.image_shape, self.sources, self.class_names)
-        return rows + ([("notes", listed(self.notes))] if self.notes else [])
+        rows += [("notes", listed(self.notes))] if self.notes else []
+        return rows + [("warning", line) for line in warnings_of(self.sources["train"], self.class_names)]
 
     def fix_for(self, split: str) -> str:
         """What gives a split more images, as the end of an error message."""
@@ -187,7 +188,8 @@ class ImageData(LightningDataModule):
             whole_batches=batch_size is not None,
         )
 
-    def _augmentations(self) -> list[Augmentation]:
+    def augmentations(self) -> list[Augmentation]:
+        """Those of training, binarization included."""
         chosen = [augmentation for augmentation in self.augment.values() if augmentation is not None]
         return [*chosen, Binarize()] if self.binarize else chosen
 

@@ -7,6 +7,8 @@ from lightning_gen.data.source import Source, is_endless, num_bytes
 
 Rows = list[tuple[str, str]]  # what, and its value
 MOST = 20
+FEW_IMAGES = 500  # below it, a warning
+UNEQUAL = 5  # times as many images of one class as of another
 
 
 def facts(
@@ -25,6 +27,26 @@ def facts(
     if class_names is None:
         return [*rows, ("classes", "none")]
     return [*rows, ("classes", f"{len(class_names)}: {_class_counts(sources, class_names)}")]
+
+
+def warnings_of(train: Source, class_names: Sequence[str] | None) -> list[str]:
+    """Lines about training images that are few, or that are mostly of some classes."""
+    lines = []
+    if len(train) < FEW_IMAGES and not is_endless(train):
+        lines.append(
+            f"only {len(train):,} training images, which a model learns by heart: collect {FEW_IMAGES} or more, or add "
+            "data/augment=[flip,crop] and for a GAN model/augment=ada; `lightning-gen neighbors` shows copies"
+        )
+    if class_names is None or train.labels is None:
+        return lines
+    counts = Counter(train.labels.tolist())
+    (most, many), (least, few) = counts.most_common()[0], counts.most_common()[-1]
+    if many >= UNEQUAL * few:
+        lines.append(
+            f"classes are unequal, {class_names[most]} has {many:,} training images and {class_names[least]} {few:,}: "
+            "rare classes come out worse; add images of them, or leave them out"
+        )
+    return lines
 
 
 def _count(source: Source) -> str:

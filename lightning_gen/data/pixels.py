@@ -14,6 +14,7 @@ from lightning_gen.data.decode import (
     Limits,
     Samples,
     full_range,
+    has_clear_pixels,
     is_gray,
     opened,
     reason,
@@ -38,6 +39,7 @@ class Pixels(NamedTuple):
     full: Limits | None  # the values that are black and white by default
     frames: int
     profile: str = ""  # of colors other than sRGB
+    clear: bool = False  # some pixels are transparent
 
 
 def num_frames(image: Image.Image) -> int:
@@ -66,7 +68,8 @@ def pixels_of(image: Image.Image, samples: Samples) -> Pixels:
     if samples.bits > 8 and numbers.dtype.itemsize == 1:
         kind = f"the upper 8 of {samples.bits} bits"  # all that Pillow reads of several channels
     low, high = numbers.min().item(), numbers.max().item()
-    return Pixels(kind, low, high, full_range(image.mode, samples), num_frames(image))
+    clear = has_clear_pixels(image)
+    return Pixels(kind, low, high, full_range(image.mode, samples), num_frames(image), clear=clear)
 
 
 def _bits(samples: Samples) -> str:
@@ -175,6 +178,16 @@ def _merged(group: list[Pixels]) -> Pixels:
 def shown_ranges(pixels: Iterable[Pixels]) -> str:
     """The values as `inspect` prints them."""
     return listed([f"{p.kind}: {number(p.low)} to {number(p.high)}" for p in ranges(pixels)]) or "none"
+
+
+def shown_transparency(pixels: Sequence[Pixels], channels: int) -> str:
+    """What becomes of transparency, as `inspect` prints it; empty where there is none."""
+    clear = sum(facts.clear for facts in pixels)
+    if channels == 4:
+        return f"in {clear:,} of {len(pixels):,} files" if clear else "in no file; data.channels=3 is enough"
+    if not clear:
+        return ""
+    return f"in {clear:,} of {len(pixels):,} files: blended with white; data.channels=4 keeps it"
 
 
 def doubts_of_values(pixels: Iterable[Pixels], limits: Limits | None) -> list[str]:

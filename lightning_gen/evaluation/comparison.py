@@ -9,9 +9,11 @@ from typing import Any, get_type_hints
 
 from lightning_gen.bounds import NonNegativeFloat, PositiveInt
 from lightning_gen.config.signatures import fits
+from lightning_gen.data.inspection import listed
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation.report import are_evaluations
 from lightning_gen.evaluation.result import SEEDS, Direction, Evaluation, Score
+from lightning_gen.evaluation.settings import Settings, differing, read_settings
 from lightning_gen.evaluation.table import STANDARD_ERRORS, Cell, Table
 from lightning_gen.utilities.suggestions import did_you_mean
 
@@ -28,6 +30,7 @@ class RunScores:
 
     name: str
     evaluations: list[Evaluation] = field(repr=False)
+    settings: Settings = field(default_factory=dict, repr=False)
 
     def by_protocol(self, score: str) -> dict[str, Evaluation]:
         """The newest evaluation with a value of the score, for each protocol."""
@@ -38,7 +41,7 @@ class RunScores:
 def read_runs(paths: list[Path]) -> list[RunScores]:
     """The runs in these folders or files, named by the part of their paths that differs."""
     names = _short_names([path.parent if path.name == "evaluation.json" else path for path in paths])
-    return [RunScores(name, _read(path)) for name, path in zip(names, paths, strict=True)]
+    return [RunScores(name, _read(path), read_settings(path)) for name, path in zip(names, paths, strict=True)]
 
 
 def _short_names(paths: list[Path]) -> list[str]:
@@ -140,7 +143,9 @@ def compare(runs: list[RunScores], columns: list[str], sort: str | None, force: 
     cells = {name: [_cell(selection[n], name) for n in order] for name, selection in chosen.items()}
     for name, column in cells.items():
         _mark(column, directions[name])
-    return Table([runs[n].name for n in order], cells, directions, sort, [*_protocol_notes(chosen), *notes])
+    settings, more = differing([runs[n].settings for n in order])
+    notes = [*_protocol_notes(chosen), *notes, *([f"the runs also differ in {listed(more, ', ')}"] if more else [])]
+    return Table([runs[n].name for n in order], cells, directions, sort, notes, settings)
 
 
 def _choose(runs: list[RunScores], columns: list[str], force: bool) -> tuple[dict[str, Selection], list[str]]:

@@ -27,7 +27,7 @@ from lightning_gen.evaluation.result import (
     Uncertainty,
 )
 from lightning_gen.evaluation.sample_sources import FileSampler, ModelSampler, Sampler
-from lightning_gen.extractors.extractor import Extractor
+from lightning_gen.extractors.extractor import Extractor, protocol_of
 from lightning_gen.metrics.image_means import deviation
 from lightning_gen.metrics.image_metric import FeatureMetric, ImageMetric, ModelMetric, PairedMetric
 from lightning_gen.sampling.evaluation_mode import evaluation_mode, full_precision
@@ -245,7 +245,7 @@ def _protocol(
         n_real=passes.n_real,
         n_fake=passes.n_fake if passes.draws_samples else 0,
         samples=files.name if files else "model",
-        extractors={key: extractor.protocol() for key, extractor in passes.extractors.items()},
+        extractors={key: protocol_of(extractor, data.image_shape) for key, extractor in passes.extractors.items()},
         metrics=passes.settings,
         seed=settings.seed,
         seeds=settings.seeds,

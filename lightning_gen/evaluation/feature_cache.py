@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lightning_gen.data.cache import cache_dir
 from lightning_gen.data.loader import EvaluationBatches
+from lightning_gen.extractors.extractor import protocol_of
 from lightning_gen.images import to_uint8
 from lightning_gen.utilities.atomic_files import atomic_write
 
@@ -40,11 +41,12 @@ def fingerprint(data: "ImageData", split: str, n: int, batch_size: int) -> tuple
     return digest.hexdigest(), torch.cat(labels) if labels else None
 
 
-def path_of(images: str, extractor: "Extractor", n: int, batch_size: int) -> Path:
-    """The file for the features of `n` images with the fingerprint `images`."""
+def path_of(images: str, extractor: "Extractor", n: int, batch_size: int, image_shape: tuple[int, ...]) -> Path:
+    """The file for the features of `n` images of a shape with the fingerprint `images`."""
     # Rounding errors of features depend on the batch size and the kind of device.
     device = next((tensor.device.type for tensor in extractor.parameters()), "cpu")
-    content = {"images": images, "extractor": extractor.protocol(), "batch_size": batch_size, "device": device}
+    protocol = protocol_of(extractor, image_shape)
+    content = {"images": images, "extractor": protocol, "batch_size": batch_size, "device": device}
     if device == "cuda":  # older files hold features of TensorFloat-32 convolutions
         content["precision"] = "IEEE float32"
     key = hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=12).hexdigest()

@@ -30,8 +30,6 @@ from lightning_gen.utilities.progress import Advance, progress, sampling_progres
 from lightning_gen.utilities.ranks import Ranks, sum_over_ranks
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from lightning_gen.data.image_data import ImageData
     from lightning_gen.image_generator import ImageGenerator
 
@@ -88,7 +86,7 @@ class EvaluationPasses:
         self.images: dict[str, str] = {}  # fingerprints of the real images, by split
         self.curves: dict[str, list[float]] = {}  # of the last seed
         self.tables: dict[str, Table] = {}  # of the last seed
-        self.pictures: dict[str, Callable[[], Image]] = {}  # of the last seed, on the first rank only
+        self.pictures: dict[str, Callable[[], Tensor]] = {}  # of the last seed, on the first rank only
         self.settings: dict[str, dict[str, Any]] = {}  # protocols of the metrics, by name
         self.broken_samples = 0  # with NaN or infinity, of all seeds
         self._group_by_kind(metrics, extractors)
@@ -156,9 +154,8 @@ class EvaluationPasses:
         self.images[split], labels = self.ranks.run_on_first(
             lambda: feature_cache.fingerprint(self.data, split, n, self.batch_size)
         )
-        paths = {
-            key: feature_cache.path_of(self.images[split], self.extractors[key], n, self.batch_size) for key in keys
-        }
+        given = n, self.batch_size, self.data.image_shape
+        paths = {key: feature_cache.path_of(self.images[split], self.extractors[key], *given) for key in keys}
         values: dict[str, Tensor] = {}
         if self.ranks.is_first:
             for key, path in paths.items():
@@ -368,7 +365,7 @@ class EvaluationPasses:
             for name, table in metric.tables().items()
         }
 
-    def _pictures(self) -> "dict[str, Callable[[], Image]]":
+    def _pictures(self) -> dict[str, Callable[[], Tensor]]:
         return {
             self._score_name(name, key): picture
             for _, key, metric in self._members()

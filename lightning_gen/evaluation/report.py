@@ -6,7 +6,6 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
-from io import BytesIO
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -38,15 +37,15 @@ def save_evaluation(evaluation: Evaluation, path: str | os.PathLike) -> dict[str
     Its pictures are written beside it, and their paths returned; the entry has their names. JSON has no NaN: such scores
     become null, and the warnings give their values.
     """
+    from lightning_gen.images import save_png  # torch, which `compare` does without
+
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.parent):
         entries = _entries(path)
         pictures = {name: _free(path.parent, name) for name in evaluation.pictures}
         for name, draw in evaluation.pictures.items():
-            file = BytesIO()
-            draw().save(file, "PNG")
-            atomic_write(pictures[name], file.getvalue())
+            save_png(draw(), pictures[name])
         entry = _finite(evaluation.to_json()) | _listed(pictures)
         atomic_write(path, json.dumps([*entries, entry], indent=2, allow_nan=False) + "\n")
     return pictures
@@ -145,6 +144,8 @@ def _rows(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
 def _remarks(evaluation: Evaluation) -> Iterator[str]:
     for name, table in evaluation.tables.items():
         yield from _table_lines(name, table)
+    if evaluation.tables:
+        yield ""
     if over := sorted({score.uncertainty.over for score in evaluation.scores.values() if score.uncertainty}):
         yield f"  ± is one standard deviation over {' or '.join(over)}"
     for name, reason in evaluation.skipped.items():
@@ -157,7 +158,7 @@ def _table_lines(name: str, table: Table) -> list[str]:
     """A table under its name; only the name of one that is too wide for a terminal."""
     lines = [f"  {line}" for line in column_lines(table, MOST_ROWS, " in evaluation.json")]
     title = printable(f"  {name.replace('_', ' ')}")
-    return ["", title, *lines, ""] if max(map(len, lines)) <= WIDTH else [f"{title}: in evaluation.json"]
+    return ["", title, *lines] if max(map(len, lines)) <= WIDTH else [f"{title}: in evaluation.json"]
 
 
 def _text(score: Score | RealAgainstReal, plain: str = ".6g") -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from torch import Tensor
 
 Direction = Literal["lower", "higher"]  # the better one
 Table = dict[str, list[Any]]  # columns by their heads
@@ -109,7 +109,7 @@ class Evaluation:
     real_against_real: dict[str, RealAgainstReal] = field(default_factory=dict)  # by name of the score
     curves: dict[str, list[float]] = field(default_factory=dict)  # scores along an axis, such as the frames'
     tables: dict[str, Table] = field(default_factory=dict)  # such as the scores of each class
-    pictures: dict[str, "Callable[[], Image]"] = field(default_factory=dict, compare=False, repr=False)  # not in JSON
+    pictures: dict[str, "Callable[[], Tensor]"] = field(default_factory=dict, compare=False, repr=False)  # not in JSON
     skipped: dict[str, str] = field(default_factory=dict)  # reasons, by metric
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0

@@ -4,7 +4,7 @@ import csv
 import html
 import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lightning_gen.evaluation.report import with_error
 from lightning_gen.evaluation.result import Direction
@@ -33,13 +33,17 @@ class Cell:
 
 @dataclass
 class Table:
-    """`cells` by score, in the order of `runs`; None for a run that lacks the score."""
+    """`cells` by score, in the order of `runs`; None for a run that lacks the score.
+
+    `settings` are values by the key of the config in which the runs differ.
+    """
 
     runs: list[str]
     cells: dict[str, list[Cell | None]]
     directions: dict[str, Direction]
     sort: str
     notes: list[str]
+    settings: dict[str, list[str]] = field(default_factory=dict)
 
     def rendered(self, format: str) -> str:
         """The table in one of `FORMATS`."""
@@ -47,12 +51,23 @@ class Table:
 
     def _rows(self, best: str, noise: str) -> list[list[str]]:
         signs = {"best": best, "noise": noise, "": "{}"}
-        head = ["run", *(f"{printable(score)} {ARROWS[self.directions[score]]}" for score in self.cells)]
+        head = [
+            "run",
+            *map(printable, self.settings),
+            *(f"{printable(score)} {ARROWS[self.directions[score]]}" for score in self.cells),
+        ]
         rows = [
-            [printable(run), *(signs[cell.mark].format(cell) if cell else "-" for cell in self._row(n))]
+            [
+                printable(run),
+                *self._values(n),
+                *(signs[cell.mark].format(cell) if cell else "-" for cell in self._row(n)),
+            ]
             for n, run in enumerate(self.runs)
         ]
         return [head, *rows]
+
+    def _values(self, n: int) -> list[str]:
+        return [printable(values[n]) for values in self.settings.values()]
 
     def _row(self, n: int) -> list[Cell | None]:
         return [column[n] for column in self.cells.values()]
@@ -86,16 +101,20 @@ class Table:
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         scores = map(csv_text, self.cells)
-        writer.writerow(["run", *(name for score in scores for name in (score, f"{score} error", f"{score} mark"))])
+        keys = map(csv_text, self.settings)
+        writer.writerow(
+            ["run", *keys, *(name for score in scores for name in (score, f"{score} error", f"{score} mark"))]
+        )
         for n, run in enumerate(self.runs):
             row = [field for cell in self._row(n) for field in _csv_fields(cell)]
-            writer.writerow([csv_text(run), *row])
+            writer.writerow([csv_text(run), *map(_csv_value, self._values(n)), *row])
         return file.getvalue().rstrip("\n")
 
     def html(self) -> str:
         """A page of its own, without other files."""
         head, *rows = self._rows(best="{}", noise="{}")
-        marks = [["", *(cell.mark if cell else "" for cell in self._row(n))] for n in range(len(rows))]
+        plain = [""] * (1 + len(self.settings))
+        marks = [[*plain, *(cell.mark if cell else "" for cell in self._row(n))] for n in range(len(rows))]
         lines = ["<tr>" + "".join(f"<th>{html.escape(cell)}</th>" for cell in head) + "</tr>"]
         for row, classes in zip(rows, marks, strict=True):
             cells = zip(row, classes, strict=True)
@@ -126,6 +145,12 @@ def csv_text(text: str) -> str:
     """A name as text for spreadsheets, which take what begins with one of these for a formula."""
     text = printable(text)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def _csv_value(text: str) -> str:
+    """A value of a config: numbers stay numbers, negative ones too."""
+    is_number = re.fullmatch(r"-?\d+(\.\d+)?(e[+-]?\d+)?", text)
+    return "" if text == "-" else text if is_number else csv_text(text)
 
 
 def _csv_fields(cell: Cell | None) -> list[float | str]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_gen.extractors.resizing import RESIZE_MODES, ResizeMode
+from lightning_gen.images import over_white
 
 
 class Extractor(nn.Module):
@@ -78,18 +79,29 @@ class Extractor(nn.Module):
         return super().train(False)
 
 
+def protocol_of(extractor: Extractor, image_shape: tuple[int, ...]) -> dict[str, Any]:
+    """The protocol of an extractor for images of a shape, which says what becomes of transparency."""
+    blended = image_shape[-3] == 4 and extractor.channels != 4
+    return extractor.protocol() | ({"alpha": "blended with white"} if blended else {})
+
+
 def as_channels(images: Tensor, channels: int) -> Tensor:
     """Images `(..., 1 | 3 | 4, H, W)` in 0...255 with `channels` channels: 1 (gray), 3 (RGB) or 4 (RGBA).
 
-    Gray is repeated three times, colors become their luma (ITU-R 601-2, rounded for uint8), alpha is dropped or added
-    as opaque.
+    Gray is repeated three times, colors become their luma (ITU-R 601-2, rounded for uint8), alpha is blended with white
+    or added as opaque.
     """
+    if images.shape[-3] == channels:
+        return images
+    if images.shape[-3] == 4:
+        bytes_given = images.dtype == torch.uint8
+        images = over_white(images) if bytes_given else (over_white(images / 127.5 - 1) + 1) * 127.5
     given = images.shape[-3]
     if given == channels:
         return images
     if channels == 1:
-        red, green, blue = images[..., :3, :, :].float().unbind(-3)
+        red, green, blue = images.float().unbind(-3)
         luma = (0.299 * red + 0.587 * green + 0.114 * blue).unsqueeze(-3)
         return luma.round().to(torch.uint8) if images.dtype == torch.uint8 else luma
-    colors = images.expand(*images.shape[:-3], 3, -1, -1) if given == 1 else images[..., :3, :, :]
+    colors = images.expand(*images.shape[:-3], 3, -1, -1) if given == 1 else images
     return colors if channels == 3 else torch.cat([colors, torch.full_like(colors[..., :1, :, :], 255)], dim=-3)

@@ -83,10 +83,10 @@ class Bernoulli(Likelihood):
 class Gaussian(Likelihood):
     """Normal distribution around the decoder's output; `scale` is fixed, or predicted if None.
 
-    A predicted scale is one for each value, or with `shared` one for each channel of an image, the geometric mean of those. Scales of
-    single values have higher likelihoods, but weaken the gradient where the decoder errs (1 / scale^2), so that it
-    explains objects as noise and draws blurs (https://arxiv.org/abs/2203.09168); one scale, which at its optimum is the
-    root of the mean squared error (sigma-VAE, https://arxiv.org/abs/2006.13202), weights all errors alike.
+    A predicted scale is one for each value, or with `shared` one for each channel of an image: the geometric mean of
+    its values'. Scales of single values have higher likelihoods, but weaken the gradient where the decoder errs, by
+    1 / scale^2: it explains objects as noise and draws blurs (https://arxiv.org/abs/2203.09168). A shared scale weights
+    all errors alike; at its optimum it is the root of the mean squared error (https://arxiv.org/abs/2006.13202).
     """
 
     def __init__(self, scale: PositiveFloat | None, shared: bool = False):

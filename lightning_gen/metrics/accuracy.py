@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,12 +11,10 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 from lightning_gen.batch import Batch
 from lightning_gen.capabilities import Classifies
 from lightning_gen.images import MODES, to_uint8
-from lightning_gen.metrics.class_pictures import captioned_grid, confusion_picture, drawable
+from lightning_gen.metrics.class_pictures import confusion_picture, mistakes_picture
 from lightning_gen.metrics.image_metric import PairedMetric, Table
 from lightning_gen.metrics.stored_features import concat
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from lightning_gen.sampling.captions import class_caption
 
 MOST_MISTAKES = 64  # images of the picture of mistakes
 MOST_CLASSES = 200  # of a confusion matrix that is written
@@ -60,7 +58,7 @@ class Accuracy(PairedMetric):
             self.add_state(state, [], dist_reduce_fx="cat")
         super().start(data, split)
         # so that a process without mistakes can take part in the reduction
-        self._add(torch.zeros(0, *data.image_shape), *zeros[:2, :0], torch.zeros(0))
+        self._add(torch.zeros(0, *data.image_shape), zeros[0, :0], zeros[0, :0], torch.zeros(0))
 
     def update_from(self, model: Classifies, batch: Batch) -> None:
         """Classify a batch."""
@@ -109,17 +107,19 @@ class Accuracy(PairedMetric):
             tables["confusion_matrix"] = {"true \\ predicted": self.names, **by_prediction}
         return tables
 
-    def pictures(self) -> dict[str, "Callable[[], Image]"]:
+    def pictures(self) -> dict[str, Callable[[], Tensor]]:
         """The confusion matrix, and the wrongly classified images, if they are pictures."""
-        drawn: dict[str, Callable[[], Image]] = {}
+        drawn: dict[str, Callable[[], Tensor]] = {}
         if len(self.names) <= MOST_CLASSES:
             drawn["confusion_matrix"] = partial(confusion_picture, self.counts.tolist(), self.names)
         images, true, predicted, probability = self.mistakes
         if len(images) and images.shape[1] in MODES:
-            names = [drawable(name, str(number)) for number, name in enumerate(self.names)]
-            found = zip(true.tolist(), predicted.tolist(), probability.tolist(), strict=True)
-            captions = [(names[a], f"-> {names[b]} ({p:.2f})") for a, b, p in found]
-            drawn["wrongly_classified"] = partial(captioned_grid, images, captions)
+            names = [class_caption(label, self.names) for label in true.tolist()]
+            others = [
+                f"{class_caption(label, self.names)} ({share:.2f})"
+                for label, share in zip(predicted.tolist(), probability.tolist(), strict=True)
+            ]
+            drawn["wrongly_classified"] = partial(mistakes_picture, images, names, others)
         return drawn
 
 

@@ -1,7 +1,7 @@
 """Bases of metrics: torchmetrics Metrics that declare what they need and name their scores."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 from torchmetrics import Metric
@@ -12,9 +12,6 @@ from lightning_gen.images import MODES
 from lightning_gen.metrics.features import Features
 from lightning_gen.utilities.compat import state_names
 from lightning_gen.utilities.renames import keep_overrides
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 MIN_SIZE = 4  # pixels a side of images that extractors take
 NEEDS_MODEL = "needs a model, and files were given"
@@ -77,8 +74,8 @@ class ImageMetric(Metric):
         """Scores that are no single numbers, for instance of each class; called after `compute`."""
         return {}
 
-    def pictures(self) -> "dict[str, Callable[[], Image]]":
-        """Functions that draw pictures of the scores, by the names of their files; called after `compute`."""
+    def pictures(self) -> dict[str, Callable[[], Tensor]]:
+        """By the names of their files, functions that draw pictures `(C, H, W)`; called after `compute`."""
         return {}
 
     def protocol(self) -> dict[str, Any]:

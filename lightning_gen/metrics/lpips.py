@@ -10,6 +10,7 @@ from lightning_gen.capabilities import Reconstructs
 from lightning_gen.errors import UserError
 from lightning_gen.extractors.extractor import as_channels
 from lightning_gen.extractors.weights import check_hash, read_state_dict, weights_file
+from lightning_gen.images import over_white
 from lightning_gen.metrics.image_means import ImageMeans
 
 # torchvision's name of the weights, and the minimum image size in pixels
@@ -70,7 +71,8 @@ class LPIPS(ImageMeans):
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         """Add reconstructions and their targets, `(B, C, H, W)` in [-1, 1]."""
-        pair = [as_channels(images.to(self.lpips.device).float().clamp(-1, 1), 3) for images in (prediction, target)]
+        both = [over_white(images.to(self.lpips.device).float().clamp(-1, 1)) for images in (prediction, target)]
+        pair = [as_channels(images, 3) for images in both]  # gray is repeated
         with torch.no_grad():
             self.accumulate("lpips", self.network(*pair).flatten())
 

@@ -164,6 +164,8 @@ class AdaptiveAugment(nn.Module):
 
     def recolor(self, images: Tensor) -> Tensor:
         """Brightness, contrast, luma flip, hue and saturation."""
+        if images.shape[1] == 4:  # transparency is not a color
+            return torch.cat([self.recolor(images[:, :3]), images[:, 3:]], 1)
         batch, channels = images.shape[:2]
         colored = self.strength * (channels == 3)
         chosen = self.chosen(batch, [self.strength, self.strength, self.strength, colored, colored])

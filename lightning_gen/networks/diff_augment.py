@@ -68,6 +68,8 @@ class DiffAugment(nn.Module):
 
 def recolor(images: Tensor) -> Tensor:
     """Images of random brightness, saturation (three channels only) and contrast, by the paper's appendix."""
+    if images.shape[1] == 4:  # transparency is not a color
+        return torch.cat([recolor(images[:, :3]), images[:, 3:]], 1)
     with batch_dim(1):
         parameters = torch.rand(3, len(images), 1, 1, 1, device=images.device)
     brightness, saturation, contrast = parameters.to(images.dtype)

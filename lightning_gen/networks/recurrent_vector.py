@@ -26,7 +26,7 @@ class RecurrentVector(RecurrentMaps):
     layer's output to maps. Without the difference the layer would have to infer motion from two vectors.
     """
 
-    layer_type: type[nn.RNNBase]
+    layer_type: type[nn.LSTM | nn.GRU | nn.RNN]
     layer_name: str  # of the recurrent layer in checkpoints
 
     def __init__(

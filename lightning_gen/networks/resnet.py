@@ -1,7 +1,5 @@
 """Residual encoder and decoder of pre-activation blocks (https://arxiv.org/abs/1603.05027)."""
 
-import math
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -52,16 +50,8 @@ def residual_levels(
     return levels
 
 
-def patches(height: int, width: int, patch: int) -> tuple[int, int]:
-    """The rows and columns of patches of `patch` pixels a side that cover an image."""
-    return math.ceil(height / patch), math.ceil(width / patch)
-
-
 class ResNetEncoder(nn.Module):
-    """Images `(B, C, H, W)` of any size to vectors `(B, out_dim)`: `depth` blocks per level, and average pooling.
-
-    The first level has a position for each `patch` of so many pixels a side: most of the cost is that of this level.
-    """
+    """Images `(B, C, H, W)` of any size to vectors `(B, out_dim)`: `depth` blocks per level, and average pooling."""
 
     def __init__(
         self,
@@ -74,13 +64,11 @@ class ResNetEncoder(nn.Module):
         largest: PositiveInt = 256,
         activation: Activation = "silu",
         normalization: Normalization = "group",
-        patch: PositiveInt = 1,
     ):
         super().__init__()
-        channels, *size = image_shape
-        channels = (channels + condition_dim) * patch**2
-        self.patch = patch
-        sizes = pyramid(*patches(*size, patch))
+        channels, height, image_width = image_shape
+        channels += condition_dim
+        sizes = pyramid(height, image_width)
         levels = widths(width, len(sizes), largest)
         self.stem = nn.Conv2d(channels, levels[0], 3, padding=1)
         self.levels = residual_levels(levels, depth, activation, normalization)
@@ -94,8 +82,6 @@ class ResNetEncoder(nn.Module):
 
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         images = with_condition(images, condition)
-        bottom, right = (-length % self.patch for length in images.shape[2:])
-        images = F.pixel_unshuffle(F.pad(images, (0, right, 0, bottom)), self.patch)
         maps = self.levels[0](self.stem(images))
         for level in self.levels[1:]:
             maps = level(F.avg_pool2d(maps, 2, ceil_mode=True, count_include_pad=False))
@@ -103,11 +89,7 @@ class ResNetEncoder(nn.Module):
 
 
 class ResNetDecoder(nn.Module):
-    """Vectors `(B, in_dim)` to maps of `image_shape`, without output activation; nearest upsampling between levels.
-
-    The last level has a position for each `patch` of so many pixels a side, which are channels of the last layer
-    (sub-pixel convolution, https://arxiv.org/abs/1609.05158).
-    """
+    """Vectors `(B, in_dim)` to maps of `image_shape`, without output activation; nearest upsampling between levels."""
 
     def __init__(
         self,
@@ -120,12 +102,10 @@ class ResNetDecoder(nn.Module):
         largest: PositiveInt = 256,
         activation: Activation = "silu",
         normalization: Normalization = "group",
-        patch: PositiveInt = 1,
     ):
         super().__init__()
-        out_channels, *self.image_size = image_shape
-        self.patch = patch
-        self.sizes = pyramid(*patches(*self.image_size, patch))[::-1]
+        out_channels, height, image_width = image_shape
+        self.sizes = pyramid(height, image_width)[::-1]
         levels = widths(width, len(self.sizes), largest)[::-1]
         self.start = (levels[0], *self.sizes[0])
         self.stem = nn.Linear(in_dim + condition_dim, levels[0] * self.sizes[0][0] * self.sizes[0][1])
@@ -134,7 +114,7 @@ class ResNetDecoder(nn.Module):
         self.out = nn.Sequential(
             normalization_layer(normalization, channels),
             activation_layer(activation),
-            nn.Conv2d(channels, out_channels * patch**2, 3, padding=1),
+            nn.Conv2d(channels, out_channels, 3, padding=1),
         )
 
     def forward(self, vectors: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -142,5 +122,4 @@ class ResNetDecoder(nn.Module):
         maps = self.levels[0](self.stem(vectors).unflatten(1, self.start))
         for level, size in zip(self.levels[1:], self.sizes[1:], strict=True):
             maps = level(nearest(maps, size))
-        height, width = self.image_size
-        return F.pixel_shuffle(self.out(maps), self.patch)[..., :height, :width]
+        return self.out(maps)

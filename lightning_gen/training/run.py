@@ -66,6 +66,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     del saved  # a second copy of the weights
     plain = as_dict(config)
     model.provenance = provenance(plain, data) | {OPTIONS: start.options}
+    model.class_names = data.class_names or []
     model.seed = data.run_seed = config.seed
     metrics = build_metrics(config.metrics)
     extractors = build_extractors(config.extractor, metrics)

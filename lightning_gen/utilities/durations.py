@@ -4,9 +4,9 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def duration(seconds: float) -> str:
-    """The two largest units of a duration, of which minutes and seconds stand alone."""
+    """In the largest unit of which there are two; hours and days with the next one."""
     seconds = round(seconds)
-    size, unit = next((row for row in _UNITS if seconds >= row[0]), _UNITS[-1])
+    size, unit = next((row for row in _UNITS if seconds >= 2 * row[0]), _UNITS[-1])
     if size < 3_600:
         return f"{round(seconds / size)} {unit}"
     smaller, smaller_unit = _UNITS[_UNITS.index((size, unit)) + 1]

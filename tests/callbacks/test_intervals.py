@@ -12,9 +12,8 @@ from lightning_gen.callbacks.pictures import Pictures, SampleGrid
 from lightning_gen.callbacks.progress import latest_losses
 from lightning_gen.callbacks.stopping import Stopping
 from lightning_gen.callbacks.time_estimate import TimeEstimate
+from lightning_gen.trainer import ImageTrainer
 from lightning_gen.utilities.durations import duration
-
-NEVER = "1000000"
 
 
 @pytest.mark.parametrize(
@@ -22,10 +21,11 @@ NEVER = "1000000"
     [
         (0, "0 s"),
         (59.4, "59 s"),
-        (89, "1 min"),
+        (119, "119 s"),
+        (150, "2 min"),
         (3_000, "50 min"),
         (22_200, "6 h 10 min"),
-        (7_190, "2 h"),
+        (7_220, "2 h"),
         (273_600, "3 d 4 h"),
     ],
 )
@@ -48,32 +48,28 @@ def test_a_pause_ends_by_the_trainers_clock():
 
 
 def test_pictures_and_checkpoints_by_time_leave_the_run_as_it_is(tmp_path, monkeypatch):
-    """By a clock that goes on by a minute at each step, both are due at every second one."""
-    by_images = ["callbacks.sample_grid.every_images=8", f"callbacks.last.every_images={NEVER}"]
-    plain = run(tmp_path / "plain", *by_images, "callbacks.last.every_minutes=null", images=40)
-    agree = Stopping._agree
+    """By a clock that goes on by a minute at each step."""
+    plain = run(tmp_path / "plain", images=40)
+    agree, save = Stopping._agree, ImageTrainer.save_checkpoint
+    saved_at = []
 
     def by_steps(self, trainer, model):
         agree(self, trainer, model)
         trainer.seconds = 60.0 * model.batches_seen
 
+    def noted(trainer, path, *rest):
+        saved_at.append((Path(path).name, trainer.seconds / 60))
+        save(trainer, path, *rest)
+
     monkeypatch.setattr(Stopping, "_agree", by_steps)
-    kept = []
-    monkeypatch.setattr(
-        "lightning_gen.trainer.ImageTrainer.save_checkpoint",
-        lambda trainer, path, *_: kept.append((trainer.seconds, Path(path).name)),
-    )
-    minutes = [f"callbacks.{name}.every_minutes=2" for name in ("last", "sample_grid", "reconstructions")]
-    never = [f"callbacks.{name}.every_images={NEVER}" for name in ("last", "sample_grid", "reconstructions")]
-    run(tmp_path / "timed", *minutes, *never, images=40)
-    last = [seconds for seconds, name in kept if name == "last.ckpt"]
-    assert last == [120, 240, 300]  # the last one at the end
-    monkeypatch.undo()
-    timed = run(tmp_path / "again", *minutes, *never, images=40)
+    monkeypatch.setattr(ImageTrainer, "save_checkpoint", noted)
+    names = ("last", "sample_grid", "reconstructions")
+    by_time = [f"callbacks.{name}.{key}" for name in names for key in ("every_minutes=2", "every_images=1_000_000")]
+    timed = run(tmp_path / "timed", *by_time, images=40)
+    assert [minutes for name, minutes in saved_at if name == "last.ckpt"] == [2, 4, 5]  # and at the end
+    drawn = {path.name for path in (timed / "samples").glob("samples_*")}
+    assert drawn == {f"samples_{images:010}.png" for images in (24, 40)}  # a step after the clock was set
     assert same_weights(plain, timed)
-    assert {path.name for path in (tmp_path / "timed" / "samples").glob("samples_*")} == {
-        f"samples_{images:010}.png" for images in (16, 32, 40)
-    }
 
 
 def test_the_last_picture_is_drawn_once(tmp_path, monkeypatch):
@@ -143,7 +139,7 @@ def test_an_estimate_from_a_few_steps(monkeypatch):
 
 def test_a_long_run_is_told_how_to_be_shorter(monkeypatch):
     first, second = estimate(monkeypatch, steps=9, max_images=1_000_000, enable_validation=False)
-    assert first == "time: about 1 d 4 h on this machine (10 images/s); first picture after 5 min"
+    assert first == "time: about 27 h 47 min on this machine (10 images/s); first picture after 5 min"
     assert second == "shorter: trainer.max_images=20_070 (33 min), data.size=32, model.size=small"
 
 

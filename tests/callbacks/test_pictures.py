@@ -19,25 +19,34 @@ class Flat:
 
     def __init__(self, num_classes, image_shape=(1, 8, 8)):
         self.num_classes, self.image_shape = num_classes, image_shape
+        self.class_names = [f"class {number}" for number in range(num_classes or 0)]
 
     def sample(self, n, labels=None):
         colors = torch.zeros(n) if labels is None else labels / self.num_classes
-        return colors.view(-1, 1, 1, 1).expand(n, *self.image_shape)
+        return colors.view(-1, *[1] * len(self.image_shape)).expand(n, *self.image_shape)
 
 
 @pytest.mark.parametrize(
-    ("num_classes", "n", "columns", "rows"), [(10, 64, 10, 6), (16, 64, 16, 4), (3, 8, 3, 2), (10, 4, 10, 1)]
+    ("num_classes", "n", "rows", "columns"), [(10, 64, 10, 6), (16, 64, 16, 4), (3, 8, 3, 2), (100, 64, 8, 8)]
 )
-def test_a_column_for_each_class(num_classes, n, columns, rows):
+def test_a_row_for_each_class(num_classes, n, rows, columns):
     picture = SampleGrid("x", 1, n).pictures(None, Flat(num_classes))["samples"]
-    assert picture.shape == (1, rows * 10 + 2, columns * 10 + 2)
-    colors = picture[0, 5::10, 5::10][:rows, :columns]
-    torch.testing.assert_close(colors, (torch.arange(columns) / num_classes).expand(rows, -1))
+    margin = picture.shape[2] - (columns * 10 + 2)
+    assert picture.shape[1] == rows * 10 + 2
+    colors = picture[0, 5::10, margin + 5 :: 10]
+    torch.testing.assert_close(colors, (torch.arange(rows) / num_classes)[:, None].expand(-1, columns))
+    assert all(picture[0, 2 + 10 * row : 10 + 10 * row, :margin].max() > 0.5 for row in range(rows))  # its name
 
 
 def test_other_grids_are_square():
-    for num_classes in (None, 100):
-        assert SampleGrid("x", 1, 64).pictures(None, Flat(num_classes))["samples"].shape == (1, 82, 82)
+    assert SampleGrid("x", 1, 64).pictures(None, Flat(None))["samples"].shape == (1, 82, 82)
+    assert SampleGrid("x", 1, 4).pictures(None, Flat(10))["samples"].shape[0] == 1  # one of each class, named above it
+
+
+def test_conditional_sequences_have_their_class():
+    pictures = SampleGrid("x", 1, 6).pictures(None, Flat(3, (5, 1, 8, 8)))
+    assert pictures["samples"].shape[1] == 3 * 10 + 2
+    assert pictures["samples_moving"].shape[:3] == (5, 1, 3 * 10 + 2)
 
 
 def test_nothing_of_models_that_do_not_generate():

@@ -192,7 +192,8 @@ class TestProject:
         error = first["mse"].mean().item()
         assert lines[11].split()[:2] == ["mean", f"{error:.5f}"]
         picture = read(tmp_path / "first" / "projection.png")
-        assert picture.shape == (4 * 18 + 2, 8 * 18 + 2)  # two rows of targets, each with what was found under it
+        assert picture.shape[0] == 4 * 18 + 2  # two rows of targets, each with what was found under it
+        picture = picture[:, -(8 * 18 + 2) :]  # beside captions
         last = (
             picture[2 + 2 * 18 :][:16, 2 + 18 :][:, :16] / 255.0,
             picture[2 + 3 * 18 :][:16, 2 + 18 :][:, :16] / 255.0,
@@ -210,7 +211,7 @@ class TestProject:
         out = capsys.readouterr().out
         assert "3 projections to w of StyleGAN2" in out
         assert "1 projections to w" in out
-        picture = read(tmp_path / "all" / "projection.png")
+        picture = read(tmp_path / "all" / "projection.png")[:, -(3 * 18 + 2) :]
         assert [picture[4, 4 + 18 * number] for number in range(3)] == [0, 90, 180]
 
 
@@ -241,10 +242,12 @@ class TestNeighbors:
         for out in ("first", "second"):
             assert run("neighbors", *given, f"out={tmp_path / out}") == 0
         picture = read(tmp_path / "first" / "neighbors.png")
-        assert picture.shape == (4 * 10 + 2, 4 * 10 + 2)
+        assert picture.shape[0] > 4 * 10 + 2  # below captions
         assert np.array_equal(picture, read(tmp_path / "second" / "neighbors.png"))
         out = capsys.readouterr().out
-        sample, first = (picture[2:10, 2 + 10 * column :][:, :8] / 255.0 for column in (0, 1))
+        line = np.flatnonzero((picture[-(4 * 10 + 2) :] == 255).all(0))[0]  # between samples and neighbors
+        shown = picture[-(4 * 10 + 2) :]
+        sample, first = (shown[2:10, left : left + 8] / 255.0 for left in (line - 10, line + 4))
         assert float(out.splitlines()[1].split()[1]) == pytest.approx(
             np.sqrt(np.square(sample - first).sum()), rel=1e-3
         )

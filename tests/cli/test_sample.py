@@ -1,5 +1,6 @@
 """The `sample` command: files from a checkpoint alone, the same ones for the same seed."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -70,9 +71,37 @@ def test_averaged_weights_unless_refused(tmp_path):
 def test_conditional_models_have_a_row_for_each_class(tmp_path):
     write_checkpoint(tmp_path / "a.ckpt", *TINY_VAE, "model.conditional=true")
     command(f"checkpoint={tmp_path / 'a.ckpt'}", "n=12", f"out={tmp_path / 'all'}")
-    assert read(tmp_path / "all" / "grid.png").shape == (4 * 10 + 2, 3 * 10 + 2)
-    command(f"checkpoint={tmp_path / 'a.ckpt'}", "n=5", "label=2", f"out={tmp_path / 'one'}")
-    assert read(tmp_path / "one" / "grid.png").shape == (2 * 10 + 2, 3 * 10 + 2)  # of one class alone a square
+    grid = read(tmp_path / "all" / "grid.png")
+    margin = grid.shape[1] - (3 * 10 + 2)
+    assert grid.shape[0] == 4 * 10 + 2
+    assert all(grid[2 + 10 * row : 10 + 10 * row, :margin].max() > 200 for row in range(4))  # names
+    assert np.array_equal(grid[12:20, margin + 2 : margin + 10], read(tmp_path / "all" / "images" / "000003.png"))
+
+
+def test_a_class_by_its_name_enlarged(tmp_path, capsys):
+    write_checkpoint(tmp_path / "a.ckpt", *TINY_VAE, "model.conditional=true")
+    given = [f"checkpoint={tmp_path / 'a.ckpt'}", "n=5", "interpolation=false"]
+    command(*given, "label=blob 2", "scale=3", f"out={tmp_path / 'named'}")
+    command(*given, "label=2", f"out={tmp_path / 'numbered'}")
+    grids = [read(tmp_path / out / "grid.png") for out in ("named", "numbered")]
+    large, small = grids[0][-(2 * 26 + 2) :], grids[1][-(2 * 10 + 2) :]  # of one class alone a square, below its name
+    assert np.array_equal(large[2:26:3, 2:26:3], small[2:10, 2:10])
+    assert capsys.readouterr().out.count("classes of the rows: 2 blob 2") == 2
+    with pytest.raises(UserError, match=r"label=blbo 2: .*did you mean blob 2"):
+        command(*given, "label=blbo 2", f"out={tmp_path / 'wrong'}")
+
+
+def test_a_name_wins_over_a_number():
+    assert chosen_classes([1, "3", 0], 4, ["1", "2", "3", "x"]) == [0, 2]
+    assert chosen_classes(3, 4, ["1", "2", "3", "x"]) == [2]
+
+
+def test_a_video_needs_its_library_before_any_work(tmp_path, monkeypatch):
+    write_checkpoint(tmp_path / "a.ckpt", *TINY_VAE)
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(UserError, match="format=mp4: the package av is missing"):
+        command(f"checkpoint={tmp_path / 'a.ckpt'}", "format=mp4", f"out={tmp_path / 'out'}")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 """`model/likelihood=by_data`: the likelihood that suits the data."""
 
 import pytest
-
 from helpers.configs import composed
 from helpers.tiny_models import tiny_vae, write_checkpoint
+
 from lightning_gen.config.composition import compose
 from lightning_gen.errors import UserError
 from lightning_gen.training.checks import likelihood_notes
@@ -42,7 +42,7 @@ def test_a_chosen_likelihood_counts():
 
 
 def test_an_unknown_likelihood_is_one_line():
-    with pytest.raises(UserError, match="^model.likelihood.others=gausian: no such option; did you mean gaussian?"):
+    with pytest.raises(UserError, match=r"others=gausian: no such option; did you mean gaussian\?$"):
         compose(["data=fake", "model.likelihood.others=gausian"])
 
 
@@ -58,7 +58,7 @@ def test_weights_keep_their_likelihood_with_other_data(tmp_path):
     ("override", "line"),
     [
         ("model.beta=1", "likelihood Gaussian; "),
-        ("model/likelihood=bernoulli", "likelihood Bernoulli: makes the values of data=fake black or white at random; "),
+        ("model/likelihood=bernoulli", "likelihood Bernoulli: makes the values of data=fake black or white at "),
         ("data.binarize=true", "likelihood Bernoulli; "),
     ],
 )

@@ -25,6 +25,7 @@ NEEDS = {
     "data=huggingface": ["data.path=somewhere"],
     "data=moving_mnist": ["data.path=somewhere"],
     "data=frames": ["data.path=somewhere"],
+    "experiment=my_pictures/classifier": ["data.path=somewhere"],
     "extractor=classifier": ["extractor.classifier.checkpoint=somewhere"],
     "extractor=module": ["extractor.module.network._target_=torch.nn.Identity"],
     "metrics=[classes]": ["metrics.classes.classifier=somewhere"],

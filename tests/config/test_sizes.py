@@ -1,8 +1,8 @@
 """`model.size`, the dial of a model's YAML file."""
 
 import pytest
-
 from helpers.configs import composed
+
 from lightning_gen.errors import UserError
 
 
@@ -19,5 +19,7 @@ def test_a_given_width_replaces_that_of_the_size():
 
 
 def test_an_unknown_size_is_one_line():
-    with pytest.raises(UserError, match="^model.size=smal: expected one of small, base, large; did you mean small?"):
+    with pytest.raises(
+        UserError, match=r"^model\.size=smal: expected one of small, base, large; did you mean small\?$"
+    ):
         composed("model=rgb_vae", "model.size=smal")

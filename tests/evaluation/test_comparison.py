@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lightning_gen.cli import main
 from lightning_gen.evaluation.result import Evaluation
@@ -146,6 +147,73 @@ def test_every_format(tmp_path, capsys):
     page = (tmp_path / "table.html").read_text()
     assert '<td class="best">1.00 ± 0.10</td>' in page
     assert main(["compare", *paths, f"out={tmp_path / 'table'}.csv"]) == 2
+
+
+VAE = {
+    "seed": 1,
+    "run_dir": "a",
+    "model": {
+        "_target_": "lightning_gen.models.vae.VAE",
+        "beta": 1.0,
+        "likelihood": {"_target_": "losses.Bernoulli"},
+        "optimizer": {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.01, "betas": [0.9, 0.99]},
+        "encoder": {"_target_": "networks.ConvEncoder", "width": 8},
+        "decoder": {"_target_": "networks.ConvDecoder", "width": 8},
+    },
+    "data": {"seed": 0, "augment": {}},
+    "callbacks": {"best": {"folder": "a/checkpoints"}},
+}
+
+
+def configured(paths, *configs):
+    for path, config in zip(paths, configs, strict=True):
+        Path(path, "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def changed(**sections):
+    """The config of a VAE with other values of its `model`, and of the top."""
+    model = sections.pop("model", {})
+    return {**VAE, **sections, "model": {**VAE["model"], **model}}
+
+
+def test_the_keys_in_which_runs_differ_are_columns(tmp_path, capsys):
+    paths = runs(tmp_path, one=[evaluation(1.0)], two=[evaluation(2.0)], copied=[evaluation(3.0)])
+    other = {
+        "likelihood": {"_target_": "losses.Gaussian", "log_scale": -1.5},
+        "optimizer": {**VAE["model"]["optimizer"], "lr": 0.002},
+        "encoder": {"_target_": "networks.ConvEncoder", "width": 16},
+    }
+    configured(paths[:2], VAE, changed(model=other, seed=-2, run_dir="b", data={"seed": 0, "augment": {"flip": None}}))
+    rows = list(csv.reader(table(capsys, *paths, "format=csv").splitlines()))
+    assert rows[0][:7] == ["run", "likelihood", "lr", "encoder.width", "flip", "seed", "kid/net"]
+    assert rows[1][:6] == ["one", "Bernoulli", "0.01", "8", "", "1"]
+    assert rows[2][:6] == ["two", "Gaussian", "0.002", "16", "null", "-2"]
+    assert rows[3][:6] == ["copied", *[""] * 5]
+    assert table(capsys, *paths).splitlines()[0].split()[:4] == ["run", "likelihood", "lr", "encoder.width"]
+    assert "| run | likelihood | lr |" in table(capsys, *paths, "format=markdown")
+    assert "<th>likelihood</th>" in table(capsys, *paths, "format=html")
+
+
+def test_models_are_named_by_their_options_and_much_is_only_told(tmp_path, capsys):
+    paths = runs(tmp_path, one=[evaluation(1.0)], two=[evaluation(2.0)])
+    many = {f"key_{number}": number for number in range(12)}
+    configured(
+        paths,
+        changed(options=["model=vae", "data=mnist5k"], model=dict.fromkeys(many, 0)),
+        changed(options=["model=beta_vae", "data=mnist5k"], model=many),
+    )
+    shown = table(capsys, *paths)
+    assert shown.splitlines()[1].split()[:3] == ["one", "vae", "0"]
+    assert shown.splitlines()[2].split()[:2] == ["two", "beta_vae"]
+    assert "the runs also differ in key_8, key_9, key_10, key_11" in shown
+
+
+@pytest.mark.parametrize("content", ["[", "- 1", "model: 3", "{}"])
+def test_configs_of_other_programs_add_no_columns(tmp_path, capsys, content):
+    paths = runs(tmp_path, one=[evaluation(1.0)], two=[evaluation(2.0)])
+    configured(paths[:1], VAE)
+    Path(paths[1], "config.yaml").write_text(content)
+    assert table(capsys, *paths).splitlines()[0].split()[:2] == ["run", "kid/net"]
 
 
 @pytest.mark.parametrize(

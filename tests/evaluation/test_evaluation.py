@@ -410,6 +410,11 @@ def test_table_shows_scores_and_what_was_skipped(capsys):
     printed = capsys.readouterr().out
     assert "fake test, 16 real, 16 samples, pixels, trained weights, seed 0" in printed
     assert f"{result.values['kid/pixels']:.6g}" in printed
+    floor = result.real_against_real["kid/pixels"]
+    assert (list(result.real_against_real), floor.images) == (["kid/pixels"], 8)
+    (line,) = [line for line in printed.splitlines() if "real against real" in line]
+    assert line.split()[0] == "kid/pixels"
+    assert abs(floor.value) < 3 * floor.uncertainty.std
     assert "skipped likelihood: Sampler has no log_likelihood" in printed
 
 

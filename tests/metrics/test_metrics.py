@@ -200,6 +200,18 @@ def test_kid_of_whole_sets_is_the_unbiased_estimate():
     assert metric.protocol()["subset_size"] == 25
 
 
+def test_kid_of_real_images_is_that_of_disjoint_subsets():
+    metric = KernelDistance(subset_size=8)
+    assert metric.real_against_real() == {}
+    metric.update(torch.cat([torch.zeros(8, 4), torch.ones(8, 4)]), real=True)
+    mean, deviation, size = metric.real_against_real()["kid"]
+    assert size == 8
+    # k is 1, 1 and 8 within zeros, across, and within ones; subsets with i ones and with 8 - i:
+    possible = [7 / 28 * (math.comb(i, 2) + math.comb(8 - i, 2)) - 14 * i * (8 - i) / 64 for i in range(9)]
+    assert min(possible) <= mean <= max(possible)
+    assert abs(mean) < 3 * deviation / math.sqrt(10)
+
+
 def test_kid_depends_on_its_seed_alone():
     def score(seed, disturb):
         metric = KernelDistance(subsets=3, subset_size=10, seed=seed)

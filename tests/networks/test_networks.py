@@ -101,12 +101,6 @@ def test_every_weight_gets_a_gradient(kind, image_shape):
     check_gradients(kind, image_shape, depth=2, normalization="none")
 
 
-@pytest.mark.parametrize("image_shape", [(3, 32, 32), (1, 13, 10), (3, 2, 3)])
-def test_patches_of_residual_networks(image_shape):
-    check_shapes("resnet", image_shape, patch=3)
-    check_gradients("resnet", image_shape, patch=3)
-
-
 @pytest.mark.parametrize("hidden", [0, 6])
 def test_hidden_units_of_convolutional_networks(hidden):
     check_gradients("conv", (1, 16, 20), hidden=hidden)

@@ -33,8 +33,7 @@ def test_warnings_and_errors_are_in_the_log_too(tmp_path, capsys):
         warnings.warn("careful", stacklevel=1)
         raise UserError("key=value: wrong")
 
-    with warnings.catch_warnings(), pytest.raises(UserError), run_log(tmp_path):
-        warnings.simplefilter("always")
+    with pytest.warns(UserWarning, match="careful"), pytest.raises(UserError), run_log(tmp_path):
         fail()
     text = (tmp_path / "log.txt").read_text()
     assert capsys.readouterr().out == "on both\n"

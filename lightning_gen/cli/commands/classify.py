@@ -117,7 +117,7 @@ class _Reader:
 
     def __init__(self, cfg: DictConfig, checkpoint: Path, model: "ImageGenerator"):
         data = saved_config(read_checkpoint(checkpoint), f"checkpoint={checkpoint}", "data")
-        self.resize = cfg.resize or data.get("resize") or "crop"
+        self.resize: Any = cfg.resize or data.get("resize") or "crop"
         check_resize(self.resize)
         self.limits = check_range(data.get("range"))
         self.binarize = Binarize() if data.get("binarize") else None

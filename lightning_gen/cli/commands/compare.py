@@ -2,7 +2,7 @@
 
 usage: lightning-gen compare RUN RUN ... [key=value ...]
 
-RUN is a run's folder, or an evaluation.json. Keys:
+RUN is a run's folder, or an evaluation.json. Keys of their configs in which runs differ are columns, too. Keys:
   sort=SCORE     sort by this score, best first; by default the first that all runs have
   scores=A,B     the columns; by default all
   format=FORMAT  text, markdown, csv or html; by default that of the suffix of out, else text

@@ -4,6 +4,7 @@ Examples:
 
   lightning-gen complete checkpoint=outputs/my_run
   lightning-gen complete checkpoint=PATH n=4 rows=10
+  lightning-gen complete checkpoint=PATH label=faces
 """
 
 import torch

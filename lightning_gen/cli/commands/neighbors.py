@@ -29,10 +29,11 @@ from lightning_gen.data.image_data import ImageData
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation.evaluator import build_extractors
 from lightning_gen.extractors.extractor import Extractor
-from lightning_gen.images import grid, save_png, to_uint8
+from lightning_gen.images import beside, grid, save_png, to_uint8
 from lightning_gen.metrics.memorization import NEAR
 from lightning_gen.metrics.neighbors import Nearest
 from lightning_gen.randomness import preserved_rng, seed_all
+from lightning_gen.sampling.captions import class_caption, row_captions, title
 from lightning_gen.sampling.samples import samples
 from lightning_gen.utilities.progress import progress
 from lightning_gen.utilities.suggestions import did_you_mean
@@ -58,11 +59,20 @@ def run(job: Job) -> None:
         fake = torch.stack(images).to(model.device)
         nearest, of_real = search(data, features, fake, cfg.split, cfg.num_real, cfg.k, cfg.seed)
         shown = torch.cat([fake[:, None], images_at(data, nearest.numbers, cfg.seed)], 1)
-        save_png(grid(shown.flatten(0, 1), columns=1 + cfg.k), folder / "neighbors.png")
+        save_png(picture(shown, labels, model.class_names), folder / "neighbors.png")
     name = extractor.name if extractor else "pixels"
     print("\n".join(report(nearest.distances.cpu(), of_real.cpu(), cfg.split, name)))
     print_classes(model, labels)
     print_written(f"{cfg.n} samples of {type(model).__name__} with their neighbors", out)
+
+
+def picture(shown: Tensor, labels: Tensor | None, names: list[str]) -> Tensor:
+    """A row `(1 + k, C, H, W)` of `shown` for each sample: itself, with its class, and its neighbors."""
+    sample = grid(shown[:, :1].flatten(0, 1), columns=1)
+    if labels is not None:
+        sample = row_captions(sample, [class_caption(label, names) for label in labels.tolist()])
+    neighbors = grid(shown[:, 1:].flatten(0, 1), columns=shown.shape[1] - 1)
+    return beside([title(sample, "sample"), title(neighbors, "nearest training images")])
 
 
 def _check_data(cfg: DictConfig, data: ImageData) -> None:

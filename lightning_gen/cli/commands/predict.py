@@ -1,4 +1,4 @@
-"""Continue sequences of a data set: predictions.png and predictions.gif.
+"""Continue sequences of a data set: predictions.png and predictions.gif (or .mp4).
 
 Examples:
 
@@ -10,6 +10,7 @@ import torch
 
 from lightning_gen.capabilities import Completes, Predicts
 from lightning_gen.cli.checkpoint_options import (
+    check_format,
     check_pictures,
     filled,
     first_images,
@@ -19,17 +20,18 @@ from lightning_gen.cli.checkpoint_options import (
 )
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.errors import UserError
-from lightning_gen.images import save_gif, save_png
+from lightning_gen.images import save_moving, save_png
 from lightning_gen.randomness import preserved_rng, seed_all
 from lightning_gen.sampling.continuation import moving_predictions, predictions
 from lightning_gen.sampling.samples import check_finite
 
 
 def run(job: Job) -> None:
-    """Write predictions.png, with a row for each of the first `n` sequences of a split, and predictions.gif."""
+    """Write predictions.png, with a row for each of the first `n` sequences of a split, and a moving picture."""
     cfg = job.config
     path, model = load(cfg)
     check_pictures(model, path, sequences=True)
+    check_format(cfg.format)
     if not isinstance(model, Predicts):
         fix = "`complete` goes on with images" if isinstance(model, Completes) else "conv_lstm, svg_lp and others do"
         raise UserError(f"checkpoint={path}: {type(model).__name__} predicts no frames; {fix}")
@@ -46,5 +48,5 @@ def run(job: Job) -> None:
         check_finite(picture, model)
         save_png(picture, folder / "predictions.png")
         seed_all("predict", cfg.seed)
-        save_gif(moving_predictions(model, sequences, context, steps), folder / "predictions.gif")
+        save_moving(moving_predictions(model, sequences, context, steps), folder / "predictions", cfg.format)
     print_written(f"{steps} frames after {context} of {len(sequences)} sequences by {type(model).__name__}", out)

@@ -5,8 +5,10 @@ Examples:
   lightning-gen project checkpoint=outputs/my_run
   lightning-gen project checkpoint=PATH images=my_photo.png steps=1000
   lightning-gen project checkpoint=PATH images=my_folder n=100
+  lightning-gen project checkpoint=PATH label=faces
 """
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ from torch import Tensor
 from lightning_gen.cli.checkpoint_options import (
     check_pictures,
     filled,
+    images_of,
     label_list,
     load,
     load_data,
@@ -30,6 +33,7 @@ from lightning_gen.cli.image_files import check_resize, find_files, read_file, t
 from lightning_gen.errors import UserError
 from lightning_gen.images import pairs, save_png
 from lightning_gen.randomness import preserved_rng, seed_all
+from lightning_gen.sampling.captions import row_captions
 from lightning_gen.sampling.latent_space import LatentSpace, space_of
 from lightning_gen.sampling.projection import Descent, project
 from lightning_gen.sampling.samples import check_finite
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from lightning_gen.data.decode import ImageFiles
     from lightning_gen.image_generator import ImageGenerator
 
+COLUMNS = 8  # images in a row of the picture
 Targets = tuple[list[str], Tensor, Tensor | None]  # names, images (n, C, H, W) in [-1, 1], labels (n,) or None
 
 
@@ -62,7 +67,9 @@ def run(job: Job) -> None:
     with filled(out) as folder, preserved_rng():
         points, images = project(space, targets, labels, descent)
         check_finite(images, model)
-        save_png(pairs(targets, images, columns=8), folder / "projection.png")
+        picture = pairs(targets, images, columns=COLUMNS)
+        words = ["original", "projection"] * math.ceil(len(targets) / COLUMNS)
+        save_png(row_captions(picture, words), folder / "projection.png")
         # Squared errors on the range [0, 1], as in the metric `reconstruction`.
         mse = (images.clamp(-1, 1) - targets).div(2).square().flatten(1).mean(1).cpu()
         contents = {space.name: points.cpu(), "mse": mse} | ({} if labels is None else {"labels": labels.cpu()})
@@ -82,13 +89,9 @@ def _print_errors(names: list[str], mse: Tensor) -> None:
 
 
 def _from_data(cfg: DictConfig, checkpoint: Path, model: "ImageGenerator") -> Targets:
-    if cfg.label is not None:
-        raise UserError(f"label={cfg.label}: images of the data have their own labels, leave out label")
     data = load_data(cfg, checkpoint, model)
     seed_all("project", cfg.seed, "data")  # binarization is random
-    batches = list(data.batches(cfg.split, model.device, limit=cfg.n))
-    images = torch.cat([batch.images for batch in batches])
-    labels = None
+    images, labels = images_of(cfg, data, model.device)
     if model.num_classes is not None:
         if data.num_classes != model.num_classes:
             raise UserError(
@@ -96,9 +99,9 @@ def _from_data(cfg: DictConfig, checkpoint: Path, model: "ImageGenerator") -> Ta
                 f"give data of {model.num_classes} classes"
             )
         data.check_labels(cfg.split)
-        labels = torch.cat([batch.labels for batch in batches if batch.labels is not None])
     tell(data)
-    return [f"{cfg.split} {number}" for number in range(len(images))], images, labels
+    names = [f"{cfg.split} {number}" for number in range(len(images))]
+    return names, images, None if model.num_classes is None else labels
 
 
 def _from_files(cfg: DictConfig, model: "ImageGenerator", space: LatentSpace) -> Targets:

@@ -6,6 +6,7 @@ Examples:
   lightning-gen sample checkpoint=outputs/my_run/checkpoints/last.ckpt
   lightning-gen sample checkpoint=PATH seed=1
   lightning-gen sample checkpoint=PATH label=[3,7] n=32
+  lightning-gen sample checkpoint=PATH label=faces scale=4
   lightning-gen sample checkpoint=PATH truncation=0.7
 """
 
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from lightning_gen.capabilities import HasLatent, Truncates
 from lightning_gen.cli.checkpoint_options import (
+    check_format,
     check_pictures,
     chosen_classes,
     filled,
@@ -29,8 +31,9 @@ from lightning_gen.cli.checkpoint_options import (
 )
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.errors import UserError
-from lightning_gen.images import film, grid, moving_grid, save_gif, save_png
+from lightning_gen.images import enlarged, film, save_moving, save_png
 from lightning_gen.randomness import preserved_rng
+from lightning_gen.sampling.captions import class_caption, class_grid, row_captions
 from lightning_gen.sampling.latent_space import space_of, walk
 from lightning_gen.sampling.samples import check_finite, rows_of, samples
 from lightning_gen.utilities.progress import progress
@@ -39,20 +42,21 @@ if TYPE_CHECKING:
     from lightning_gen.image_generator import ImageGenerator
 
 MAX_FILMS = 16  # sequences in film.png, frame by frame
-# interpolation.gif
+# the interpolation
 PATHS = 16  # side by side
 STOPS = 4  # latents that each path passes
 STEPS = 12  # frames from one latent to the next
 
 
 def run(job: Job) -> None:
-    """Write `n` samples as PNG files, a grid of them and, for a model with latents, a GIF of a latent walk.
+    """Write `n` samples as PNG files, a grid of them and, for a model with latents, a moving picture of a latent walk.
 
-    Sequences are written as GIFs, and the first of them frame by frame as well.
+    Sequences are written as moving pictures, and the first of them frame by frame as well.
     """
     cfg = job.config
     path, model = load(cfg)
     check_pictures(model, path, sequences=True)
+    check_format(cfg.format)
     _truncate(model, cfg.truncation)
     classes = chosen_classes(cfg.label, model.num_classes, model.class_names)
     labels = spread_labels(classes, cfg.n)
@@ -60,10 +64,12 @@ def run(job: Job) -> None:
     with filled(out) as folder, torch.no_grad(), preserved_rng():
         _write_images(model, cfg, labels, folder)
         if cfg.interpolation and isinstance(model, HasLatent) and len(model.image_shape) == 3:
-            space = space_of(model, "auto", path)
-            frames = list(walk(space, PATHS, spread_labels(classes, PATHS), stops=STOPS, steps=STEPS, seed=cfg.seed))
+            space, of_paths = space_of(model, "auto", path), spread_labels(classes, PATHS)
+            frames = list(walk(space, PATHS, of_paths, stops=STOPS, steps=STEPS, seed=cfg.seed))
             check_finite(torch.stack(frames), model)
-            save_gif(map(grid, frames), folder / "interpolation.gif")
+            paths = enlarged(torch.stack(frames, 1), cfg.scale)
+            moving = class_grid(paths, of_paths, None, model.class_names)
+            save_moving(moving, folder / "interpolation", cfg.format)
     print_classes(model, labels if labels is None else labels.unique_consecutive())
     print_written(f"{cfg.n} images of {type(model).__name__}", out)
 
@@ -83,20 +89,25 @@ def _write_images(model: "ImageGenerator", cfg: DictConfig, labels: Tensor | Non
     kept: dict[int, Tensor] = {}
     with progress("samples", cfg.n) as advance:
         for number, image in samples(model, cfg.n, labels, cfg.seed, cfg.batch_size, advance):
-            _write_image(image, out / "images" / f"{number:06}")
+            _write_image(enlarged(image, cfg.scale), out / "images" / f"{number:06}", cfg.format)
             if number in wanted:
                 kept[number] = image
-    images = torch.stack([kept[number] for number in shown])
-    if images.ndim == 5:
-        save_png(film(images[:MAX_FILMS]), out / "film.png")
-        save_gif(moving_grid(images, columns), out / "grid.gif")
-    else:
-        save_png(grid(images, columns), out / "grid.png")
+    images = enlarged(torch.stack([kept[number] for number in shown]), cfg.scale)
+    classes = None if labels is None else labels[shown]
+    picture = class_grid(images, classes, columns, model.class_names)
+    if images.ndim == 4:
+        save_png(picture, out / "grid.png")
+        return
+    save_moving(picture, out / "grid", cfg.format)
+    rows = film(images[:MAX_FILMS])
+    if classes is not None:
+        rows = row_captions(rows, [class_caption(label, model.class_names) for label in classes[:MAX_FILMS].tolist()])
+    save_png(rows, out / "film.png")
 
 
-def _write_image(image: Tensor, path: Path) -> None:
-    """A PNG of an image `(C, H, W)`, a GIF of a sequence `(T, C, H, W)`."""
+def _write_image(image: Tensor, path: Path, format: str) -> None:
+    """A PNG of an image `(C, H, W)`, a moving picture of a sequence `(T, C, H, W)`."""
     if image.ndim == 3:
         save_png(image, path.with_suffix(".png"))
     else:
-        save_gif(image, path.with_suffix(".gif"))
+        save_moving(image, path, format)
