@@ -107,10 +107,11 @@ def test_networks_start_as_their_skips_at_a_sane_scale():
     assert hidden.square().mean().item() == pytest.approx(blocks**-0.5, rel=0.2)
 
 
+@pytest.mark.parametrize("patch", [1, 2, 3])
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 20, 36), (2, 5, 13), (1, 7, 7)])
-def test_any_size(shape):
-    generator = scrambled(R3GANGenerator(5, shape, 3, **SIZES))
-    discriminator = scrambled(R3GANDiscriminator(shape, 4, 3, **SIZES))
+def test_any_size(shape, patch):
+    generator = scrambled(R3GANGenerator(5, shape, 3, **SIZES, patch=patch))
+    discriminator = scrambled(R3GANDiscriminator(shape, 4, 3, **SIZES, patch=patch))
     condition = torch.randn(2, 3)
     images = generator(torch.randn(2, 5), condition)
     assert images.shape == (2, *shape)
