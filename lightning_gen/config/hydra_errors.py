@@ -11,6 +11,7 @@ from lightning_gen.config.hydra_setup import choices_of, compose_unchecked
 from lightning_gen.config.options import list_options
 from lightning_gen.config.plain_words import written_out
 from lightning_gen.config.plugins import CORE, broken, usable
+from lightning_gen.config.sizes import models_with_sizes
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.suggestions import closest, did_you_mean
 
@@ -135,6 +136,8 @@ def _unknown_key(key: str, override_key: str, command: str, overrides: list[str]
     if group in ("model", "data") and command not in ("train", "inspect") and not _chosen(group, typed, overrides):
         fix = f"write +{typed}" if "." in override_key else f"change a value with +{group}.KEY=VALUE"
         return f"{typed}: is the checkpoint's; {fix}"
+    if key == "model.size":
+        return f"{typed}: this model has no sizes; those of {', '.join(models_with_sizes())} are chosen by it"
     others = [other for other in overrides if other != typed]
     meant = _in_full(typed, command, others)
     if meant:
