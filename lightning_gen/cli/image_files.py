@@ -46,7 +46,8 @@ def read_file(files: "ImageFiles", number: int) -> "Tensor | str":
     try:
         return files[number]
     except UserError as error:
-        return str(error.__cause__ or "damaged").replace("give data.range=[lo,hi]", "convert it to 8 bits")
+        reason, _, _ = str(error.__cause__ or "damaged").partition(" <_io.")  # Python's name of the open file
+        return reason.replace("give data.range=[lo,hi]", "convert it to 8 bits")
 
 
 def tell_doubts(images: str, paths: Sequence[Path], limits: "Limits | None" = None) -> None:

@@ -45,7 +45,7 @@ def test_files_are_read_as_the_data_were_and_those_that_cannot_be_are_named(pict
     for out in ("c.csv", "c.json"):
         assert classify(folder, f"images={folder / 'pictures'}", f"out={folder / out}") == 0
     printed = capsys.readouterr()
-    assert "9.png cannot be read (cannot identify image file" in printed.err
+    assert "left out, unreadable: 1 of 6 files: dog/9.png (cannot identify image file)" in printed.err
     with open(folder / "c.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     names = ["cat", "dog"]
@@ -87,7 +87,7 @@ def test_a_photograph_alone(pictures, capsys):
         ("images=pictures out=a.ckpt.csv", "out=a.ckpt.csv: is there already, name another file"),
         ("images=pictures out=nowhere/c.csv", "out=nowhere/c.csv: there is no folder nowhere; make it, or name "),
         ("images=pictres", "images=pictres: no such file or folder; did you mean pictures?"),
-        ("images=pictures/dog/9.png", "images=pictures/dog/9.png: none of the 1 files can be read"),
+        ("images=pictures/dog/9.png", "images=pictures/dog/9.png: no file can be read: 9.png (cannot"),
         ("images=pictures resize=padd", "resize=padd: no such method; did you mean pad?"),
         ("images=pictures checkpoint=vae.ckpt", "checkpoint=vae.ckpt: holds a VAE, give a run of model=classifier"),
         ("", "classify needs images=VALUE"),

@@ -35,7 +35,6 @@ from lightning_gen.images import MODES
 from lightning_gen.metrics.accuracy import Accuracy
 from lightning_gen.utilities.atomic_files import atomic_write
 from lightning_gen.utilities.hardware import num_processors
-from lightning_gen.utilities.printable import printable
 from lightning_gen.utilities.progress import progress
 from lightning_gen.utilities.text_columns import column_lines
 
@@ -74,10 +73,12 @@ def run(job: Job) -> None:
             part = paths[start : start + cfg.batch_size]
             found += _classified(model, reader, root, part, names)
             advance(len(part))
-    for file, reason in reader.unreadable.items():
-        print(printable(f"images={cfg.images}: left out, {file} cannot be read ({reason})"), file=sys.stderr)
+    left_out = [f"{shown(file.relative_to(root))} ({reason})" for file, reason in reader.unreadable.items()]
     if not found:
-        raise UserError(f"images={cfg.images}: none of the {len(paths):,} files can be read")
+        raise UserError(f"images={cfg.images}: no file can be read: {listed(left_out, ', ', FEW)}")
+    if left_out:
+        counts = f"{len(left_out):,} of {len(paths):,} files"
+        print(f"images={cfg.images}: left out, unreadable: {counts}: {listed(left_out, ', ', FEW)}", file=sys.stderr)
     tell_doubts(cfg.images, [file for file in paths if file not in reader.unreadable], reader.limits)
     if out is not None:
         atomic_write(out, _as_json(found, names) if out.suffix == ".json" else _as_csv(found, names))
