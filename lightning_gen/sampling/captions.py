@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SMALLEST, LARGEST = 12, 28  # pixels, of the font
 BORDER = 2  # pixels, of grids
 GAP = 4  # pixels, around words
+LACKING = "\U0010fffe"  # a letter of no font
 LONGEST = 24  # characters; longer names are cut
 # Fonts with other scripts than Latin, where a system has one of them.
 OTHER_FONTS = ("NotoSansCJK-Regular.ttc", "wqy-zenhei.ttc", "msyh.ttc", "PingFang.ttc", "DejaVuSans.ttf")
@@ -132,5 +133,12 @@ def _fonts(size: int) -> list["FreeTypeFont | ImageFont"]:
 
 def _has_glyphs(font: "FreeTypeFont | ImageFont", words: str) -> bool:
     """Whether the font has all letters: those that it lacks look like one that no font has."""
-    lacking = bytes(font.getmask("\U0010fffe"))
-    return words.isascii() or all(bytes(font.getmask(letter)) != lacking for letter in words if letter.strip())
+    return words.isascii() or _drawn(font, LACKING) not in (_drawn(font, letter) for letter in words if letter.strip())
+
+
+def _drawn(font: "FreeTypeFont | ImageFont", letter: str) -> bytes:
+    from PIL import Image, ImageDraw
+
+    image = Image.new("L", (2 * LARGEST, 2 * LARGEST))
+    ImageDraw.Draw(image).text((0, 0), letter, fill=255, font=font)
+    return image.tobytes()
