@@ -53,15 +53,14 @@ class Progress(Callback):
             log.info(self._line(trainer, model, now))
 
     def on_train_end(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
-        """Show the final count and close."""
+        """Close the bar, and show the final count in a line, which stays in the log."""
         if not trainer.is_global_zero:
             return
         model.on_step = None
         if self._bar:
-            self._bar.update(self._task, completed=model.images_seen, terms=latest_losses(model))
+            self._bar.update(self._task, completed=model.images_seen)
             self._close_bar()
-        else:
-            log.info(self._line(trainer, model, time.monotonic()))
+        log.info(self._line(trainer, model, time.monotonic()))
 
     def on_exception(self, trainer: ImageTrainer, model: ImageGenerator, exception: BaseException) -> None:
         """Restore the terminal."""

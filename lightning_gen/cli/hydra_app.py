@@ -104,11 +104,13 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
 
 
 def _task(command: str, config: "DictConfig", node: "DictConfig") -> str:
-    """What will be done, in a line; without a resolved value that is missing or wrong, which `finish` tells."""
+    """What will be done, in a line; mistakes in it are told later, by `finish`."""
+    from omegaconf.errors import OmegaConfBaseException
+
     if command != "train":
         return " ".join([f"lightning-gen {command}:", *task_overrides(node)]).rstrip(":")
     chosen = node.runtime.choices
-    with suppress(Exception):
+    with suppress(OmegaConfBaseException):
         return f"lightning-gen: {chosen.model} on {chosen.data}, {chosen.trainer}, {config.run_dir}"
     return "lightning-gen train"
 
