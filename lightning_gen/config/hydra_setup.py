@@ -39,19 +39,24 @@ def compose_unchecked(command: str, overrides: Sequence[str]) -> "DictConfig":
         return hydra.compose(command, list(overrides), return_hydra_config=True)
 
 
-def choices_of(command: str, overrides: Sequence[str]) -> list[Choice]:
-    """The options that a config is composed of; not those on which another option of the same group is built."""
+def files_of(command: str, overrides: Sequence[str]) -> list[tuple[str, str, str]]:
+    """The YAML files that a config is composed of, in order: path in `conf/`, key of the config, file that names it."""
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import RunMode
 
     with _initialized():
         loader: Any = GlobalHydra.instance().config_loader()
         defaults = loader.compute_defaults_list(command, list(overrides), RunMode.RUN).defaults
+    return [(default.config_path, default.package or "", default.parent or "") for default in defaults]
+
+
+def choices_of(command: str, overrides: Sequence[str]) -> list[Choice]:
+    """The options that a config is composed of; not those on which another option of the same group is built."""
     choices = []
-    for default in defaults:
-        group, _, option = (default.config_path or "").rpartition("/")
-        if group and not (default.parent or "").startswith(f"{group}/"):
-            choices.append(Choice(group, option, default.package))
+    for path, place, parent in files_of(command, overrides):
+        group, _, option = (path or "").rpartition("/")
+        if group and not parent.startswith(f"{group}/"):
+            choices.append(Choice(group, option, place))
     return choices
 
 

@@ -24,6 +24,7 @@ _ORDER = [
     "classify",
     "inspect",
     "list",
+    "explain",
     "compare",
     "doctor",
     "new-plugin",

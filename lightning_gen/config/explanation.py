@@ -1,0 +1,183 @@
+"""What can be set, and what else can be chosen: an option, or a key, from its YAML files and Python signatures."""
+
+import inspect
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lightning_gen.config.hydra_setup import Choice, compose_unchecked, files_of, prepare_hydra
+from lightning_gen.config.keys import annotation_of
+from lightning_gen.config.options import Option, list_groups, list_options
+from lightning_gen.config.plugins import usable
+from lightning_gen.config.signatures import describe, signature_of
+from lightning_gen.config.validation import locate, yaml_content
+from lightning_gen.config.yaml_comments import comments_in, dotted
+from lightning_gen.errors import UserError
+from lightning_gen.utilities.suggestions import did_you_mean
+
+GLOBAL = ("debug", "experiment")  # groups whose files set keys of the whole config
+_HIDDEN = {"_target_", "_partial_", "_convert_", "_recursive_"}
+_GIVEN = {"params", "maximize", "capturable", "differentiable"}  # of optimizers: by the model, or of no use here
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of the config as it is typed, its default, and what values it takes."""
+
+    name: str
+    value: Any
+    type: str
+    comment: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part that an option chooses by itself, such as the encoder of a model, and the options for it."""
+
+    choice: Choice
+    description: str
+    others: list[Option] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What there is to know about an option."""
+
+    group: str
+    option: Option
+    target: str  # the class or function that is made; empty for several
+    summary: str  # the first sentence of its docstring
+    keys: list[Key]
+    parts: list[Part]
+    more: list[str]  # keys that its file leaves out
+
+
+def explain_option(group: str, name: str) -> Explanation:
+    """The keys of an option with their comments, defaults, types and bounds, and its parts. UserError if unknown."""
+    options = {option.name: option for option in list_options(group)}
+    if name not in options:
+        raise UserError(f"{group}={name}: no such option{did_you_mean(name, options) or '; options: ' + ', '.join(options)}")
+    prepare_hydra()
+    root = "" if group in GLOBAL else group.replace("/", ".")
+    primary, overrides = ("train", [f"{group}={name}"]) if group in GLOBAL else (f"{group}/{name}", [])
+    config, files = _composed(primary, overrides)
+    own = [path for path, place, _ in files if place == root and path.startswith(f"{group}/")]
+    target = _get(config, root).get("_target_", "") if root else ""
+    return Explanation(
+        group,
+        options[name],
+        target,
+        _summary(target),
+        _keys(config, root, own),
+        [] if group in GLOBAL else _parts(files, group),
+        _left_out(target, _get(config, root)) if group == "optimizer" else [],
+    )
+
+
+def explain_key(key: str, overrides: Sequence[str] = ()) -> list[Key]:
+    """A key of the config that `lightning-gen train` composes with these options, or all keys below it."""
+    prepare_hydra()
+    config, files = _composed("train", overrides)
+    known = {name: value for name, value in dotted(config) if name.rpartition(".")[2] not in _HIDDEN}
+    names = [name for name in known if name == key or name.startswith(f"{key}.")]
+    if not names:
+        groups = {name for full in known for name in _parents(full)}
+        ends = [name for name in known if name.endswith(f".{key}")]
+        fix = f"; did you mean {' or '.join(ends)}?" if ends else did_you_mean(key, {*known, *groups, *list_groups()})
+        raise UserError(f"{key}: no such key{fix or '; lightning-gen train --help lists the keys of a run'}")
+    comments = _comments(files)
+    return [Key(name, known[name], _type(config, name), comments.get(name, "")) for name in names]
+
+
+def _composed(primary: str, overrides: Sequence[str]) -> tuple[dict[str, Any], list[tuple[str, str, str]]]:
+    """A config as plain Python, with its interpolations, and the files that it is made of."""
+    from omegaconf import OmegaConf
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that an option, composed by itself, has no _self_ in its defaults
+        config: Any = OmegaConf.to_container(compose_unchecked(primary, overrides), resolve=False)
+        files = files_of(primary, overrides)
+    config.pop("hydra")
+    return config, [file for file in files if not (file[0] or "hydra/").startswith("hydra/")]
+
+
+def _keys(config: dict[str, Any], root: str, paths: Iterable[str]) -> list[Key]:
+    """The keys below `root` that these files set."""
+    known = dict(dotted(config))
+    comments = _comments([(path, root, "") for path in paths])
+    names = dict.fromkeys(_join(root, name) for path in paths for name, _ in dotted(_content(path)))
+    shown = [name for name in names if name in known and name.rpartition(".")[2] not in _HIDDEN]
+    return [Key(name, known[name], _type(config, name), comments.get(name, "")) for name in shown]
+
+
+def _content(path: str) -> dict[str, Any]:
+    content = dict(yaml_content(_file(path)) or {})
+    content.pop("defaults", None)
+    return content
+
+
+def _comments(files: Iterable[tuple[str, str, str]]) -> dict[str, str]:
+    """The comment on each key in the last of the files that has one."""
+    comments = {}
+    for path, place, _ in files:
+        for name, comment in comments_in(_file(path)).items():
+            if comment:
+                comments[_join(place, name)] = comment
+    return comments
+
+
+def _file(path: str) -> Path:
+    return next(plugin.conf_dir / f"{path}.yaml" for plugin in usable() if plugin.has(path))
+
+
+def _parts(files: Sequence[tuple[str, str, str]], group: str) -> list[Part]:
+    parts = []
+    for path, place, parent in files:
+        part_group, _, name = path.rpartition("/")
+        if part_group != group and not parent.startswith(f"{part_group}/"):
+            options = {option.name: option for option in list_options(part_group)}
+            description = options[name].description if name in options else ""
+            others = [option for option in options.values() if option.name != name]
+            parts.append(Part(Choice(part_group, name, place), description, others))
+    return parts
+
+
+def _type(config: dict[str, Any], name: str) -> str:
+    """The type and bounds of a key, by the signature of the object that it belongs to; empty if it has none."""
+    parent, _, last = name.rpartition(".")
+    target = _get(config, parent).get("_target_") if parent else None
+    annotation = annotation_of(last, "train") if target is None else None
+    if isinstance(target, str):
+        annotation = signature_of(locate(target, parent)).parameters.get(last, Any)
+    return "" if annotation in (None, Any) else describe(annotation)
+
+
+def _left_out(target: str, node: dict[str, Any]) -> list[str]:
+    return [name for name in signature_of(locate(target, "optimizer")).parameters if name not in {*node, *_GIVEN}]
+
+
+def _summary(target: str) -> str:
+    """The first sentence of a class's or function's own docstring, if it is ours or a plugin's."""
+    if not target or target.startswith("torch."):
+        return ""
+    text = inspect.cleandoc(getattr(locate(target, "_target_"), "__doc__", None) or "").partition("\n\n")[0]
+    return re.split(r"(?<=[.:])\s", " ".join(text.split()), maxsplit=1)[0].rstrip(":")
+
+
+def _get(config: dict[str, Any], path: str) -> dict[str, Any]:
+    node: Any = config
+    for name in path.split(".") if path else ():
+        node = node.get(name) or {}
+    return node
+
+
+def _join(place: str, name: str) -> str:
+    return f"{place}.{name}" if place else name
+
+
+def _parents(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts))]
