@@ -34,8 +34,8 @@ def save_and_print(evaluation: Evaluation, path: str | os.PathLike | None) -> No
 def save_evaluation(evaluation: Evaluation, path: str | os.PathLike) -> dict[str, Path]:
     """Append `evaluation` to the JSON list of evaluations at `path`; one process of a host at a time.
 
-    Its pictures are written beside it, and their paths returned; the entry has their names. JSON has no NaN: such
-    scores become null, and the warnings give their values.
+    Its pictures are written beside it, and their paths returned; the entry has their names. JSON has no NaN: such scores
+    become null, and the warnings give their values.
     """
     from lightning_gen.images import save_png  # torch, which `compare` does without
 
@@ -144,6 +144,8 @@ def _rows(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
 def _remarks(evaluation: Evaluation) -> Iterator[str]:
     for name, table in evaluation.tables.items():
         yield from _table_lines(name, table)
+    if evaluation.tables:
+        yield ""
     if over := sorted({score.uncertainty.over for score in evaluation.scores.values() if score.uncertainty}):
         yield f"  ± is one standard deviation over {' or '.join(over)}"
     for name, reason in evaluation.skipped.items():
@@ -156,7 +158,7 @@ def _table_lines(name: str, table: Table) -> list[str]:
     """A table under its name; only the name of one that is too wide for a terminal."""
     lines = [f"  {line}" for line in column_lines(table, MOST_ROWS, " in evaluation.json")]
     title = printable(f"  {name.replace('_', ' ')}")
-    return ["", title, *lines, ""] if max(map(len, lines)) <= WIDTH else [f"{title}: in evaluation.json"]
+    return ["", title, *lines] if max(map(len, lines)) <= WIDTH else [f"{title}: in evaluation.json"]
 
 
 def _text(score: Score | RealAgainstReal, plain: str = ".6g") -> str:
