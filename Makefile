@@ -31,6 +31,7 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python scripts/api_pages.py
 
 # Bytecode is compiled at installation: without it every start is 2.5 to 3 times slower.
 $(READY): pyproject.toml $(CONSTRAINTS)

@@ -32,7 +32,7 @@ def here(tmp_path, monkeypatch):
 
 def test_they_are_short():
     assert len(PACKAGES) == 5
-    assert not [name for name, text in FILES.items() if len(text.splitlines()) > 30]
+    assert not [name for name, text in FILES.items() if sum(map(bool, text.splitlines())) > 30]
 
 
 def test_model():

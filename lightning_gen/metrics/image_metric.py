@@ -203,9 +203,8 @@ class ModelMetric(ImageMetric):
 
 def extractors_for(name: str, metric: ImageMetric, chosen: Mapping[str, Extractor]) -> Mapping[str, Extractor]:
     """The extractors of the metric called `name`, by their names in protocols: its own, or those that are chosen."""
-    own: Any = getattr(
-        metric, "own_extractor", None
-    )  # no attribute of the class: it would hide the module of this name
+    # A default of the class would hide the module of this name.
+    own: Any = getattr(metric, "own_extractor", None)
     return chosen if own is None else {f"metrics.{name}": own}
 
 
