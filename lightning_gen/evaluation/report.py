@@ -34,8 +34,8 @@ def save_and_print(evaluation: Evaluation, path: str | os.PathLike | None) -> No
 def save_evaluation(evaluation: Evaluation, path: str | os.PathLike) -> dict[str, Path]:
     """Append `evaluation` to the JSON list of evaluations at `path`; one process of a host at a time.
 
-    Its pictures are written beside it, and their paths returned; the entry has their names. JSON has no NaN: such scores
-    become null, and the warnings give their values.
+    Its pictures are written beside it, and their paths returned; the entry has their names. JSON has no NaN: such
+    scores become null, and the warnings give their values.
     """
     from lightning_gen.images import save_png  # torch, which `compare` does without
 
