@@ -12,6 +12,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from lightning_gen.config.options import list_options
@@ -32,7 +33,7 @@ def main(arguments: list[str]) -> None:
         print(json.dumps(measured(choice, overrides)), flush=True)
 
 
-def measured(choice: str, overrides: list[str]) -> dict[str, object]:
+def measured(choice: str, overrides: list[str]) -> Mapping[str, object]:
     """The report on one choice."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as folder:
@@ -44,7 +45,7 @@ def measured(choice: str, overrides: list[str]) -> dict[str, object]:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     line = {"bench": "smoke", "choice": choice, "cpu_seconds": round(seconds, 1), "ok": done.returncode == 0}
-    return line if done.returncode == 0 else line | {"error": done.stderr[-500:]}
+    return line | ({} if done.returncode == 0 else {"error": done.stderr[-500:]})
 
 
 def data_for(choice: str) -> list[str]:
