@@ -2,7 +2,7 @@
 
 Runs `lightning-gen train CHOICE debug=smoke` in a process of one thread for each choice, such as `model=vae` or
 `experiment=digits/dcgan`; by default for all models and experiments. Data that would have to be downloaded is replaced
-by `data=fake` of the same shape, and sequence models get sequences. One JSON line each: `cpu_seconds` of the whole
+by `data=fake` of the same shape, sequence models get sequences, and `my_pictures` drawn pictures. One JSON line each: `cpu_seconds` of the whole
 command with its scores (bar: 30), and `ok`, whether it succeeded; then the lines of failures.
 """
 
@@ -14,6 +14,8 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+
+from draw_pictures import draw_all
 
 from lightning_gen.config.options import list_options
 
@@ -35,26 +37,29 @@ def main(arguments: list[str]) -> None:
 
 def measured(choice: str, overrides: list[str]) -> Mapping[str, object]:
     """The report on one choice."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "lightning_gen", "train", choice, *data_for(choice), "debug=smoke"]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [sys.executable, "-m", "lightning_gen", "train", choice, *data_for(choice, folder), "debug=smoke"]
         environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
             [*command, f"run_dir={folder}/run", *overrides], env=environment, capture_output=True, text=True
         )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     line = {"bench": "smoke", "choice": choice, "cpu_seconds": round(seconds, 1), "ok": done.returncode == 0}
     return line | ({} if done.returncode == 0 else {"error": done.stderr[-500:]})
 
 
-def data_for(choice: str) -> list[str]:
-    """Overrides of the data, where the choice's own can't be had without a download or doesn't fit."""
+def data_for(choice: str, folder: str) -> list[str]:
+    """Overrides of the data, where the choice's own can't be had without a download, or is the user's."""
     group, _, name = choice.partition("=")
-    folder = name.partition("/")[0]
+    kind = name.partition("/")[0]
     if group == "model":
         return ["data=moving_digits"] if name in SEQUENCES else []
-    return ["data=fake", f"data.image_shape={DOWNLOADED[folder]}"] if folder in DOWNLOADED else []
+    if kind == "my_pictures":
+        draw_all(Path(folder, "pictures"), n=400, size=32, seed=0)
+        return [f"data.path={folder}/pictures"]
+    return ["data=fake", f"data.image_shape={DOWNLOADED[kind]}"] if kind in DOWNLOADED else []
 
 
 if __name__ == "__main__":

@@ -136,5 +136,6 @@ def test_deterministic_compiled_by_epochs(tmp_path):
 
 @pytest.mark.parametrize("experiment", [option.name for option in list_options("experiment")])
 def test_a_smoke_run_of_an_experiment_is_short(experiment):
-    trainer = compose([f"experiment={experiment}", "debug=smoke", *NEEDS.get(f"experiment={experiment}", [])]).trainer
-    assert (trainer.max_images, trainer.accelerator) == (256, "cpu")
+    config = compose([f"experiment={experiment}", "debug=smoke", *NEEDS.get(f"experiment={experiment}", [])])
+    assert (config.trainer.max_images, config.trainer.accelerator) == (64, "cpu")
+    assert (config.data.batch_size, config.evaluation.num_real, config.evaluation.num_samples) == (16, 32, 32)
