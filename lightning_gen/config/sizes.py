@@ -29,7 +29,7 @@ def models_with_sizes() -> list[str]:
 
 def by_size(*values: Any, _root_: Any) -> Any:
     """The one of three `values` that `model.size` chooses; UserError for a size that there isn't."""
-    size = _root_.model.size
+    size = _root_.model.get("size")
     if size not in SIZES:
         raise UserError(f"model.size={size}: expected one of {', '.join(SIZES)}{did_you_mean(str(size), SIZES)}")
     return dict(zip(SIZES, values, strict=True))[size]
