@@ -7,6 +7,8 @@ from typing import Any
 import yaml
 
 from lightning_gen.config.run_options import OPTIONS
+from lightning_gen.config.saved import plain_yaml
+from lightning_gen.errors import UserError
 
 MOST = 8  # columns; further keys are only named
 LONGEST = 28  # characters of a value
@@ -21,8 +23,8 @@ def read_settings(path: Path) -> Settings:
     """The settings of the run that an evaluation.json, or its folder, belongs to; empty if there is no config."""
     file = (path if path.is_dir() else path.parent) / "config.yaml"
     try:
-        config = yaml.safe_load(file.read_text())
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        config = plain_yaml(file, "compare")
+    except UserError:
         return {}
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
         return {}
