@@ -94,14 +94,16 @@ class TimeEstimate:
         pictures = [callback for callback in vars(self.trainer)["callbacks"] if isinstance(callback, Pictures)]
         if not pictures or not drawable(self.model):
             return None
-        call = self.trainer.datamodule.batch_size * self.trainer.steps_per_call / speed
-        first = min(self._until(callback, speed) for callback in pictures) + call / 2
+        first = min(self._until(callback, speed) for callback in pictures)
         return first if left is None else min(first, left)
 
     def _until(self, pictures: Pictures, speed: float) -> float:
-        by_images = (pictures.every_images - self.model.images_seen % pictures.every_images) / speed
-        by_minutes = math.inf if pictures.every_minutes is None else 60 * pictures.every_minutes - self._passed
-        return max(0.0, min(by_images, by_minutes))
+        seen, every = self.model.images_seen, pictures.every_images
+        call = self.trainer.datamodule.batch_size * self.trainer.steps_per_call  # images
+        by_images = (math.ceil((seen // every + 1) * every / call) * call - seen) / speed
+        if pictures.every_minutes is None:
+            return by_images
+        return min(by_images, max(0.0, 60 * pictures.every_minutes - self._passed) + call / 2 / speed)
 
     def _shorter(self, speed: float, max_images: int) -> Iterator[str]:
         """Overrides that shorten the run."""
