@@ -18,6 +18,7 @@ log = logging.getLogger("lightning_gen")
 
 WARM_UP = 4  # steps that are slower: memory is reserved, kernels are chosen, steps are captured
 LEAST_STEPS, LEAST_SECONDS = 3, 2.0  # that are timed
+PATIENCE = 10.0  # seconds after which slow steps have warmed up, and then been timed, however few
 VALIDATION = 1 / 3  # time of an image in a validation, which has no backward pass, over that in training
 LONG = 1_800  # seconds, from which on a line says what would make the run shorter
 
@@ -30,7 +31,7 @@ class Mark(NamedTuple):
 
 
 class TimeEstimate:
-    """Times the steps of a training after the first `WARM_UP`, logs a line, and is `done`.
+    """Times steps of a training after the first ones, `WARM_UP` or those of `PATIENCE`, logs a line, and is `done`.
 
     It waits for the device twice in a run, so that it times what the device has done and not what it was sent.
     """
@@ -40,14 +41,18 @@ class TimeEstimate:
         self.model = model
         self.done = False
         self._steps = 0
-        self._begin = self._warm = Mark(time.monotonic(), model.images_seen)
+        self._begin = Mark(time.monotonic(), model.images_seen)
+        self._warm: Mark | None = None  # after the first steps
 
     def after_step(self) -> None:
         """Count an optimizer step."""
         self._steps += 1
-        if self._steps == WARM_UP:
-            self._warm = self._mark()
-        elif self._steps >= WARM_UP + LEAST_STEPS and time.monotonic() - self._warm.seconds >= LEAST_SECONDS:
+        if self._warm is None:
+            if self._steps == WARM_UP or self._passed >= PATIENCE:
+                self._warm, self._steps = self._mark(), 0
+            return
+        seconds = time.monotonic() - self._warm.seconds
+        if (self._steps >= LEAST_STEPS and seconds >= LEAST_SECONDS) or seconds >= PATIENCE:
             now = self._mark()
             self._tell((now.images - self._warm.images) / (now.seconds - self._warm.seconds))
             self.done = True
@@ -94,14 +99,16 @@ class TimeEstimate:
         pictures = [callback for callback in vars(self.trainer)["callbacks"] if isinstance(callback, Pictures)]
         if not pictures or not drawable(self.model):
             return None
-        call = self.trainer.datamodule.batch_size * self.trainer.steps_per_call / speed
-        first = min(self._until(callback, speed) for callback in pictures) + call / 2
+        first = min(self._until(callback, speed) for callback in pictures)
         return first if left is None else min(first, left)
 
     def _until(self, pictures: Pictures, speed: float) -> float:
-        by_images = (pictures.every_images - self.model.images_seen % pictures.every_images) / speed
-        by_minutes = math.inf if pictures.every_minutes is None else 60 * pictures.every_minutes - self._passed
-        return max(0.0, min(by_images, by_minutes))
+        seen, every = self.model.images_seen, pictures.every_images
+        call = self.trainer.datamodule.batch_size * self.trainer.steps_per_call  # images
+        by_images = (math.ceil((seen // every + 1) * every / call) * call - seen) / speed
+        if pictures.every_minutes is None:
+            return by_images
+        return min(by_images, max(0.0, 60 * pictures.every_minutes - self._passed) + call / 2 / speed)
 
     def _shorter(self, speed: float, max_images: int) -> Iterator[str]:
         """Overrides that shorten the run."""

@@ -98,7 +98,7 @@ def test_losses_come_with_bits_or_decibels():
 
 
 class Clock:
-    """A second for each step, and ten for each of the first four."""
+    """What the modules take for the time."""
 
     def __init__(self, monkeypatch):
         self.now = 0.0
@@ -106,8 +106,8 @@ class Clock:
             monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
 
 
-def estimate(monkeypatch, steps: int, **trainer) -> list[str]:
-    """What is told after `steps` steps of ten images."""
+def estimate(monkeypatch, steps: int, seconds: int = 1, **trainer) -> list[str]:
+    """What is told after `steps` steps of ten images and so many seconds each, twice as many in the first four."""
     told: list[str] = []
     monkeypatch.setattr(time_estimate.log, "info", lambda text, *values: told.append(text % values))
     clock = Clock(monkeypatch)
@@ -123,7 +123,7 @@ def estimate(monkeypatch, steps: int, **trainer) -> list[str]:
     chosen = {"callbacks": [pictures], "datamodule": data, "steps_per_call": 1} | defaults | trainer
     timed = TimeEstimate(SimpleNamespace(**chosen), model)
     for step in range(steps):
-        clock.now += 10 if step < 4 else 1
+        clock.now += seconds * (2 if step < 4 else 1)
         model.images_seen += 10
         if not timed.done:
             timed.after_step()
@@ -132,9 +132,15 @@ def estimate(monkeypatch, steps: int, **trainer) -> list[str]:
 
 def test_an_estimate_from_a_few_steps(monkeypatch):
     assert estimate(monkeypatch, steps=6) == []
-    # 43 s have passed; 930 images are left, at 10 a second, with 9 validations of 60 at a third of the time: 111 s
-    told = "time: about 3 min on this machine (10 images/s); first picture after 3 min"
+    # 11 s have passed; 930 images are left, at 10 a second, with 9 validations of 60 at a third of the time: 111 s
+    told = "time: about 2 min on this machine (10 images/s); first picture after 2 min"
     assert estimate(monkeypatch, steps=20) == [told]
+
+
+def test_slow_steps_are_few(monkeypatch):
+    assert estimate(monkeypatch, steps=1, seconds=30) == []
+    told = "time: about 100 min on this machine (0.17 images/s); first picture after 6 min"
+    assert estimate(monkeypatch, steps=2, seconds=30, enable_validation=False)[0] == told
 
 
 def test_a_long_run_is_told_how_to_be_shorter(monkeypatch):
