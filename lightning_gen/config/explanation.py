@@ -85,7 +85,7 @@ def explain_key(key: str, overrides: Sequence[str] = ()) -> list[Key]:
     names = [name for name in known if name == key or name.startswith(f"{key}.")]
     if not names:
         groups = {name for full in known for name in _parents(full)}
-        ends = [name for name in known if name.endswith(f".{key}")]
+        ends = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]][:3]
         fix = f"; did you mean {' or '.join(ends)}?" if ends else did_you_mean(key, {*known, *groups, *list_groups()})
         raise UserError(f"{key}: no such key{fix or '; lightning-gen train --help lists the keys of a run'}")
     comments = _comments(files)
@@ -140,7 +140,8 @@ def _parts(files: Sequence[tuple[str, str, str]], group: str) -> list[Part]:
         if part_group != group and not parent.startswith(f"{part_group}/"):
             options = {option.name: option for option in list_options(part_group)}
             description = options[name].description if name in options else ""
-            others = [option for option in options.values() if option.name != name]
+            kind = name.rpartition("_")[2] if part_group == "network" else ""  # an encoder is no place for a decoder
+            others = [option for option in options.values() if option.name != name and option.name.endswith(kind)]
             parts.append(Part(Choice(part_group, name, place), description, others))
     return parts
 
