@@ -48,9 +48,7 @@ def written_out(command: str, overrides: Sequence[str], options: Sequence[str] =
 class _Reader:
     """Reads the overrides of a command line; `full` has what it has found so far."""
 
-    def __init__(
-        self, command: str, overrides: Sequence[str], options: Sequence[str], top: set[str], groups: set[str]
-    ):
+    def __init__(self, command: str, overrides: Sequence[str], options: Sequence[str], top: set[str], groups: set[str]):
         self.command, self.overrides, self.options = command, overrides, options
         self.top, self.groups = top, groups
         self.full: dict[str, list[str]] = {}
@@ -143,9 +141,9 @@ class _Reader:
             written = [f"{key}=[{','.join(self._changed(key, names))}]"]
         else:
             written = [f"{key}={with_names(value, {name: option_named(group, name) or name for name in names})}"]
-        if group == "metrics" and not {"fid", "+fid"}.isdisjoint(map(str.lower, names)):
-            # The Fréchet distance of Inception's features alone is called FID.
-            written += [] if self._chooses("extractor") else self._choice("extractor", "extractor", f"[{'+' * signed}inception]")
+        is_fid = group == "metrics" and not {"fid", "+fid"}.isdisjoint(map(str.lower, names))
+        if is_fid and not self._chooses("extractor"):  # the Fréchet distance of its features alone is called FID
+            written += self._choice("extractor", "extractor", "[+inception]" if signed else "[inception]")
         return written
 
     def _chooses(self, group: str) -> bool:

@@ -1,4 +1,4 @@
-"""Explanations of options, read from their files, agree with what Hydra composes; the reference pages are up to date."""
+"""Explanations of options and keys, and the reference pages, which are up to date."""
 
 from pathlib import Path
 

@@ -17,7 +17,10 @@ from lightning_gen.errors import UserError
 def quick():
     """The same base configs for all words: composing one takes 0.2 s."""
     prepare_hydra()
-    composed, choices = cache(lambda *args: compose_unchecked(args[0], args[1:])), cache(lambda *a: choices_of(a[0], a[1:]))
+    composed, choices = (
+        cache(lambda *args: compose_unchecked(args[0], args[1:])),
+        cache(lambda *a: choices_of(a[0], a[1:])),
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plain_words, "compose_unchecked", lambda command, overrides: composed(command, *overrides))
         patch.setattr(plain_words, "choices_of", lambda command, overrides: choices(command, *overrides))
@@ -177,9 +180,9 @@ def test_options_left_out_take_their_values_along():
     config = compose(["experiment=digits/likelihood", "callbacks=[-sample_grid]"])
     assert "sample_grid" not in config.callbacks
     assert "reconstructions" in config.callbacks
-    assert OmegaConf.to_container(compose(["model=r3gan", "model/penalty=[gradient_penalty]"]).model.penalty).keys() == {
-        "gradient_penalty"
-    }
+    assert OmegaConf.to_container(
+        compose(["model=r3gan", "model/penalty=[gradient_penalty]"]).model.penalty
+    ).keys() == {"gradient_penalty"}
 
 
 def test_a_sweep_over_a_word_of_several_keys_changes_them_together():
