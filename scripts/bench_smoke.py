@@ -2,8 +2,8 @@
 
 Runs `lightning-gen train CHOICE debug=smoke` in a process of one thread for each choice, such as `model=vae` or
 `experiment=digits/dcgan`; by default for all models and experiments. Data that would have to be downloaded is replaced
-by `data=fake` of the same shape, sequence models get sequences, and `my_pictures` drawn pictures. One JSON line each: `cpu_seconds` of the whole
-command with its scores (bar: 30), and `ok`, whether it succeeded; then the lines of failures.
+by `data=fake` of the same shape, sequence models get sequences, and `my_pictures` drawn pictures. One JSON line each:
+`cpu_seconds` of the whole command with its scores (bar: 30), and `ok`, whether it succeeded, else its last lines.
 """
 
 import json

@@ -49,7 +49,7 @@ def _plain(value: Any) -> Any:
 
 def write_pages(folder: Path, groups: Sequence[str] = ()) -> list[Path]:
     """Write a page for each group of core's options, and an index; return their paths. UserError if it can't."""
-    pages = {page_name(group): page(group) for group in groups or list_groups() if _core_options(group)}
+    pages = {page_name(group): page(group) for group in groups or list_groups() if core_options(group)}
     if not groups:
         pages["README.md"] = _index(list_groups())
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,18 +65,19 @@ def page_name(group: str) -> str:
 
 def page(group: str) -> str:
     """The page of a group, in Markdown, with core's options."""
-    sections = [_section(explain_option(group, option)) for option in _core_options(group)]
+    sections = [_section(explain_option(group, option)) for option in core_options(group)]
     head = f"# {group}\n\nChoose with `{group}=OPTION`. This page is made by `lightning-gen explain all`.\n"
     return "\n".join([head, *sections]).rstrip() + "\n"
 
 
-def _core_options(group: str) -> list[str]:
+def core_options(group: str) -> list[str]:
+    """The options of a group that are not a plugin's."""
     core = next(plugin for plugin in usable() if plugin.package == CORE)
     return [option.name for option in list_options(group) if core.has(f"{group}/{option.name}")]
 
 
 def _index(groups: Sequence[str]) -> str:
-    rows = [f"| [{group}]({page_name(group)}) | {', '.join(_core_options(group))} |" for group in groups]
+    rows = [f"| [{group}]({page_name(group)}) | {', '.join(core_options(group))} |" for group in groups]
     head = "# Reference\n\nEvery option of every group, with its keys: the output of `lightning-gen explain all`.\n"
     return "\n".join([head, "| group | options |", "|---|---|", *rows]) + "\n"
 

@@ -2,18 +2,16 @@
 
 import inspect
 import re
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from lightning_gen.config.hydra_setup import Choice, compose_unchecked, files_of, prepare_hydra
 from lightning_gen.config.keys import annotation_of
+from lightning_gen.config.option_files import file_of, read_option
 from lightning_gen.config.options import Option, list_groups, list_options
-from lightning_gen.config.plugins import usable
 from lightning_gen.config.signatures import describe, signature_of
-from lightning_gen.config.validation import locate, yaml_content
+from lightning_gen.config.validation import locate
 from lightning_gen.config.yaml_comments import comments_in, dotted
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.suggestions import did_you_mean
@@ -59,99 +57,74 @@ def explain_option(group: str, name: str) -> Explanation:
     """The keys of an option with their comments, defaults, types and bounds, and its parts. UserError if unknown."""
     options = {option.name: option for option in list_options(group)}
     if name not in options:
-        raise UserError(
-            f"{group}={name}: no such option{did_you_mean(name, options) or '; options: ' + ', '.join(options)}"
-        )
-    prepare_hydra()
+        fix = did_you_mean(name, options) or f"; options: {', '.join(options)}"
+        raise UserError(f"{group}={name}: no such option{fix}")
+    read = read_option(group, name)
+    target = str(read.values.get("_target_", ""))
     root = "" if group in GLOBAL else group.replace("/", ".")
-    primary, overrides = ("train", [f"{group}={name}"]) if group in GLOBAL else (f"{group}/{name}", [])
-    config, files = _composed(primary, overrides)
-    own = [path for path, place, _ in files if place == root and path.startswith(f"{group}/")]
-    target = _get(config, root).get("_target_", "") if root else ""
     return Explanation(
         group,
         options[name],
         target,
         _summary(target),
-        _keys(config, root, own),
-        [] if group in GLOBAL else _parts(files, group),
-        _left_out(target, _get(config, root)) if group == "optimizer" else [],
+        [
+            Key(_join(root, key), value, _type(read.values, key) if root else "", read.comments.get(key, ""))
+            for key, value in dotted(read.own)
+            if key.rpartition(".")[2] not in _HIDDEN
+        ],
+        [_part(choice) for choice in read.parts.values()],
+        _left_out(target, read.values) if group == "optimizer" else [],
     )
 
 
 def explain_key(key: str, overrides: Sequence[str] = ()) -> list[Key]:
     """A key of the config that `lightning-gen train` composes with these options, or all keys below it."""
     prepare_hydra()
-    config, files = _composed("train", overrides)
+    config, files = _composed(overrides)
     known = {name: value for name, value in dotted(config) if name.rpartition(".")[2] not in _HIDDEN}
     names = [name for name in known if name == key or name.startswith(f"{key}.")]
     if not names:
         groups = {name for full in known for name in _parents(full)}
-        ends = [name for name in known if name.endswith(f".{key}")]
+        ends = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]][:3]
         fix = f"; did you mean {' or '.join(ends)}?" if ends else did_you_mean(key, {*known, *groups, *list_groups()})
         raise UserError(f"{key}: no such key{fix or '; lightning-gen train --help lists the keys of a run'}")
     comments = _comments(files)
     return [Key(name, known[name], _type(config, name), comments.get(name, "")) for name in names]
 
 
-def _composed(primary: str, overrides: Sequence[str]) -> tuple[dict[str, Any], list[tuple[str, str, str]]]:
+def _composed(overrides: Sequence[str]) -> tuple[dict[str, Any], list[tuple[str, str, str]]]:
     """A config as plain Python, with its interpolations, and the files that it is made of."""
     from omegaconf import OmegaConf
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that an option, composed by itself, has no _self_ in its defaults
-        config: Any = OmegaConf.to_container(compose_unchecked(primary, overrides), resolve=False)
-        files = files_of(primary, overrides)
+    config: Any = OmegaConf.to_container(compose_unchecked("train", overrides), resolve=False)
     config.pop("hydra")
-    return config, [file for file in files if not (file[0] or "hydra/").startswith("hydra/")]
-
-
-def _keys(config: dict[str, Any], root: str, paths: Iterable[str]) -> list[Key]:
-    """The keys below `root` that these files set."""
-    known = dict(dotted(config))
-    comments = _comments([(path, root, "") for path in paths])
-    names = dict.fromkeys(_join(root, name) for path in paths for name, _ in dotted(_content(path)))
-    shown = [name for name in names if name in known and name.rpartition(".")[2] not in _HIDDEN]
-    return [Key(name, known[name], _type(config, name), comments.get(name, "")) for name in shown]
-
-
-def _content(path: str) -> dict[str, Any]:
-    content = dict(yaml_content(_file(path)) or {})
-    content.pop("defaults", None)
-    return content
+    return config, [file for file in files_of("train", overrides) if not file[0].startswith("hydra/")]
 
 
 def _comments(files: Iterable[tuple[str, str, str]]) -> dict[str, str]:
     """The comment on each key in the last of the files that has one."""
     comments = {}
     for path, place, _ in files:
-        for name, comment in comments_in(_file(path)).items():
+        for name, comment in comments_in(file_of(path)).items():
             if comment:
                 comments[_join(place, name)] = comment
     return comments
 
 
-def _file(path: str) -> Path:
-    return next(plugin.conf_dir / f"{path}.yaml" for plugin in usable() if plugin.has(path))
-
-
-def _parts(files: Sequence[tuple[str, str, str]], group: str) -> list[Part]:
-    parts = []
-    for path, place, parent in files:
-        part_group, _, name = path.rpartition("/")
-        if part_group != group and not parent.startswith(f"{part_group}/"):
-            options = {option.name: option for option in list_options(part_group)}
-            description = options[name].description if name in options else ""
-            others = [option for option in options.values() if option.name != name]
-            parts.append(Part(Choice(part_group, name, place), description, others))
-    return parts
+def _part(choice: Choice) -> Part:
+    options = {option.name: option for option in list_options(choice.group)}
+    description = options[choice.option].description if choice.option in options else ""
+    # An encoder is no place for a decoder.
+    kind = choice.option.rpartition("_")[2] if choice.group == "network" else ""
+    others = [option for name, option in options.items() if name != choice.option and name.endswith(kind)]
+    return Part(choice, description, others)
 
 
 def _type(config: dict[str, Any], name: str) -> str:
     """The type and bounds of a key, by the signature of the object that it belongs to; empty if it has none."""
     parent, _, last = name.rpartition(".")
-    target = _get(config, parent).get("_target_") if parent else None
-    annotation = annotation_of(last, "train") if target is None else None
+    target = _get(config, parent).get("_target_")
+    annotation = annotation_of(last, "train") if target is None and not parent else None
     if isinstance(target, str):
         annotation = signature_of(locate(target, parent)).parameters.get(last, Any)
     return "" if annotation in (None, Any) else describe(annotation)

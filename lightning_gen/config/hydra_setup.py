@@ -47,14 +47,14 @@ def files_of(command: str, overrides: Sequence[str]) -> list[tuple[str, str, str
     with _initialized():
         loader: Any = GlobalHydra.instance().config_loader()
         defaults = loader.compute_defaults_list(command, list(overrides), RunMode.RUN).defaults
-    return [(default.config_path, default.package or "", default.parent or "") for default in defaults]
+    return [(default.config_path or "", default.package or "", default.parent or "") for default in defaults]
 
 
 def choices_of(command: str, overrides: Sequence[str]) -> list[Choice]:
     """The options that a config is composed of; not those on which another option of the same group is built."""
     choices = []
     for path, place, parent in files_of(command, overrides):
-        group, _, option = (path or "").rpartition("/")
+        group, _, option = path.rpartition("/")
         if group and not parent.startswith(f"{group}/"):
             choices.append(Choice(group, option, place))
     return choices

@@ -141,13 +141,9 @@ class _Reader:
             written = [f"{key}=[{','.join(self._changed(key, names))}]"]
         else:
             written = [f"{key}={with_names(value, {name: option_named(group, name) or name for name in names})}"]
-        if group == "metrics" and not {"fid", "+fid"}.isdisjoint(map(str.lower, names)):
-            # The Fréchet distance of Inception's features alone is called FID.
-            written += (
-                []
-                if self._chooses("extractor")
-                else self._choice("extractor", "extractor", f"[{'+' * signed}inception]")
-            )
+        is_fid = group == "metrics" and not {"fid", "+fid"}.isdisjoint(map(str.lower, names))
+        if is_fid and not self._chooses("extractor"):  # the Fréchet distance of its features alone is called FID
+            written += self._choice("extractor", "extractor", "[+inception]" if signed else "[inception]")
         return written
 
     def _chooses(self, group: str) -> bool:

@@ -8,7 +8,7 @@ Examples:
   lightning-gen explain model=vae             the keys of an option, and its parts
   lightning-gen explain optimizer             every option of a group
   lightning-gen explain model.beta            a key
-  lightning-gen explain model=gan model.lr    a key of another model than the default
+  lightning-gen explain model=gan model.output    a key of another model than the default
   lightning-gen explain all out=docs/reference   a page in Markdown for each group
 """
 
@@ -43,7 +43,8 @@ def run(arguments: list[str]) -> int:
 
 def _is_context(text: str, arguments: list[str]) -> bool:
     """Whether an option is there only to say which model, ..., the keys among the arguments are of."""
-    return "=" in text and any("=" not in other and other not in list_groups() for other in arguments)
+    is_context = text.startswith(("model=", "data=", "experiment=", "trainer="))
+    return is_context and any("=" not in other and other not in list_groups() for other in arguments)
 
 
 def _explained(text: str, options: list[str]) -> str:
@@ -57,10 +58,10 @@ def _explained(text: str, options: list[str]) -> str:
         width = max(len(option.name) for option in list_options(group))
         rows = [f"  {option.name:<{width}}  {option.description}" for option in list_options(group)]
         return "\n".join([f"{group}: choose with {group}=OPTION; lightning-gen explain {group}=OPTION", *rows])
-    return keys_as_text(explain_key(_full_name(key), options))
+    return keys_as_text(explain_key(_full_name(key, options), options))
 
 
-def _full_name(key: str) -> str:
+def _full_name(key: str, options: list[str]) -> str:
     """The key that a plain word means, such as `lr`."""
-    meant = written_out("train", [f"{key}=1"]).get(f"{key}=1", [key])[0]
+    meant = written_out("train", [*options, f"{key}=1"]).get(f"{key}=1", [key])[0]
     return meant.partition("=")[0].lstrip("+")
