@@ -61,6 +61,7 @@ PARTS = [
     ["vae", "model.beta_warmup_images=1000", "model.gradient_clip=1.0", "model.accumulate=2", "model.conditional=true"],
     ["dcgan", "model.accumulate=2", "model.gradient_clip=1.0"],
     *(["frame_lstm", f"model/cells={name}"] for name in ("gru", "rnn")),
+    ["classifier", "model.loss=mse"],
     ["vae", "network@model.encoder=resnet_encoder", "network@model.decoder=resnet_decoder"],
 ]
 
