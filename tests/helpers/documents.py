@@ -44,6 +44,7 @@ def on_a_budget(command: str, arguments: list[str], metrics: str = "[]") -> list
         return [command, *arguments] if "--help" in arguments else [command, *arguments, "--cfg", "job"]
     short = [f"metrics={metrics}"] if command == "train" else []
     short += ["data.num_test=16"] if "moving_digits" in str(arguments) and command == "train" else []
+    short += ["callbacks.sample_grid.n=4", "callbacks.continuations.n=1"] if "model=pixel" in str(arguments) else []
     extra = [
         override
         for override in [*BUDGET.get(command, []), *short]
