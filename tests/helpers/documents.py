@@ -21,7 +21,7 @@ BUDGET = {
     "neighbors": ["n=2"],
     "predict": ["n=2"],
 }
-LONG = 10_000  # images: a longer training is shortened to a thousandth
+LONG = 2_000  # images: a longer training is shortened to a thousandth, but not below 32
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -44,6 +44,7 @@ def on_a_budget(command: str, arguments: list[str], metrics: str = "[]") -> list
         return [command, *arguments] if "--help" in arguments else [command, *arguments, "--cfg", "job"]
     short = [f"metrics={metrics}"] if command == "train" else []
     short += ["data.num_test=16"] if "moving_digits" in str(arguments) and command == "train" else []
+    short += ["callbacks.sample_grid.n=4", "callbacks.continuations.n=1"] if "model=pixel" in str(arguments) else []
     extra = [
         override
         for override in [*BUDGET.get(command, []), *short]
@@ -55,10 +56,10 @@ def on_a_budget(command: str, arguments: list[str], metrics: str = "[]") -> list
 
 
 def shortened(argument: str) -> str:
-    """A thousandth of the images of a long training."""
+    """A thousandth of the images of a long training, but not fewer than 32."""
     key, _, value = argument.partition("=")
     long = key == "trainer.max_images" and int(value) >= LONG
-    return f"{key}={int(value) // 1000}" if long else argument
+    return f"{key}={max(32, int(value) // 1000)}" if long else argument
 
 
 def jobs(arguments: list[str]) -> list[list[str]]:
