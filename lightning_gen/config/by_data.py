@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 GROUP = "model/likelihood"
 KINDS = ("black_and_white", "others")
+DATA_KEYS = ("black_and_white", "binarize")  # of which either makes data black and white
 
 
 def choose_likelihood(config: "DictConfig") -> None:
@@ -26,22 +27,23 @@ def choose_likelihood(config: "DictConfig") -> None:
     by_data = OmegaConf.select(config, "model.likelihood")
     if not isinstance(by_data, DictConfig) or "_target_" in by_data or not by_data.keys() >= set(KINDS):
         return
-    kind = KINDS[0] if is_black_and_white(config) else KINDS[1]
+    kind = KINDS[0] if any(OmegaConf.select(config, f"data.{key}") is True for key in DATA_KEYS) else KINDS[1]
     OmegaConf.update(config, "model.likelihood", _option(by_data[kind], f"model.likelihood.{kind}"), merge=False)
 
 
-def is_black_and_white(config: "DictConfig") -> bool:
-    """Whether the data of a run's config is black and white, or made so."""
+def choose_as(config: "DictConfig", other: "DictConfig") -> None:
+    """Let `config`, not finished yet, have the likelihood that the data of `other` chooses."""
     from omegaconf import OmegaConf
 
-    return any(OmegaConf.select(config, f"data.{key}") is True for key in ("black_and_white", "binarize"))
+    for key in DATA_KEYS:
+        OmegaConf.update(config, f"data.{key}", OmegaConf.select(other, f"data.{key}", default=False), force_add=True)
 
 
 def _option(name: str, key: str) -> "DictConfig":
     from omegaconf import DictConfig, OmegaConf
 
-    paths = [plugin.conf_dir / GROUP / f"{name}.yaml" for plugin in usable()]
-    for path in paths:
+    for plugin in usable():
+        path = plugin.conf_dir / GROUP / f"{name}.yaml"
         if path.is_file() and isinstance(content := OmegaConf.load(path), DictConfig):
             return content
     known = [option.name for option in list_options(GROUP)]

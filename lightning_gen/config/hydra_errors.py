@@ -10,6 +10,7 @@ from typing import Any
 from lightning_gen.config.hydra_setup import compose_unchecked
 from lightning_gen.config.options import list_options
 from lightning_gen.config.plugins import CORE, broken, usable
+from lightning_gen.config.sizes import models_with_sizes
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.suggestions import closest, did_you_mean
 
@@ -134,6 +135,8 @@ def _unknown_key(key: str, override_key: str, command: str, overrides: list[str]
     if group in ("model", "data") and command not in ("train", "inspect") and not _chosen(group, typed, overrides):
         fix = f"write +{typed}" if "." in override_key else f"change a value with +{group}.KEY=VALUE"
         return f"{typed}: is the checkpoint's; {fix}"
+    if key == "model.size":
+        return f"{typed}: this model has no sizes; those of {', '.join(models_with_sizes())} are chosen by it"
     known = _known_keys(command, [other for other in overrides if other != typed])
     chosen = _as_choice(key, typed.partition("=")[2], known)
     keys = sorted(name for name in known if re.fullmatch(r"\w+", name) and name != "hydra")

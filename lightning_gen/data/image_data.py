@@ -32,8 +32,8 @@ class ImageData(LightningDataModule):
 
     After `setup` these facts hold: `name`; `image_shape`, (C, H, W) or (T, C, H, W) for sequences; `class_names` and
     `num_classes`, None without labels; `split_sizes`, the number of images in each split. `batch_size` counts the
-    images of all processes; `seed` determines the split; `black_and_white` tells whether
-    gray is only at edges, None if that is not known.
+    images of all processes; `seed` determines the split; `black_and_white` tells whether gray is only
+    at edges, None if that is not known.
     """
 
     name: str = field(init=False)  # pyrefly: ignore[bad-override-mutable-attribute]  # Lightning's may be None

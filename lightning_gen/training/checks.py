@@ -13,6 +13,7 @@ from lightning_gen.errors import UserError
 from lightning_gen.evaluation.evaluator import check_evaluation, score_names
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.image_generator import ImageGenerator
+from lightning_gen.losses.likelihoods import Bernoulli
 from lightning_gen.metrics.image_metric import ImageMetric
 from lightning_gen.models.likelihood_model import LikelihoodModel
 from lightning_gen.sampling.evaluation_mode import evaluation_mode
@@ -51,10 +52,10 @@ def likelihood_notes(model: ImageGenerator, data: ImageData) -> list[str]:
     """A line that names the likelihood of a model that has one, and whether it suits the data."""
     if not isinstance(model, LikelihoodModel):
         return []
-    name = type(model.likelihood).__name__
-    if name == "Bernoulli" and data.black_and_white is False and not data.binarize:
+    if isinstance(model.likelihood, Bernoulli) and data.black_and_white is False and not data.binarize:
         fix = "choose model/likelihood=gaussian, or data.black_and_white=true if they are black and white"
         return [f"likelihood Bernoulli: makes the values of data={data.name} black or white at random; {fix}"]
+    name = type(model.likelihood).__name__
     return [f"likelihood {name}; model/likelihood=NAME chooses another (lightning-gen list model/likelihood)"]
 
 

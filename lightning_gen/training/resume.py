@@ -20,7 +20,7 @@ from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
 from lightning_gen.checkpoint import checkpoint_of, read_checkpoint, saved_config
-from lightning_gen.config.by_data import is_black_and_white
+from lightning_gen.config.by_data import choose_as
 from lightning_gen.config.composition import compose_unresolved, finish
 from lightning_gen.config.containers import as_dict
 from lightning_gen.config.run_options import OPTIONS, installed_options, is_of_model, not_among, options_among
@@ -207,13 +207,13 @@ def _saved_values(run: SavedRun, run_dir: str) -> dict[str, Any]:
 
 
 def _composed_again(run: SavedRun, composed: DictConfig) -> dict[str, Any]:
-    """The config by a run's options alone, without its other overrides.
+    """The config by a run's options alone, without the other overrides of `composed`.
 
-    Its data is black and white if that of `composed` is: other data alone must not change the likelihood.
+    Only its likelihood follows the data of `composed`: other data alone must not change that of a trained model.
     """
     config, node = compose_unresolved("train", [*_composing(run), "run_dir=null"])
     config.run_dir = composed.run_dir
-    OmegaConf.update(config, "data.black_and_white", is_black_and_white(composed), force_add=True)
+    choose_as(config, composed)
     _fill(config, run)
     return as_dict(finish(config, node, "train"))
 

@@ -63,5 +63,5 @@ def test_weights_keep_their_likelihood_with_other_data(tmp_path):
     ],
 )
 def test_a_line_names_the_likelihood_and_a_mismatch(override, line):
-    (note,) = likelihood_notes(*tiny_vae(override))
+    (note,) = likelihood_notes(*tiny_vae("data.black_and_white=false", override))
     assert note.startswith(line)

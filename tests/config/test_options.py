@@ -26,6 +26,7 @@ NEEDS = {
     "data=moving_mnist": ["data.path=somewhere"],
     "data=frames": ["data.path=somewhere"],
     "experiment=my_pictures/gan": ["data.path=somewhere"],
+    "experiment=my_pictures/vae": ["data.path=somewhere"],
     "extractor=classifier": ["extractor.classifier.checkpoint=somewhere"],
     "extractor=module": ["extractor.module.network._target_=torch.nn.Identity"],
     "metrics=[classes]": ["metrics.classes.classifier=somewhere"],

@@ -23,3 +23,8 @@ def test_an_unknown_size_is_one_line():
         UserError, match=r"^model\.size=smal: expected one of small, base, large; did you mean small\?$"
     ):
         composed("model=rgb_vae", "model.size=smal")
+
+
+def test_a_model_without_sizes_names_those_that_have_them():
+    with pytest.raises(UserError, match=r"^model\.size=small: this model has no sizes; those of .*rgb_vae"):
+        composed("model=vae", "model.size=small")

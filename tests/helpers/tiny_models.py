@@ -11,7 +11,7 @@ from lightning_gen.config.instantiation import build_data, build_model
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.image_generator import KEY, ImageGenerator
 
-FAKE_DATA = ["data=fake", "data.num_images=64", "data.num_classes=4", "data.batch_size=7"]
+FAKE_DATA = ["data=fake", "data.num_images=64", "data.num_classes=4", "data.batch_size=7", "data.black_and_white=true"]
 TINY_VAE = ["model=mlp_vae", "model.latent_dim=3", "data.image_shape=[1,8,8]", *FAKE_DATA]
 TINY_GAN = ["model=gan", "data.image_shape=[1,8,8]", *FAKE_DATA]
 NARROW_PLAYERS = ["model.latent_dim=8", "model.generator.width=8", "model.discriminator.width=8"]

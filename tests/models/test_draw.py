@@ -20,7 +20,9 @@ TINY_DRAW = ["model.steps=3", "model.latent_dim=2", "model.hidden=6", "model.rea
 
 def draw(image_shape: tuple[int, int, int] = (1, 7, 9), *overrides: str) -> DRAW:
     torch.manual_seed(0)
-    return build_model(composed("model=draw", "data=fake", *TINY_DRAW, *overrides).model, image_shape, 4)
+    return build_model(
+        composed("model=draw", "data=fake", "data.black_and_white=true", *TINY_DRAW, *overrides).model, image_shape, 4
+    )
 
 
 def placed(window: AttentionWindow, *place: float) -> AttentionWindow:

@@ -20,7 +20,9 @@ CONDITIONAL = "model.conditional=true"
 
 def vrnn(image_shape: tuple[int, ...], *overrides: str) -> VRNN:
     torch.manual_seed(0)
-    return build_model(composed("model=vrnn", "data=fake", *TINY_VRNN, *overrides).model, image_shape, 4)
+    return build_model(
+        composed("model=vrnn", "data=fake", "data.black_and_white=true", *TINY_VRNN, *overrides).model, image_shape, 4
+    )
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ PARTS = [
     *(PENALTIES.get(name, ["dcgan", f"model/penalty=[{name}]"]) for name in names("model/penalty")),
     *(["dcgan", f"model/augment={name}"] for name in names("model/augment") if name != "none"),
     ["dcgan", "model/augment=ada", "+schedule@model.augment.schedule=cosine", "model.augment.initial=0.5"],
-    *(["vae", f"model/likelihood={name}"] for name in names("model/likelihood") if name != "bernoulli"),
+    *(["vae", f"model/likelihood={name}"] for name in names("model/likelihood") if "by_data" not in name),
     *(["dcgan", f"model/loss={name}"] for name in names("model/loss") if name != "non_saturating"),
     *(["dcgan", "model.conditional=true", f"model/conditioning={name}"] for name in ("projection", "concatenation")),
     *(["vae", f"optimizer@model.optimizer={name}"] for name in names("optimizer") if name != "adam"),
