@@ -6,7 +6,7 @@ import torch
 from lightning_gen.config.composition import compose
 from lightning_gen.config.instantiation import build_model
 
-WEIGHTS = {"small": (50, 150), "base": (150, 350), "large": (500, 1500)}  # thousands of both players, at least and most
+WEIGHTS = {"small": (300, 400), "base": (400, 600), "large": (2000, 2600)}  # thousands, at least and at most
 
 
 @pytest.mark.parametrize(("size", "labels"), [("small", True), ("base", False), ("large", True)])
