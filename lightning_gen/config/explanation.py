@@ -139,7 +139,9 @@ def _summary(target: str) -> str:
     if not target or target.startswith("torch."):
         return ""
     text = inspect.cleandoc(getattr(locate(target, "_target_"), "__doc__", None) or "").partition("\n\n")[0]
-    return re.split(r"(?<=[.:])\s", " ".join(text.split()), maxsplit=1)[0].rstrip(":")
+    sentence = re.split(r"(?<=\.)\s", " ".join(text.split()), maxsplit=1)[0]
+    head = re.split(r"(?<=:)\s", sentence, maxsplit=1)[0].rstrip(":")
+    return head if head.count("(") == head.count(")") else sentence
 
 
 def _get(config: dict[str, Any], path: str) -> dict[str, Any]:

@@ -278,7 +278,7 @@ def _dotted(config: Any) -> Iterator[tuple[str, Any]]:
     """The keys with a value of a composed config, and their values, with interpolations unresolved."""
     from omegaconf import OmegaConf
 
-    pending = [("", OmegaConf.to_container(config, resolve=False))]
+    pending: list[tuple[str, Any]] = [("", OmegaConf.to_container(config, resolve=False))]
     while pending:
         parent, node = pending.pop(0)
         for key, value in node.items():
