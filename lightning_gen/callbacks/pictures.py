@@ -24,8 +24,9 @@ from lightning_gen.trainer import ImageTrainer
 
 log = logging.getLogger("lightning_gen")
 
-MAX_CLASSES = 16  # with more, only the first classes get a column
+MAX_CLASSES = 16  # with more, only the first classes get a row
 NUM_POINTS = 2000  # samples in a scatter plot
+MAX_OF_CLASS = 16  # samples in the row of a class
 MAX_FILMS = 16  # sequences laid out frame by frame
 PAIRS = 8  # images in a row of reconstructions
 RECONSTRUCTION = ("original", "reconstruction")
@@ -105,7 +106,7 @@ class SampleGrid(Pictures):
 
     def _of_classes(self, model: ImageGenerator, num_classes: int) -> dict[str, Tensor]:
         shown = num_classes if num_classes <= MAX_CLASSES else min(num_classes, max(1, round(self.n**0.5)))
-        each = max(1, self.n // shown)
+        each = max(1, min(self.n // shown, MAX_OF_CLASS))
         labels = torch.arange(shown, device=model.device).repeat_interleave(each)
         samples = model.sample(len(labels), labels)
         columns = each if each > 1 and shown > 1 else None

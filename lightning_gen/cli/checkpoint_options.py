@@ -117,25 +117,27 @@ def chosen_classes(
     return list(dict.fromkeys(label_list(label, num_classes, names)))
 
 
-def label_list(label: Label | list[Label], num_classes: int, names: Sequence[str] = ()) -> list[int]:
-    """One label or several, numbers or `names` of classes, as a list of numbers.
+def label_list(
+    label: Label | list[Label], num_classes: int, names: Sequence[str] = (), owner: str = "this model"
+) -> list[int]:
+    """One label or several, numbers or `names` of the classes of `owner`, as a list of numbers.
 
     UserError for an empty list or an unknown class.
     """
     labels = list(label) if isinstance(label, list | ListConfig) else [label]
     if not labels:
         raise UserError("label=[]: name at least one class")
-    return [_class_number(label, num_classes, names) for label in labels]
+    return [_class_number(label, num_classes, names, owner) for label in labels]
 
 
-def _class_number(label: Label, num_classes: int, names: Sequence[str]) -> int:
+def _class_number(label: Label, num_classes: int, names: Sequence[str], owner: str) -> int:
     if str(label) in names:  # also of numbers: classes 1 to 5 are meant by their names, not as 0 to 4
         return list(names).index(str(label))
     if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < num_classes:
         return label
     fix = did_you_mean(str(label), names)
     named = f" ({listed(list(map(shown, names)), ', ', SOME)})" if names else ""
-    raise UserError(f"label={label}: this model has the classes 0 to {num_classes - 1}{named}{fix}")
+    raise UserError(f"label={label}: {owner} has the classes 0 to {num_classes - 1}{named}{fix}")
 
 
 def print_classes(model: "ImageGenerator", labels: Tensor | None, what: str = "rows") -> None:
@@ -283,7 +285,8 @@ def images_of(cfg: DictConfig, data: "ImageData", device: torch.device) -> Batch
     if not data.has_labels(cfg.split):
         raise UserError(f"label={cfg.label}: data={data.name} has no labels in split={cfg.split}; leave out label")
     names = data.class_names or []
-    batch = _joined(_of_classes(data.batches(cfg.split, device), label_list(cfg.label, len(names), names), cfg.n))
+    classes = label_list(cfg.label, len(names), names, f"data={data.name}")
+    batch = _joined(_of_classes(data.batches(cfg.split, device), classes, cfg.n))
     if not len(batch.images):
         raise UserError(f"label={cfg.label}: data={data.name} has no such image in split={cfg.split}; give another one")
     return batch

@@ -129,7 +129,7 @@ def _installed(pattern: re.Pattern[str]) -> Iterator[tuple[str, str]]:
 
 def read_saved_yaml(path: Path, origin: str) -> dict[str, Any]:
     """The content of the config.yaml that a run saved, checked; UserError, which names `origin`, for any other file."""
-    content = _plain_yaml(path, origin)
+    content = plain_yaml(path, origin)
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UserError(f"{origin}: {path.name} holds no config of a run; {FIX}")
     for key in ("seed", "model", "data", "trainer"):
@@ -140,7 +140,8 @@ def read_saved_yaml(path: Path, origin: str) -> dict[str, Any]:
     return content
 
 
-def _plain_yaml(path: Path, origin: str) -> Any:
+def plain_yaml(path: Path, origin: str) -> Any:
+    """The content of a YAML file; UserError, which names `origin`, for one that is damaged, huge, or has aliases."""
     import yaml
 
     try:

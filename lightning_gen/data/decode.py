@@ -257,7 +257,7 @@ def has_clear_pixels(image: Image.Image) -> bool:
     if not _transparent(image):
         return False
     deep = image.mode in (*_SIXTEEN_BITS, "F")  # whose transparency is one of their values
-    return deep or image.convert("RGBA").getchannel("A").getextrema()[0] < 255
+    return deep or bool((np.asarray(image.convert("RGBA").getchannel("A")) < 255).any())
 
 
 def _transparent(image: Image.Image) -> bool:

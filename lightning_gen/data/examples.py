@@ -33,11 +33,11 @@ def examples(data: "ImageData", columns: int) -> Examples | None:
     source = data.sources["train"]
     classes = None if source.labels is None else source.labels.unique()[:MOST_ROWS].tolist()
     if classes is None:
-        shown = _readable(source, range(len(source)), ROWS_WITHOUT_CLASSES * columns)
+        shown = readable(source, range(len(source)), ROWS_WITHOUT_CLASSES * columns)
         rows = [shown[start : start + columns] for start in range(0, len(shown), columns)]
     else:
         assert source.labels is not None
-        rows = [_readable(source, (source.labels == label).nonzero()[:, 0].tolist(), columns) for label in classes]
+        rows = [readable(source, (source.labels == label).nonzero()[:, 0].tolist(), columns) for label in classes]
     if not any(rows):
         return None
     black = torch.full(tuple(data.image_shape), -1.0)
@@ -45,11 +45,11 @@ def examples(data: "ImageData", columns: int) -> Examples | None:
     return Examples(images, _augmented(data, images), classes)
 
 
-def _readable(source: "Source", indices: "range | list[int]", most: int) -> list[Tensor]:
-    """The first images at these indices, without unreadable files."""
+def readable(source: "Source", indices: "range | list[int]", most: int) -> list[Tensor]:
+    """The first images `(*image_shape)` in [-1, 1] at these indices, without unreadable files."""
     found: list[Tensor] = []
     for index in indices:
-        if len(found) == most:
+        if len(found) == most or index >= len(source):
             break
         try:
             found.append(normalize(source.images[index]))

@@ -7,11 +7,14 @@ from typing import Any
 import yaml
 
 from lightning_gen.config.run_options import OPTIONS
+from lightning_gen.config.saved import plain_yaml
+from lightning_gen.errors import UserError
 
 MOST = 8  # columns; further keys are only named
 LONGEST = 28  # characters of a value
 # They say where a run writes and what it shows, not what it trains.
 LEFT_OUT = {"run_dir", "resume", "trust", "evaluation", "objective", "extractor", "callbacks", "logger", "metrics"}
+OF_THE_MACHINE = {"data.num_workers", "data.in_memory"}  # without effect on results
 NAMED = ("experiment", "model", "data")  # options that are shown by name
 
 Settings = dict[str, Any]  # by dotted key; an object's own key has the name of its class
@@ -21,13 +24,14 @@ def read_settings(path: Path) -> Settings:
     """The settings of the run that an evaluation.json, or its folder, belongs to; empty if there is no config."""
     file = (path if path.is_dir() else path.parent) / "config.yaml"
     try:
-        config = yaml.safe_load(file.read_text())
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        config = plain_yaml(file, "compare")
+    except UserError:
         return {}
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
         return {}
     kept = {key: value for key, value in config.items() if key not in {*LEFT_OUT, OPTIONS}}
-    return dict(_flat(kept)) | _named_options(config.get(OPTIONS))
+    found = {key: value for key, value in _flat(kept) if key not in OF_THE_MACHINE}
+    return found | _named_options(config.get(OPTIONS))
 
 
 def _flat(value: Mapping[Any, Any], parent: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,5 +1,6 @@
 """Words in a margin of a picture, beside or above its images and never over them."""
 
+import math
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
@@ -13,9 +14,10 @@ from lightning_gen.images import grid, moving_grid
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
-SMALLEST, LARGEST = 10, 28  # pixels, of the font
+SMALLEST, LARGEST = 12, 28  # pixels, of the font
 BORDER = 2  # pixels, of grids
 GAP = 4  # pixels, around words
+LACKING = "\U0010fffe"  # a letter of no font
 LONGEST = 24  # characters; longer names are cut
 # Fonts with other scripts than Latin, where a system has one of them.
 OTHER_FONTS = ("NotoSansCJK-Regular.ttc", "wqy-zenhei.ttc", "msyh.ttc", "PingFang.ttc", "DejaVuSans.ttf")
@@ -64,8 +66,9 @@ def class_grid(images: Tensor, labels: Tensor | None, columns: int | None, names
     words = [class_caption(label, names) for label in labels.tolist()]
     if len(set(words)) == 1:
         return title(laid(images, columns), words[0])
-    rows = [words[start : start + (columns or 1)] for start in range(0, len(words), columns or 1)]
-    if columns is not None and columns > 1 and all(len(set(row)) == 1 for row in rows):
+    columns = columns or math.ceil(math.sqrt(len(words)))
+    rows = [words[start : start + columns] for start in range(0, len(words), columns)]
+    if all(len(set(row)) == 1 for row in rows):
         return row_captions(laid(images, columns), [row[0] for row in rows])
     return laid(image_captions(images, words), columns)
 
@@ -130,5 +133,12 @@ def _fonts(size: int) -> list["FreeTypeFont | ImageFont"]:
 
 def _has_glyphs(font: "FreeTypeFont | ImageFont", words: str) -> bool:
     """Whether the font has all letters: those that it lacks look like one that no font has."""
-    lacking = bytes(font.getmask("\U0010fffe"))
-    return words.isascii() or all(bytes(font.getmask(letter)) != lacking for letter in words if letter.strip())
+    return words.isascii() or _drawn(font, LACKING) not in (_drawn(font, letter) for letter in words if letter.strip())
+
+
+def _drawn(font: "FreeTypeFont | ImageFont", letter: str) -> bytes:
+    from PIL import Image, ImageDraw
+
+    image = Image.new("L", (2 * LARGEST, 2 * LARGEST))
+    ImageDraw.Draw(image).text((0, 0), letter, fill=255, font=font)
+    return image.tobytes()

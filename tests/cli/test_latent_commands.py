@@ -18,6 +18,7 @@ from lightning_gen.errors import UserError
 from lightning_gen.images import to_uint8
 from lightning_gen.metrics.neighbors import Nearest
 from lightning_gen.sampling import latent_space
+from lightning_gen.sampling.captions import row_captions
 from lightning_gen.sampling.latent_space import LatentSpace, StyleSpace, slerp, space_of, walk
 from lightning_gen.sampling.projection import Descent, Prior, distance, project
 
@@ -247,7 +248,8 @@ class TestNeighbors:
         out = capsys.readouterr().out
         line = np.flatnonzero((picture[-(4 * 10 + 2) :] == 255).all(0))[0]  # between samples and neighbors
         shown = picture[-(4 * 10 + 2) :]
-        sample, first = (shown[2:10, left : left + 8] / 255.0 for left in (line - 10, line + 4))
+        margin = row_captions(torch.zeros(1, 4 * 10 + 2, 0), [f"blob {number}" for number in range(4)]).shape[-1]
+        sample, first = (shown[2:10, left : left + 8] / 255.0 for left in (margin + 2, line + 4))
         assert float(out.splitlines()[1].split()[1]) == pytest.approx(
             np.sqrt(np.square(sample - first).sum()), rel=1e-3
         )

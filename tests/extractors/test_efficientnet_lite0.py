@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from lightning_gen.errors import UserError
 from lightning_gen.extractors.efficientnet_lite0 import EfficientNetLite0
 from lightning_gen.extractors.extractor import Extractor, as_channels
+from lightning_gen.images import over_white
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +32,11 @@ def test_any_images_give_finite_features(extractor, channels, size):
     assert not torch.equal(features[0], features[1])
 
 
-def test_gray_is_repeated_and_alpha_dropped(extractor):
+def test_gray_is_repeated_and_alpha_blended(extractor):
     gray = images(1)
     torch.testing.assert_close(extractor(gray), extractor(gray.repeat(1, 3, 1, 1)))
     rgba = images(4)
-    torch.testing.assert_close(extractor(rgba), extractor(rgba[:, :3]))
+    torch.testing.assert_close(extractor(rgba), extractor(over_white(rgba)))
     assert as_channels(rgba, 3).shape[1] == 3
 
 

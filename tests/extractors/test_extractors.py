@@ -6,6 +6,7 @@ The weights are random, in the shapes of the published ones.
 import hashlib
 import os
 import pickle
+from types import SimpleNamespace
 from urllib.error import URLError
 
 import pytest
@@ -20,9 +21,10 @@ from lightning_gen.config.instantiation import build_data
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation.evaluator import build_extractors, evaluate
 from lightning_gen.extractors.classifier import ClassifierExtractor
-from lightning_gen.extractors.extractor import Extractor, as_channels
+from lightning_gen.extractors.extractor import Extractor, as_channels, protocol_of
 from lightning_gen.extractors.video_clips import VideoExtractor
 from lightning_gen.image_generator import ImageGenerator
+from lightning_gen.images import over_white
 from lightning_gen.metrics.frechet import FrechetDistance
 from lightning_gen.metrics.kid import KernelDistance
 
@@ -203,12 +205,23 @@ def test_channels(given, wanted):
     assert found.shape == (2, wanted, 40, 40)
     assert found.dtype == torch.uint8
     if wanted == 1 and given > 1:
-        luma = (batch[0, :3, 5, 5].float() * torch.tensor([0.299, 0.587, 0.114])).sum()
+        luma = (over_white(batch)[0, :, 5, 5].float() * torch.tensor([0.299, 0.587, 0.114])).sum()
         assert found[0, 0, 5, 5] == round(luma.item())
         assert torch.equal(as_channels(as_channels(found, given), 1), found)  # of gray colors is that gray
     elif given < 4:
         assert torch.equal(found[:, :3], batch.expand(-1, 3, -1, -1)[:, :wanted])
         assert (found[:, 3:] == 255).all()
+    elif wanted == 3:
+        assert torch.equal(found, over_white(batch))
+        fractions = as_channels(batch.float(), 3)
+        assert (fractions - found).abs().max() <= 0.51
+
+
+def test_the_protocol_says_what_becomes_of_transparency():
+    plain = SimpleNamespace(channels=3, protocol=lambda: {"name": "net"})
+    assert protocol_of(plain, (3, 8, 8)) == {"name": "net"}
+    assert protocol_of(plain, (5, 4, 8, 8)) == {"name": "net", "alpha": "blended with white"}
+    assert protocol_of(SimpleNamespace(channels=4, protocol=plain.protocol), (4, 8, 8)) == {"name": "net"}
 
 
 # A classifier of ours

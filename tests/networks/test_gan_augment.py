@@ -9,7 +9,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from lightning_gen.errors import UserError
 from lightning_gen.networks.ada import AdaptiveAugment, color_maps
-from lightning_gen.networks.diff_augment import DiffAugment, colored
+from lightning_gen.networks.diff_augment import DiffAugment, colored, recolor
 from lightning_gen.networks.warp import sampling_grid, warp
 from lightning_gen.testing import check_model
 
@@ -333,3 +333,10 @@ def test_a_gan_trains_and_resumes(overrides):
 @pytest.mark.parametrize("overrides", [(*FAST, "model.accumulate=2"), ("model/augment=diffaugment",)])
 def test_a_conditional_gan_of_color_images(overrides):
     check_model("dcgan", "model.conditional=true", *overrides, *NARROW_WITH_R1, data="rgb")
+
+
+def test_transparency_is_no_color():
+    images = torch.rand(8, 4, 8, 8) * 2 - 1
+    for changed in (ada(pipeline=["color"])(images), recolor(images)):
+        assert torch.equal(changed[:, 3], images[:, 3])
+        assert not torch.equal(changed[:, :3], images[:, :3])

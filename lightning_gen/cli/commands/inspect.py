@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.config.instantiation import instantiate
-from lightning_gen.data.examples import Examples, examples
+from lightning_gen.data.examples import Examples, examples, readable
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.data.inspection import Rows
 from lightning_gen.errors import UserError
@@ -65,6 +65,8 @@ def _picture_row(data: ImageData, out: Path | None) -> Rows:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_png(picture, path)
     except OSError as error:
+        if out is None:
+            return [("picture", f"none, {path.parent}: {error.strerror}; give out=FILE.png")]
         raise UserError(f"out={path}: {error.strerror}; name a file that can be written") from None
     return [("picture", str(path))]
 
@@ -79,9 +81,8 @@ def _new_file(name: str) -> Path:
 def picture_of(data: ImageData) -> Tensor | None:
     """Training images as models get them, a row for each class, and beside them what training makes of them."""
     if are_points(data.image_shape):
-        source = data.sources["train"]
-        points = torch.stack([source.images[index] for index in range(min(POINTS, len(source)))])
-        return scatter([(points, 1.0)])
+        points = readable(data.sources["train"], range(POINTS), POINTS)
+        return scatter([(torch.stack(points), 1.0)]) if points else None
     found = examples(data, 1 if len(data.image_shape) == 4 else COLUMNS)
     return None if found is None else _laid_out(found, data.class_names or [])
 
