@@ -24,7 +24,7 @@ def table_of_concepts(text: str) -> list[list[str]]:
 
 def draw_pictures(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the script with few pictures."""
-    monkeypatch.setattr(sys, "argv", [*arguments, "n=60", "size=32"])
+    monkeypatch.setattr(sys, "argv", [*arguments, "n=240", "size=32"])
     runpy.run_path(str(ROOT / arguments[0]), run_name="__main__")
 
 
