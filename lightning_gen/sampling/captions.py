@@ -109,10 +109,8 @@ def _line(words: str, size: int) -> Tensor:
     from PIL import Image, ImageDraw
 
     font = font_for(words, size)
-    left, top, right, bottom = _fonts(size)[0].getbbox("Ag|")
-    height = int(bottom - min(top, 0)) + GAP
-    left, _, right, _ = font.getbbox(words)
-    image = Image.new("L", (max(1, int(right - min(left, 0)) + 1), height))
+    width, height = int(font.getbbox(words)[2]) + 1, int(_fonts(size)[0].getbbox("Ag|")[3]) + GAP
+    image = Image.new("L", (width, height))
     ImageDraw.Draw(image).text((0, GAP // 2), words, fill=255, font=font)
     return torch.from_numpy(np.array(image))
 
