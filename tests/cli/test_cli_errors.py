@@ -24,7 +24,6 @@ TRAIN = {
     "++sede=1": "sede=1: train has no such key; did you mean seed?",
     "model=vea": "model=vea: no such option; did you mean model=vae?",
     "model=null": "model=null: choose one of ",
-    "experiment=cifar10_wgan": "experiment=cifar10_wgan: no such option; did you mean experiment=cifar10/wgan?",
     "experiment=cifar10/r3gn": "experiment=cifar10/r3gn: no such option; did you mean experiment=cifar10/r3gan?",
     "experiment=gaussians": "experiment=gaussians: no such option; options: gaussians/gan, gaussians/r3gan",
     "metrics=[frechet,kidd]": "metrics=[frechet,kidd]: no such option; did you mean metrics=kid?",
