@@ -39,7 +39,7 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 	command -v uv >/dev/null || $(BIN)/python -m pip install --quiet uv
 	UV=$$(command -v uv || echo $(BIN)/uv); \
 	$$UV pip install --quiet --python $(BIN)/python --compile-bytecode $(addprefix --constraint ,$(CONSTRAINTS)) \
-		--editable '.[offline,fidelity,tensorboard,dev]'
+		--editable '.[offline,fidelity,tensorboard,video,dev]'
 	touch $@
 
 clean:
