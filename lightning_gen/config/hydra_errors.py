@@ -109,6 +109,8 @@ def _typed(key: str, overrides: list[str]) -> str:
 
 def _unreadable(typed: str) -> str:
     write = "write key=value without spaces around the =, and quote text with special characters: key='\"a b\"'"
+    if re.match(r"[^\s\"'=]+=[^\s\"']+\s+[\w./@+~-]+=", typed):
+        write = "it has several key=value; give each by itself, or quote text: key='\"a b=c\"'"
     if os.path.exists(os.path.expanduser(typed)):
         write = f"name what the path is, as checkpoint={typed}"
     return f"{typed}: cannot be read; {write}"
@@ -305,6 +307,8 @@ def _missing_arguments(cause: BaseException, key: str | None) -> str:
 def _refuses_arguments(cause: BaseException) -> bool:
     if cause.__cause__ is None and type(cause).__name__ == "InstantiationException":
         return True  # Hydra itself: a target that it cannot find, or does not trust
+    if isinstance(cause, AttributeError):
+        return "before Module.__init__() call" in str(cause)
     if isinstance(cause, TypeError):
         return bool(re.search(r"\(\) (missing|got|takes) |^Can't instantiate abstract class ", str(cause)))
     return isinstance(cause, ValueError | ImportError) or type(cause).__name__ == "MisconfigurationException"

@@ -45,6 +45,9 @@ def build_model(config: Mapping[str, Any], image_shape: tuple[int, ...], num_cla
     model = instantiate(_with_target(config, "model"), image_shape=tuple(image_shape), num_classes=num_classes)
     if not hasattr(model, "setup_parts"):
         raise UserError(f"model._target_={config['_target_']}: is no ImageGenerator; name a model's class")
+    if not hasattr(model, "to_compile"):
+        base = "super().__init__ with image_shape, num_classes and the keywords of its base"
+        raise UserError(f"model._target_={config['_target_']}: its __init__ does not call {base}; add the call")
     model.setup_parts()
     return model
 

@@ -45,6 +45,11 @@ def written_out(command: str, overrides: Sequence[str], options: Sequence[str] =
     return reader.full
 
 
+def _may_hold_images(folder: Path) -> bool:
+    """Whether it is a folder, and not that of a plugin, whose option of the same name may be meant."""
+    return folder.is_dir() and not any((folder / name).is_file() for name in ("pyproject.toml", "__init__.py"))
+
+
 class _Reader:
     """Reads the overrides of a command line; `full` has what it has found so far."""
 
@@ -131,7 +136,9 @@ class _Reader:
 
     def _choice(self, key: str, group: str, value: str) -> list[str]:
         """The choice of the options that `value` names, with our spelling of them."""
-        if group == "data" and not option_named(group, value) and Path(value).expanduser().is_dir():
+        if re.search(r"\s\S+=", value):  # two overrides in one, which Hydra refuses
+            return []
+        if group == "data" and not option_named(group, value) and _may_hold_images(Path(value).expanduser()):
             return ["data=folder", f"data.path={value}"]
         if group == "data" and re.match(r"[~./]", value):
             raise UserError(f"{key}={value}: there is no such folder; write data=folder data.path=FOLDER")

@@ -97,8 +97,8 @@ def _not_installed(unknown: list[tuple[str, str]], origin: str) -> UserError:
     modules = sorted({name.rpartition(".")[0] or name for _, name in unknown})
     return UserError(
         f"{origin}: refused, {where}={_short(target)}{f' (and {len(others)} more)' if others else ''} is named by no "
-        "config of lightning-gen or an installed plugin, and nothing was run; if you trust that code and this file, "
-        f"add trust=[{_short(','.join(modules))}]"
+        "config of lightning-gen or an installed plugin, and nothing was run; install its plugin, or name it in "
+        f"LIGHTNING_GEN_PLUGINS; or if you trust that code and this file, add trust=[{_short(','.join(modules))}]"
     )
 
 

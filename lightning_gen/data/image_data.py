@@ -16,7 +16,7 @@ from lightning_gen.data.inspection import Rows, facts, listed, warnings_of
 from lightning_gen.data.loader import EvaluationBatches, TrainBatches
 from lightning_gen.data.source import Source, StreamSource, TensorSource, num_bytes
 from lightning_gen.data.source_checks import check_sources
-from lightning_gen.errors import UserError
+from lightning_gen.errors import UserError, named_failure
 from lightning_gen.utilities.foreign import is_foreign
 from lightning_gen.utilities.hardware import free_memory, main_memory, num_processors
 from lightning_gen.utilities.ranks import Ranks
@@ -70,13 +70,23 @@ class ImageData(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         if self.sources:
             return
-        loaded = self.load()
-        if is_foreign(self):
-            check_sources(loaded, SPLITS, self.class_names, f"data={getattr(self, 'name', type(self).__name__)}")
+        loaded = self._load_foreign() if is_foreign(self) else self.load()
         self.sources = {split: self._in_memory_or_not(source) for split, source in loaded.items()}
         self.image_shape = self.sources["train"].image_shape
         self.num_classes = None if self.class_names is None else len(self.class_names)
         self.split_sizes = {split: len(source) for split, source in self.sources.items()}
+
+    def _load_foreign(self) -> Mapping[str, Source]:
+        """What `load` of a class that is not ours gives; UserError if it fails or anything is amiss."""
+        kind = type(self).__name__
+        if type(self).load is ImageData.load:
+            raise UserError(f"data: {kind} has no load(), which gives sources of {', '.join(SPLITS)}; write it")
+        with named_failure(f"data: {kind}.load()"):
+            loaded = self.load()
+        if not isinstance(getattr(self, "name", None), str):
+            raise UserError(f'data: {kind} has no name; give the class one, as in name = "{kind.lower()}"')
+        check_sources(loaded, SPLITS, self.class_names, f"data={self.name}")
+        return loaded
 
     def train_dataloader(self) -> TrainBatches:
         run = self._run

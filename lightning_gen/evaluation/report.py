@@ -176,7 +176,7 @@ def with_error(value: float, error: float | None, plain: str) -> str:
 def summary(evaluation: Evaluation) -> str:
     """One line: data, numbers of images, extractors, weights or folder, seeds, duration."""
     protocol = evaluation.protocol
-    extractors = ", ".join(extractor["name"] for extractor in protocol.extractors.values())
+    extractors = ", ".join(dict.fromkeys(extractor["name"] for extractor in protocol.extractors.values()))
     parts = [
         f"{protocol.data} {protocol.split}",
         "binarized" if protocol.binarize else "",

@@ -264,6 +264,8 @@ class _Runs:
             "debug=smoke",
             "trainer.validate_every_images=16",
             "metrics=[]",
+            "evaluation.num_samples=null",  # as `evaluate` of the checkpoint
+            "evaluation.num_real=null",
             "data.batch_size=8",
             *([] if any(text.startswith("callbacks=") for text in overrides) else CALLBACKS),
             *overrides,

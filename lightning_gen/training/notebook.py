@@ -81,6 +81,8 @@ class Run:
 
         `label` is a class by its number or its name, for conditional models; None draws classes at random.
         """
+        if n < 1:
+            raise UserError(f"sample({n}): give at least 1 image")
         labels = None if label is None else torch.full((n,), self._class_number(label))
         with preserved_rng():
             return torch.cat(list(sample_batches(self.model, n, labels, seed, BATCH_SIZE)))

@@ -48,6 +48,7 @@ def try_model(config: Mapping[str, Any], model: ImageGenerator, data: ImageData)
         with named_failure(what), evaluation_mode(model):
             batch = _batch(data, "train", 2)
             _check_losses(model.losses(batch), model.validation_loss, what)
+            _check_adversarial_loss(getattr(model, "loss", None), model.device)
             if is_foreign(model) and model.generates:
                 _check_samples(model.sample(2, model.draw_labels(2)), model, what)
     except UserError as error:
@@ -73,6 +74,18 @@ def _check_losses(losses: Any, validation_loss: bool, what: str) -> None:
         if not isinstance(value, Tensor) or value.ndim:
             given = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
             raise UserError(f"{what}: {name} of losses() is {given}; give a scalar tensor")
+
+
+def _check_adversarial_loss(loss: Any, device: torch.device) -> None:
+    """UserError for a GAN's loss that needs real images for the generator, which in training it does not get."""
+    if not is_foreign(loss) or not hasattr(loss, "generator") or getattr(loss, "relativistic", False):
+        return
+    try:
+        loss.generator(None, torch.zeros(2, device=device))
+    except Exception as error:
+        fix = "if it needs the logits of real images, set relativistic = True; LIGHTNING_GEN_TRACEBACK=1 shows where"
+        why = f"generator() fails with real=None, which it gets in training: {type(error).__name__}"
+        raise UserError(f"model.loss: {type(loss).__name__}.{why}; {fix}") from error
 
 
 def _check_samples(images: Any, model: ImageGenerator, what: str) -> None:

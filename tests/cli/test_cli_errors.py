@@ -74,6 +74,8 @@ TRAIN = {
     "model._target_=3": "model._target_=3: expected the name of a class or a function",
     "model.encoder._target_=null": "model.encoder._target_=null: expected the name of a class or a function",
     "run_dir=null": "run_dir=null: expected str",
+    "seed=1 model=vae": "seed=1 model=vae: cannot be read; it has several key=value; give each by itself",
+    "model=vae seed=1": "model=vae seed=1: cannot be read; it has several key=value; give each by itself",
     "seed = 1": "seed = 1: cannot be read; write key=value without spaces around the =",
     "=": "=: cannot be read; write key=value",
     "--model.latent_dim=16": "unrecognized arguments: --model.latent_dim=16; write model.latent_dim=16, or see ",

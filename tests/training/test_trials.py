@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from lightning.pytorch import Callback
 from lightning_gen.data.fake import Fake
+from lightning_gen.data.image_data import ImageData
 from lightning_gen.data.source import TensorSource
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.metrics.image_metric import (
@@ -108,6 +109,19 @@ class OneSplit(Fake):
         return {"train": super().load()["train"]}
 
 
+class NoLoad(Fake):
+    load = ImageData.load
+
+
+class Misspelled(Fake):
+    def load(self):
+        return {"train": self.sorces}
+
+
+class Nameless(Fake):
+    name = None
+
+
 class Tuples(Fake):
     def load(self):
         return {split: (source.images, source.labels) for split, source in super().load().items()}
@@ -131,6 +145,16 @@ class Difference:
 
     def generator(self, real, fake):
         return -fake.mean()
+
+
+class NeedsReal(Difference):
+    def generator(self, real, fake):
+        return real.mean() - fake.mean()
+
+
+class NoSuper(VAE):
+    def __init__(self, *args, **vae):
+        self.args = args
 
 
 class Half:
@@ -160,6 +184,8 @@ REFUSED = {
     "model Unreduced": "model (lg_plain.Unreduced): loss of losses() is of shape (2,); give a scalar tensor",
     "model Fails": "model (lg_plain.Fails) fails when it is tried: AttributeError: 'Fails' object has no",
     "model Shapes": "model (lg_plain.Shapes): sample(2) gives (2, 8, 8); give images (2, 1, 8, 8)",
+    "model NoSuper": "model._target_=lg_plain.NoSuper: its __init__ does not call super().__init__ with image_shape",
+    "model.loss NeedsReal": "model.loss: NeedsReal.generator() fails with real=None, which it gets in training: Attr",
     "model.likelihood Plain": "model.likelihood: Plain is no Likelihood; extend lightning_gen.losses.likelihoods.",
     "model.loss Plain": "model.loss: Plain has no method discriminator(real, fake); add it",
     "model.penalty.x Plain": "model.penalty.x: Plain is no Penalty; extend lightning_gen.losses.penalties.Penalty",
@@ -176,6 +202,9 @@ REFUSED = {
     "extractor.x Brightness": "extractor.x: Brightness: features of 2 images are (2, 1), not (2, 2); fix `features` or",
     "data Plain": "data._target_=lg_plain.Plain: is no ImageData",
     "data OneSplit": "data=fake: load() gives train; give a dictionary of sources of train, val, test",
+    "data NoLoad": "data: NoLoad has no load(), which gives sources of train, val, test; write it",
+    "data Misspelled": "data: Misspelled.load() fails when it is tried: AttributeError: Misspelled has no attr",
+    "data Nameless": 'data: Nameless has no name; give the class one, as in name = "nameless"',
     "data Tuples": "data=fake: load() gives a tuple for train; give TensorSource(images, labels)",
     "data Floats": "data=fake: images of train are floats up to 12",
     "data Labels": "data=fake: labels of train are 0 to 3, and class_names has 2; number classes from 0 on",
