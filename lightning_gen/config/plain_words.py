@@ -131,7 +131,7 @@ class _Reader:
 
     def _choice(self, key: str, group: str, value: str) -> list[str]:
         """The choice of the options that `value` names, with our spelling of them."""
-        if group == "data" and not option_named(group, value) and Path(value).expanduser().is_dir():
+        if group == "data" and not option_named(group, value) and Path(value.strip("'\"")).expanduser().is_dir():
             return ["data=folder", f"data.path={value}"]
         if group == "data" and re.match(r"[~./]", value):
             raise UserError(f"{key}={value}: there is no such folder; write data=folder data.path=FOLDER")
