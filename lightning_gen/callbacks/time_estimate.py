@@ -58,8 +58,8 @@ class TimeEstimate:
             self.done = True
 
     def _mark(self) -> Mark:
-        if self.model.device.type != "cpu":
-            torch.accelerator.synchronize(self.model.device)
+        if self.model.device.type in ("cuda", "mps", "xpu"):
+            torch.accelerator.synchronize()
         return Mark(time.monotonic(), self.model.images_seen)
 
     @property

@@ -17,6 +17,7 @@ from lightning_gen.config.own_values import use_own_values
 from lightning_gen.config.plain_words import written_out
 from lightning_gen.config.plugins import conf_dir
 from lightning_gen.config.run_options import names_start, not_among
+from lightning_gen.config.text_values import with_quotes
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.compat import (
     current_hydra_node,
@@ -53,7 +54,7 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
     from lightning_gen.cli.launch import run_job
     from lightning_gen.config.hydra_errors import explained
 
-    arguments = [_HOME.sub(r"\1='\2'", argument) for argument in arguments]
+    arguments = [with_quotes(_HOME.sub(r"\1='\2'", argument)) for argument in arguments]
     flags, overrides, shown = _parse(command, arguments)
     own = _options_of_resumed(command, overrides)
     prepare_hydra()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from lightning_gen.config.composition import task_overrides
 from lightning_gen.config.plugins import PACKAGE
+from lightning_gen.config.text_values import quoted
 from lightning_gen.utilities.launchers import RELAUNCHED, is_first_process
 from lightning_gen.utilities.signals import Stopped, handled
 
@@ -32,13 +33,6 @@ def command_arguments(
         arguments = [a for a in arguments if not a.lstrip("+").startswith("run_dir=")]
         arguments.append(f"run_dir={quoted(config.run_dir)}")
     return arguments
-
-
-def quoted(text: str) -> str:
-    """`text`, with any characters, as a quoted string of Hydra's override grammar."""
-    from hydra.core.override_parser.types import Quote, QuotedString
-
-    return QuotedString(text=text, quote=Quote.single).with_quotes()
 
 
 def run_job(command: str, config: "DictConfig", node: "DictConfig", flags: Sequence[str]) -> tuple[int, float | None]:

@@ -11,7 +11,7 @@ from lightning_gen.config.hydra_setup import compose_unchecked, prepare_hydra
 from lightning_gen.config.own_values import use_own_values
 from lightning_gen.config.plain_words import written_out
 from lightning_gen.config.plugins import check_choices, conf_dir
-from lightning_gen.config.text_values import restore_text
+from lightning_gen.config.text_values import restore_text, with_quotes
 from lightning_gen.config.validation import check_keys, check_targets, check_top_level, primary_keys
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.compat import hydra_config
@@ -50,6 +50,7 @@ def compose_unresolved(command: str, overrides: Sequence[str]) -> tuple["DictCon
     from omegaconf import open_dict
 
     prepare_hydra()
+    overrides = list(map(with_quotes, overrides))
     in_full = written_out(command, overrides)
     overrides = [full for text in overrides for full in in_full.get(text, [text])]
     with explained(command, overrides):
@@ -92,7 +93,7 @@ def task_overrides(hydra_node: "DictConfig") -> list[str]:
 
 
 def _placeholder(key: str) -> str:
-    return "PATH" if key.rpartition(".")[2] in {"checkpoint", "path", "folder"} else "VALUE"
+    return "PATH" if key.rpartition(".")[2] in {"checkpoint", "path", "folder", "images"} else "VALUE"
 
 
 def check(config: "DictConfig | Mapping[str, Any]", command: str = "train") -> None:

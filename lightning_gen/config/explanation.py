@@ -57,7 +57,7 @@ def explain_option(group: str, name: str) -> Explanation:
     """The keys of an option with their comments, defaults, types and bounds, and its parts. UserError if unknown."""
     options = {option.name: option for option in list_options(group)}
     if name not in options:
-        fix = did_you_mean(name, options) or f"; options: {', '.join(options)}"
+        fix = did_you_mean(name, options, f"{group}={{}}") or f"; options: {', '.join(options)}"
         raise UserError(f"{group}={name}: no such option{fix}")
     read = read_option(group, name)
     target = str(read.values.get("_target_", ""))
@@ -86,6 +86,7 @@ def explain_key(key: str, overrides: Sequence[str] = ()) -> list[Key]:
     if not names:
         groups = {name for full in known for name in _parents(full)}
         ends = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]][:3]
+        ends = ends or [f"{group}={key}" for group in list_groups() if key in (o.name for o in list_options(group))][:3]
         fix = f"; did you mean {' or '.join(ends)}?" if ends else did_you_mean(key, {*known, *groups, *list_groups()})
         raise UserError(f"{key}: no such key{fix or '; lightning-gen train --help lists the keys of a run'}")
     comments = _comments(files)

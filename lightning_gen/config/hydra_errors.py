@@ -36,14 +36,14 @@ def explain(error: Exception, command: str, overrides: list[str]) -> str:
     if match := re.match(r"UserError raised while resolving interpolation: (.*)", text):  # by a resolver of ours
         return match[1]
     if isinstance(error, OverrideParseException):
-        return _unreadable(error.override)
+        return _unreadable(error.override, command)
     if isinstance(error, MissingConfigException):
         return _missing_option(error, overrides)
     if isinstance(error, MarkedYAMLError) and error.problem_mark:
         mark = error.problem_mark
         return f"{mark.name} line {mark.line + 1}: {error.problem}{_fix_of_file(mark.name)}"
     if re.match(r"Could not (?:override|delete) ''", text):
-        return _unreadable(" ".join(overrides))
+        return _unreadable(" ".join(overrides), command)
     if match := re.match(r"(?:Could not override|Could not delete from config\.) '(.+?)'", text):
         return _unknown_key(_full_key(error.__cause__) or match[1], match[1], command, overrides)
     if match := re.match(r"Could not delete '(.+?)'", text):
@@ -107,12 +107,19 @@ def _typed(key: str, overrides: list[str]) -> str:
     return next((typed for typed in overrides if typed.lstrip("+~").split("=")[0] == key), key)
 
 
-def _unreadable(typed: str) -> str:
+def _unreadable(typed: str, command: str) -> str:
     write = "write key=value without spaces around the =, and quote text with special characters: key='\"a b\"'"
     if re.match(r"[^\s\"'=]+=[^\s\"']+\s+[\w./@+~-]+=", typed):
         write = "it has several key=value; give each by itself, or quote text: key='\"a b=c\"'"
-    if os.path.exists(os.path.expanduser(typed)):
-        write = f"name what the path is, as checkpoint={typed}"
+    path = os.path.expanduser(typed)
+    if os.path.exists(path):
+        meant = f"checkpoint={typed}"
+        if command in ("train", "inspect") and os.path.isdir(path):
+            is_run = os.path.exists(os.path.join(path, "checkpoints"))
+            meant = f"run_dir={typed} resume=true" if is_run else f"data=folder data.path={typed}"
+        write = f"name what the path is, as {meant}"
+    elif chosen := [f"{group}={typed}" for group in ("model", "data", "experiment") if typed in _options(group)]:
+        write = f"did you mean {' or '.join(chosen)}?"
     return f"{typed}: cannot be read; {write}"
 
 
@@ -229,7 +236,8 @@ def _missing_option(error: Any, overrides: list[str]) -> str:
         group = key.split("@")[0]
         for option in re.split(r"[\[\], ]+", value):
             if f"{group}/{option}" == missing:
-                why = _left_out(missing) or f"no such option{_suggest_option(group, option, key)}{_lost()}"
+                named = "" if value.startswith("[") else key  # KEY=OPTION would leave out the others of a list
+                why = _left_out(missing) or f"no such option{_suggest_option(group, option, named)}{_lost()}"
                 return f"{typed}: {why}"
     group, _, option = missing.rpartition("/")
     found = re.match(r"In '(.+?)'", str(error))
@@ -258,7 +266,7 @@ def _suggest_option(group: str, option: str, key: str) -> str:
     moved = [name for name in options if name.replace("/", "_") == option]  # as before folders: cifar10_r3gan
     partly = [name for name in options if option in name.split("/")]  # cifar10, or r3gan
     if closest(option, moved or options) and not partly:
-        return did_you_mean(option, moved or options, f"{key}={{}}")
+        return did_you_mean(option, moved or options, f"{key}={{}}" if key else "{}")
     return f"; options: {', '.join(partly or options)}"
 
 

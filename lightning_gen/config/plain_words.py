@@ -138,7 +138,11 @@ class _Reader:
         """The choice of the options that `value` names, with our spelling of them."""
         if re.search(r"\s\S+=", value):  # two overrides in one, which Hydra refuses
             return []
-        if group == "data" and not option_named(group, value) and _may_hold_images(Path(value).expanduser()):
+        if (
+            group == "data"
+            and not option_named(group, value)
+            and _may_hold_images(Path(value.strip("'\"")).expanduser())
+        ):
             return ["data=folder", f"data.path={value}"]
         if group == "data" and re.match(r"[~./]", value):
             raise UserError(f"{key}={value}: there is no such folder; write data=folder data.path=FOLDER")

@@ -174,7 +174,7 @@ def _num_real(data: "ImageData", split: str, limit: int | None) -> int:
     if count < 2:
         fix = data.fix_for(split)
         raise UserError(
-            f"split={split}: data={data.name} has {count} images in it, a comparison needs at least 2: {fix}"
+            f"split={split}: data={data.name} has {count} in it, a comparison needs at least 2 images: {fix}"
         )
     return count if limit is None else min(limit, count)
 

@@ -146,7 +146,8 @@ def _remarks(evaluation: Evaluation) -> Iterator[str]:
         yield from _table_lines(name, table)
     if evaluation.tables:
         yield ""
-    if over := sorted({score.uncertainty.over for score in evaluation.scores.values() if score.uncertainty}):
+    scores = [score for score in evaluation.scores.values() if "±" in _text(score)]
+    if over := sorted({score.uncertainty.over for score in scores if score.uncertainty}):
         yield f"  ± is one standard deviation over {' or '.join(over)}"
     for name, reason in evaluation.skipped.items():
         yield printable(f"  skipped {name}: {reason}")
@@ -170,7 +171,7 @@ def with_error(value: float, error: float | None, plain: str) -> str:
     if not error or not math.isfinite(error):
         return format(value, plain)
     digits = max(0, 1 - math.floor(math.log10(error)))
-    return f"{value:.{digits}f} ± {error:.{digits}f}"
+    return f"{value:z.{digits}f} ± {error:.{digits}f}"
 
 
 def summary(evaluation: Evaluation) -> str:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+from unicodedata import combining, east_asian_width
 
 from lightning_gen.utilities.printable import printable
 
@@ -19,9 +20,15 @@ def column_lines(columns: Columns, most: int, where: str) -> list[str]:
 
 def _column(head: str, values: Sequence[Any]) -> list[str]:
     cells = [printable(head), *map(_text, values)]
-    width = max(map(len, cells))
+    width = max(map(_width, cells))
     left = all(isinstance(value, str) for value in values)
-    return [cell.ljust(width) if left else cell.rjust(width) for cell in cells]
+    spaces = [" " * (width - _width(cell)) for cell in cells]
+    return [cell + space if left else space + cell for cell, space in zip(cells, spaces, strict=True)]
+
+
+def _width(text: str) -> int:
+    """The columns of a terminal that a text takes: two for each Chinese, Japanese or Korean letter."""
+    return sum(0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def _text(value: Any) -> str:

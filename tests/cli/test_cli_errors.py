@@ -147,6 +147,23 @@ def test_a_path_without_its_key(capsys):
     assert capsys.readouterr().err == told
 
 
+@pytest.mark.parametrize(
+    ("word", "fix"),
+    {
+        "run": "name what the path is, as run_dir=run resume=true",
+        "images": "name what the path is, as data=folder data.path=images",
+        "vae": "did you mean model=vae?",
+    }.items(),
+)
+def test_a_word_without_its_key(word, fix, tmp_path_factory, monkeypatch, capsys):
+    folder = tmp_path_factory.mktemp("folder")
+    monkeypatch.chdir(folder)
+    (folder / "run" / "checkpoints").mkdir(parents=True)
+    (folder / "images").mkdir()
+    assert main(["train", word]) == 2
+    assert capsys.readouterr().err == f"error: {word}: cannot be read; {fix}\n"
+
+
 def test_multirun_with_a_mistake_everywhere(capsys):
     assert main(["train", "-m", "modle=vae", "seed=1,2"]) == 2
     assert capsys.readouterr().err == "error: modle=vae: no such key; did you mean model?\n"

@@ -17,7 +17,8 @@ from omegaconf import OmegaConf
 import __main__
 from lightning_gen.cli import launch
 from lightning_gen.cli.hydra_app import read_command_line
-from lightning_gen.cli.launch import command_arguments, quoted, relaunchable, should_print_error
+from lightning_gen.cli.launch import command_arguments, relaunchable, should_print_error
+from lightning_gen.config.text_values import quoted, with_quotes
 
 SHORT_RUN = ["model=mlp_vae", "data=fake", "data.num_images=32", "data.batch_size=16", "data.image_shape=[1,8,8]"]
 SHORT_RUN += ["trainer.max_images=32", "metrics=[]", "callbacks=[]", "logger=[]"]
@@ -28,6 +29,26 @@ TWO_PROCESSES = ["trainer.devices=2", "trainer.strategy=ddp"]
 def test_quoted_text_comes_back(text):
     override = OverridesParser.create().parse_override(f"run_dir={quoted(text)}")
     assert override.value() == text
+
+
+@pytest.mark.parametrize(
+    ("typed", "value"),
+    {
+        "run_dir=кошки": "кошки",
+        "run_dir=[猫 の 写真, fish,3]": ["猫 の 写真", "fish", 3],
+        "run_dir=Photos (1)": "Photos (1)",
+        "run_dir=Anna's & mine": "Anna's & mine",
+        "run_dir=['é',\"a b\"]": ["é", "a b"],
+        "run_dir=1e-3": 1e-3,
+    }.items(),
+)
+def test_texts_need_no_quotes_of_hydra(typed, value):
+    assert OverridesParser.create().parse_override(with_quotes(typed)).value() == value
+
+
+@pytest.mark.parametrize("typed", ["run_dir='a", "run_dir=[é", "a={é:1}", "lr=interval(0,1)", "seed", "--cfg", "é"])
+def test_what_has_no_text_to_quote_stays(typed):
+    assert with_quotes(typed) == typed
 
 
 def test_the_same_job_in_another_process():

@@ -29,10 +29,10 @@ def cancel_at(monkeypatch, number):
     """Ctrl-C at the image `number`."""
     write = sample._write_image
 
-    def cancelled(image, path):
+    def cancelled(image, path, *options):
         if path.name == f"{number:06}":
             raise KeyboardInterrupt
-        write(image, path)
+        write(image, path, *options)
 
     monkeypatch.setattr(sample, "_write_image", cancelled)
 

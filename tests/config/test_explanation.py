@@ -42,7 +42,7 @@ def test_keys_of_a_run():
         explain_key("model.betta")
 
 
-@pytest.mark.parametrize("argument", ["model=veo", "modle", "optimizer=sdg"])
+@pytest.mark.parametrize("argument", ["model=veo", "modle", "optimizer=sdg", "dcgan"])
 def test_unknown_names_have_a_suggestion(argument):
     with pytest.raises(UserError, match="did you mean"):
         explain.run([argument])

@@ -285,7 +285,7 @@ def test_a_single_edit_of_any_key_suggests_the_key(keys, seed):
     chance = random.Random(seed)
     key = chance.choice(keys)
     typo = one_edit(key, chance)
-    if typo not in keys:
+    if typo not in keys and not re.search(r"(^|\.)\w$", key):  # another letter resembles none
         assert key in suggest_key(typo, keys).removesuffix("?").split()
 
 

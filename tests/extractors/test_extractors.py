@@ -218,10 +218,10 @@ def test_channels(given, wanted):
 
 
 def test_the_protocol_says_what_becomes_of_transparency():
-    plain = SimpleNamespace(channels=3, protocol=lambda: {"name": "net"})
+    plain = SimpleNamespace(name="net", channels=3, protocol=dict)
     assert protocol_of(plain, (3, 8, 8)) == {"name": "net"}
     assert protocol_of(plain, (5, 4, 8, 8)) == {"name": "net", "alpha": "blended with white"}
-    assert protocol_of(SimpleNamespace(channels=4, protocol=plain.protocol), (4, 8, 8)) == {"name": "net"}
+    assert protocol_of(SimpleNamespace(name="net", channels=4, protocol=dict), (4, 8, 8)) == {"name": "net"}
 
 
 # A classifier of ours

@@ -168,7 +168,7 @@ def test_labels_by_name(classes: Path, tmp_path: Path, capsys: pytest.CaptureFix
     command(sample, run, "n=4", "label='10'", f"out={tmp_path / 'b'}")  # as text: a name
     assert "classes of the rows: 1 10\n" in capsys.readouterr().out
     command(interpolate, run, "n=3", "steps=1", "stops=2", "label=[2,cat]", f"out={tmp_path / 'c'}")
-    assert "classes of the rows: 2 cat (3)\n" in capsys.readouterr().out
+    assert "classes of the rows: 0 2 (2), 2 cat\n" in capsys.readouterr().out
     command(neighbors, run, "n=3", "label=[cat,1]", "extractor=none", "k=1", f"out={tmp_path / 'd'}")
     assert "classes of the rows: 2 cat (2), 1 10\n" in capsys.readouterr().out
     photos = [f"images={classes / 'cat'}", "n=2", "steps=1", "starts=1"]

@@ -41,8 +41,8 @@ def test_a_closed_output_loses_no_training(tmp_path, capsys):
     assert unread("train", *TINY_RUN, *SCORED, f"run_dir={folder}", "callbacks.progress.every_seconds=0") == 141
     assert capsys.readouterr().err == ""
     assert len(json.loads((folder / "evaluation.json").read_text())) == 1
-    assert saved(folder)["lightning_gen"]["images_seen"] == 256
-    assert "256 of 256 images" in (folder / "log.txt").read_text()
+    assert saved(folder)["lightning_gen"]["images_seen"] == 64
+    assert "64 of 64 images" in (folder / "log.txt").read_text()
 
 
 def test_a_closed_output_loses_no_scores(tiny_run):

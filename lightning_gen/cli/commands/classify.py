@@ -87,7 +87,7 @@ def run(job: Job) -> None:
         print(f"images={cfg.images}: no folder is named as a class ({classes}): no accuracy", file=sys.stderr)
     print("\n".join(_report(found, names)))
     if out is not None:
-        print(f"{len(found):,} classes written to {out}")
+        print(f"classes of {len(found):,} files written to {out}")
 
 
 def _checked(out: str | None) -> Path | None:
@@ -173,7 +173,7 @@ def _accuracy(labeled: list[Classified], names: Sequence[str]) -> list[str]:
     accuracy = metric.compute()["accuracy"].item()
     text = with_error(accuracy, metric.standard_errors()["accuracy"], ".6g")
     classes = column_lines(metric.tables()["classes"], MOST_ROWS, "")
-    return ["", f"accuracy {text} of {len(labeled):,} images in folders named as classes", *classes]
+    return ["", f"accuracy {text} on {len(labeled):,} images in folders named as classes", *classes]
 
 
 def _as_csv(found: list[Classified], names: Sequence[str]) -> str:
