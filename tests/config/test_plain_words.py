@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -196,3 +197,11 @@ def test_what_is_spelled_out_costs_nothing(monkeypatch):
     monkeypatch.setattr(plain_words, "choices_of", None)
     overrides = ["model=vae", "model.beta=2", "+trainer.x=1", "model/prior=autoregressive", "callbacks=[progress]"]
     assert written_out("train", overrides) == {}
+
+
+def test_the_folder_of_a_plugin_is_no_folder_of_images(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("shapes").mkdir()
+    assert written_out("train", ["data=shapes"])["data=shapes"] == ["data=folder", "data.path=shapes"]
+    Path("shapes", "pyproject.toml").touch()
+    assert "data=shapes" not in written_out("train", ["data=shapes"])
