@@ -90,7 +90,7 @@ def test_a_photograph_alone(pictures, capsys):
         ("images=pictures/dog/9.png", "images=pictures/dog/9.png: no file can be read: 9.png (cannot"),
         ("images=pictures resize=padd", "resize=padd: no such method; did you mean pad?"),
         ("images=pictures checkpoint=vae.ckpt", "checkpoint=vae.ckpt: holds a VAE, give a run of model=classifier"),
-        ("", "classify needs images=VALUE"),
+        ("", "classify needs images=PATH"),
     ],
 )
 def test_mistakes_are_one_line(pictures, monkeypatch, capsys, overrides, message):

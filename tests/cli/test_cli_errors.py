@@ -26,7 +26,7 @@ TRAIN = {
     "model=null": "model=null: choose one of ",
     "experiment=cifar10/r3gn": "experiment=cifar10/r3gn: no such option; did you mean experiment=cifar10/r3gan?",
     "experiment=gaussians": "experiment=gaussians: no such option; options: gaussians/gan, gaussians/r3gan",
-    "metrics=[frechet,kidd]": "metrics=[frechet,kidd]: no such option; did you mean metrics=kid?",
+    "metrics=[frechet,kidd]": "metrics=[frechet,kidd]: no such option; did you mean kid?",
     "model/likelihod=gaussian": "model/likelihod=gaussian: no such key; did you mean model/likelihood?",
     "model/likelihood=gausian": "model/likelihood=gausian: no such option; did you mean model/likelihood=gaussian?",
     "optimizer@model.optimzer=sgd": (
