@@ -8,8 +8,9 @@ chosen, then keys of the model, of the data, and of the trainer. The word as typ
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
+from lightning_gen.bounds import ModelSize
 from lightning_gen.config.hydra_setup import Choice, choices_of, compose_unchecked
 from lightning_gen.config.options import list_groups
 from lightning_gen.config.plugins import conf_dir
@@ -111,6 +112,8 @@ class _Reader:
             return self._choice(group, group, value)
         if "@" in key or ("/" in key and key in list_groups()):
             return self._choice(key, key.partition("@")[0], value)
+        if bare(key) == "size" and "model" in self.groups and value in get_args(ModelSize):
+            return [f"model.size={value}"]
         if bare(key) == "gpus" and value.isdigit() and "trainer" in self.groups:
             return ["trainer=gpu"] if value == "1" else ["trainer=ddp", f"trainer.devices={value}"]
         return self._as_switch(key, value.lower())

@@ -81,6 +81,7 @@ MEANINGS = {
         "augment=ada": "model/augment=ada",
     },
     "train dataset=CIFAR-10": {"device=cuda": "trainer=gpu", "fp16=true": "trainer.precision=16-mixed"},
+    "train model=rgb_vae": {"size=small": "model.size=small"},
     "train data=folder data.path=.": {"size=64": "data.size=64", "channels=3": "data.channels=3"},
     "train gpus=2": {"smoke=true": "debug=smoke"},
     "train experiment=digits/likelihood": {"callbacks=[-sample_grid,-progress]": None},
