@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from helpers import ROOT
-from helpers.documents import as_command, blocks, commands, on_a_budget, succeeds
+from helpers.documents import as_command, blocks, commands, jobs, on_a_budget, succeeds
 from PIL import Image
 
 from lightning_gen.cli import main
@@ -56,10 +56,12 @@ def test_commands(place, monkeypatch, capsys):
         if words[0] == "make":
             continue
         command, arguments = as_command(words, monkeypatch)
-        arguments = [each.replace("seed=1,2", "seed=1") for each in arguments]  # two processes of four are enough
+        arguments, *others = jobs(arguments)
         if command == "compare":
             shutil.copytree("my_run", "other_run")
         succeeds(on_a_budget(command, arguments), shlex.join(words), capsys)
+        if others:
+            succeeds([command, *others[-1], "--cfg", "job"], shlex.join(words), capsys)
         seen += 1
     assert seen >= 20
     out = capsys.readouterr().out

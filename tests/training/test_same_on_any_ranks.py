@@ -119,8 +119,8 @@ def test_one_process_evaluates_what_two_have_scored(folder, tmp_path):
     [trained] = json.loads((run / "evaluation.json").read_text())
     out = tmp_path / "evaluation.json"
     last = run / "checkpoints" / "last.ckpt"
-    arguments = [f"checkpoint={last}", "metrics=[diversity]", "half_samples=0", "device=cpu", f"out={out}"]
-    assert main(["evaluate", *arguments, f"seed={trained['protocol']['seed']}"]) == 0
+    arguments = [f"checkpoint={last}", "metrics=[diversity]", "half_samples=0", "num_samples=32", "device=cpu"]
+    assert main(["evaluate", *arguments, f"out={out}", f"seed={trained['protocol']['seed']}"]) == 0
     [evaluated] = json.loads(out.read_text())
     assert evaluated["scores"] == pytest.approx(trained["scores"], rel=1e-6)
 
