@@ -1,8 +1,9 @@
 # make train   set up .venv, then train the default VAE on 5,000 real digits (ARGS="model=beta_vae ..." passes overrides on)
-# make test    set up .venv, then run the whole test suite; ARGS="-m 'not slow'" leaves processes and long trainings out
-# make coverage  the same, then list the lines of lightning_gen that no test runs
+# make test    set up .venv, then run the tests (ARGS="-k dcgan" passes options on)
+# make test-slow  the others, which are marked slow: several processes, wheels, compiled parts, long trainings
+# make coverage  the whole suite, then list the lines of lightning_gen that no test runs
 # make lint    check style and types
-.PHONY: train test coverage lint format clean
+.PHONY: train test test-slow coverage lint format clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -18,7 +19,10 @@ train: $(READY)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test: $(READY)
-	$(PYTEST) $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: $(READY)
+	$(PYTEST) -m slow $(ARGS)
 
 coverage: $(READY)
 	$(PYTEST) --cov --cov-report=term-missing:skip-covered $(ARGS)

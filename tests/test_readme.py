@@ -48,7 +48,6 @@ def sequences(place) -> None:
     assert main(["train", "run_dir=my_predictor", *moving, *small]) == 0
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("sequences")
 def test_commands(place, monkeypatch, capsys):
     seen = 0
