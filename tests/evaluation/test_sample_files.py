@@ -217,7 +217,7 @@ def test_messages_name_keys_of_the_command(tmp_path: Path) -> None:
         assert text.startswith(f"{key}={tmp_path / 'none'} does not exist: ")
     one = save(tmp_path / "one", count=1)
     assert said(f"samples={tmp_path / 'other'}", f"reference={one}").startswith(
-        f"split=all: reference={one} has 1 images"
+        f"split=all: reference={one} has 1 in it"
     )
 
 

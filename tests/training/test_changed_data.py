@@ -217,7 +217,7 @@ def test_scores_in_training_need_two_validation_images(tmp_path: Path) -> None:
     save(tmp_path / "images" / "train", 12)
     save(tmp_path / "images" / "val", 1)
     options = ["model=gan", "metrics=[frechet]", "callbacks=[checkpoint,scores_without_loss]", "extractor=[none]"]
-    with pytest.raises(UserError, match=r"split=val: data=images has 1 image.*: add images to the folder of val"):
+    with pytest.raises(UserError, match=r"split=val: data=images has 1 in it.*: add images to the folder of val"):
         train(tmp_path / "run", tmp_path / "images", *options, "evaluation.split=train")
     assert not list(tmp_path.rglob("*.ckpt"))
 
@@ -230,7 +230,7 @@ def test_too_few_images_are_refused_before_the_training(tmp_path: Path) -> None:
     seed = str(caught.value).partition("data.seed=")[2].split()[0]
     train(tmp_path / "run", data, f"data.seed={seed}", "metrics=[likelihood]")
     assert (tmp_path / "run" / "evaluation.json").exists()
-    with pytest.raises(UserError, match=r"a comparison needs at least 2: set data\.split$"):
+    with pytest.raises(UserError, match=r"a comparison needs at least 2 images: set data\.split$"):
         train(tmp_path / "other", data, "data.split_by=number", "metrics=[likelihood]")
     assert not (tmp_path / "other").exists()
     text = train(
