@@ -1,6 +1,7 @@
 """Jobs of a multirun and ranks of a distributed run: each in its own process, doing the same as one started by hand."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -134,33 +135,37 @@ def test_modules_beside_a_script_are_found_by_its_ranks(folder_of_a_user, tmp_pa
 
 @pytest.mark.slow
 def test_multirun_of_distributed_jobs(tmp_path):
-    done = run_command("train", "-m", "seed=abc,1", *SHORT_RUN, *TWO_PROCESSES, cwd=tmp_path)
+    done = run_command("train", "-m", "seed=1,abc,2", *SHORT_RUN, *TWO_PROCESSES, cwd=tmp_path)
     assert done.returncode == 2
     assert "error: seed=abc: expected int\n" in done.stderr
-    assert "job 0 failed with exit status 2\n" in done.stderr
+    assert "job 1 failed with exit status 2\n" in done.stderr
     assert done.stderr.endswith("error: 1 of the jobs failed; their messages are above\n")
     assert "Traceback" not in done.stderr
     runs = sorted(tmp_path.glob("outputs/*/*/*/config.yaml"))
-    assert [yaml.safe_load(run.read_text())["seed"] for run in runs] == [1]
+    assert [yaml.safe_load(run.read_text())["seed"] for run in runs] == [1, 2]
     # Neither the second ranks nor the failed job left a folder.
-    assert [path.name for path in tmp_path.glob("outputs/mlp_vae/*/*")] == [runs[0].parent.name]
-    assert runs[0].parent.name.endswith("-1")
+    assert len(list(tmp_path.glob("outputs/mlp_vae/*/*"))) == 2
+    names = [run.parent.name for run in runs]
+    assert re.sub(r"-0$", "-2", names[0]) == names[1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["outputs"]
 
 
 @pytest.mark.slow
-def test_an_error_of_one_rank_is_printed_once(tmp_path):
+@pytest.mark.parametrize("rank", ["null", "1"])
+def test_an_error_of_all_ranks_or_one_is_printed_once(tmp_path, rank):
     site = tmp_path / "site"
     site.mkdir()
     (site / "lg_fail.py").write_text(
         "from lightning.pytorch import Callback\n"
         "from lightning_gen.errors import UserError\n"
         "class Fail(Callback):\n"
+        "    def __init__(self, rank: int | None):\n"
+        "        self.rank = rank\n"
         "    def on_fit_start(self, trainer, model):\n"
-        "        if trainer.global_rank == 1:\n"
+        "        if self.rank is None or trainer.global_rank == self.rank:\n"
         "            raise UserError('no luck')\n"
     )
-    callback = "+callbacks.fail._target_=lg_fail.Fail"
+    callback = f"+callbacks.fail={{_target_: lg_fail.Fail, rank: {rank}}}"
     done = run_command("train", *SHORT_RUN, *TWO_PROCESSES, callback, cwd=tmp_path, path=site)
     assert done.returncode == 2
     assert done.stderr == "error: no luck\n"

@@ -156,7 +156,7 @@ def two_ranks(tmp_path):
     return Group(*command, "run_dir=run", cwd=tmp_path)
 
 
-@pytest.mark.parametrize("dead", [0])
+@pytest.mark.parametrize("dead", [0, 1])
 def test_a_dead_rank_is_told_in_one_line(tmp_path, dead):
     with two_ranks(tmp_path) as group:
         group.wait_for(lambda: (tmp_path / "run" / "checkpoints" / "last.ckpt").exists())

@@ -12,25 +12,8 @@ NARROW = [f"model.{side}.{key}=8" for side in ("encoder", "decoder") for key in 
 # Of the options that share a class one is trained on both kinds of data: what differs between them is networks,
 # losses and penalties, which have tests of their own. These are trained on one kind, and left out by "not slow".
 CONDITIONAL = ("biggan", "cgan_pd", "conditional_vae", "sagan")
-OTHERS = (
-    "beta_vae",
-    "conv_lstm",
-    "draw",
-    "dragan",
-    "frame_lstm",
-    "gan",
-    "lsgan",
-    "mlp_vae",
-    "mocogan",
-    "pred_rnn",
-    "r3gan",
-    "rgb_vae",
-    "sngan",
-    "vrnn",
-    "wgan",
-    "wgan_gp",
-)
-PIXELS = ("pixel_cnn", "pixel_min_gru", "pixel_min_lstm", "pixel_rnn_diagonal", "pixel_rnn_multi_scale")
+OTHERS = ("beta_vae", "dragan", "frame_lstm", "gan", "lsgan", "mlp_vae", "r3gan", "rgb_vae", "sngan", "wgan", "wgan_gp")
+PIXELS = ("pixel_cnn", "pixel_min_gru", "pixel_min_lstm", "pixel_rnn_diagonal")
 LEFT_OUT = {
     **dict.fromkeys(CONDITIONAL, "non_square"),
     **dict.fromkeys((*OTHERS, *PIXELS), "conditional"),

@@ -36,9 +36,9 @@ def test_medians_without_the_warm_up(bench, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_a_run_is_timed(bench):
+def test_two_processes_are_timed(bench):
     fixed = [*TINY_RUN, "callbacks=[log_terms]", "callbacks.log_terms.every_steps=2", "trainer.max_images=64"]
     tiny = [each for each in fixed if each.startswith("callbacks.log_terms") or not each.startswith("callbacks.")]
-    speeds = bench.train(tiny, 1, 1)
+    speeds = bench.train(tiny, 2, 1)
     assert len(speeds) == 4
     assert min(speeds) > 0
