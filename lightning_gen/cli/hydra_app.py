@@ -56,15 +56,7 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
 
     arguments = [with_quotes(_HOME.sub(r"\1='\2'", argument)) for argument in arguments]
     flags, overrides, shown = _parse(command, arguments)
-    own = _options_of_resumed(command, overrides)
-    prepare_hydra()
-    in_full = written_out(command, overrides, own)
-    _tell(in_full)
-    first = arguments.index(overrides[0]) if overrides else 0
-    overrides = _replaced(overrides, in_full)
-    own = not_among(own, overrides)
-    arguments = [*arguments[:first], *own, *_replaced(arguments[first:], in_full)]
-    overrides = [*own, *overrides]
+    arguments, overrides = _in_full(command, arguments, overrides)
     if shown:
         arguments = overrides
     composed: list[tuple[DictConfig, DictConfig]] = []
@@ -102,6 +94,18 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
         with hydra_config(node):
             _announce(_task(command, config, node))
     return Job(finish(config, node, command), task_overrides(node), flags + _search_path(node))
+
+
+def _in_full(command: str, arguments: list[str], overrides: list[str]) -> tuple[list[str], list[str]]:
+    """The arguments and overrides with plain words written out, after the options of a run that is resumed."""
+    own = _options_of_resumed(command, overrides)
+    prepare_hydra()
+    in_full = written_out(command, overrides, own)
+    _tell(in_full)
+    first = arguments.index(overrides[0]) if overrides else 0
+    overrides = _replaced(overrides, in_full)
+    own = not_among(own, overrides)
+    return [*arguments[:first], *own, *_replaced(arguments[first:], in_full)], [*own, *overrides]
 
 
 def _task(command: str, config: "DictConfig", node: "DictConfig") -> str:

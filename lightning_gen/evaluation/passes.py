@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from lightning_gen.data.image_data import ImageData
     from lightning_gen.image_generator import ImageGenerator
 
+T = TypeVar("T")
 Key = tuple[str, str]  # a metric and an extractor, by their names in the config (own ones: `metrics.<name>`)
 
 
@@ -264,9 +265,13 @@ class EvaluationPasses:
             scores[name] = score
         # Read now: halves of the samples will overwrite them.
         self.curves, self.tables, self.settings = self.ranks.run_on_first(
-            lambda: (self._curves(), self._tables(), self._protocols())
+            lambda: (
+                self._by_score_name(lambda metric: metric.curves()),
+                self._by_score_name(lambda metric: metric.tables()),
+                self._protocols(),
+            )
         )
-        self.pictures = self._pictures() if self.ranks.is_first else {}
+        self.pictures = self._by_score_name(lambda metric: metric.pictures()) if self.ranks.is_first else {}
         return scores
 
     def _paired_pass(self, seed: int) -> None:
@@ -377,25 +382,12 @@ class EvaluationPasses:
         deviations = {name: deviation(values) for name, values in scores.items()}
         return {name: value for name, value in deviations.items() if value is not None}
 
-    def _curves(self) -> dict[str, list[float]]:
+    def _by_score_name(self, found: Callable[[ImageMetric], Mapping[str, T]]) -> dict[str, T]:
+        """What `found` gives for each metric, by the names of scores."""
         return {
-            self._score_name(name, key): curve
+            self._score_name(name, key): value
             for _, key, metric in self._members()
-            for name, curve in metric.curves().items()
-        }
-
-    def _tables(self) -> dict[str, Table]:
-        return {
-            self._score_name(name, key): table
-            for _, key, metric in self._members()
-            for name, table in metric.tables().items()
-        }
-
-    def _pictures(self) -> dict[str, Callable[[], Tensor]]:
-        return {
-            self._score_name(name, key): picture
-            for _, key, metric in self._members()
-            for name, picture in metric.pictures().items()
+            for name, value in found(metric).items()
         }
 
     def _protocols(self) -> dict[str, dict[str, Any]]:
