@@ -2,7 +2,6 @@
 
 import ast
 import importlib
-import importlib.util
 import re
 import warnings
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.scripts import script
 from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
@@ -20,15 +20,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "lightning_gen"
 
 
-def script():
-    """The module of scripts/api_pages.py."""
-    spec = importlib.util.spec_from_file_location("api_pages", ROOT / "scripts" / "api_pages.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-API_PAGES = script()
+API_PAGES = script("api_pages")
 PAGE = API_PAGES.contract()
 USERS = [
     *ROOT.glob("plugins/*/lightning_gen_*/**/*.py"),

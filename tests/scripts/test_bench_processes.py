@@ -1,19 +1,15 @@
 """The comparison of one process with several: what it reports, and that it trains in as many."""
 
-import importlib.util
 import json
 
 import pytest
-from helpers import ROOT
 from helpers.runs import TINY_RUN
+from helpers.scripts import script
 
 
 @pytest.fixture
 def bench():
-    spec = importlib.util.spec_from_file_location("bench_processes", ROOT / "scripts" / "bench_processes.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("bench_processes")
 
 
 def test_medians_without_the_warm_up(bench, monkeypatch, capsys):

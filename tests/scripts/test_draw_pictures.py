@@ -1,23 +1,18 @@
 """The set of drawn pictures: the same for the same arguments, and never over other files."""
 
-import importlib.util
-
 import pytest
-from helpers import ROOT
+from helpers.scripts import script
 from PIL import Image
 
 
 @pytest.fixture
-def script():
-    spec = importlib.util.spec_from_file_location("draw_pictures", ROOT / "scripts" / "draw_pictures.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def drawing():
+    return script("draw_pictures")
 
 
-def test_drawn_pictures(script, tmp_path):
+def test_drawn_pictures(drawing, tmp_path):
     for name, n in (("a", "12"), ("b", "8")):
-        script.main([str(tmp_path / name), f"n={n}", "size=16"])
+        drawing.main([str(tmp_path / name), f"n={n}", "size=16"])
     a, b = ({path.relative_to(folder): path for path in folder.rglob("*.png")} for folder in sorted(tmp_path.iterdir()))
     assert {path.parent.name for path in a} == {"faces", "fish", "flowers", "houses"}
     assert len({path.read_bytes() for path in a.values()}) == 12 > len(b) == 8
@@ -27,10 +22,10 @@ def test_drawn_pictures(script, tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [([], "n=2400"), (["x"], "is there already"), (["y", "m=3"], "m=3")])
-def test_what_is_wrong_is_said_and_nothing_is_overwritten(script, tmp_path, monkeypatch, arguments, message):
+def test_what_is_wrong_is_said_and_nothing_is_overwritten(drawing, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "mine").touch()
     with pytest.raises(SystemExit, match=message):
-        script.main(arguments)
+        drawing.main(arguments)
     assert [path.name for path in tmp_path.rglob("*")] == ["x", "mine"]
