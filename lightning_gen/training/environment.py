@@ -138,8 +138,7 @@ def outcome_of(error: BaseException | None) -> str:
     """How a run ended, in a few words."""
     if error is None:
         return "finished"
-    by_signal = isinstance(error, SystemExit) and isinstance(error.code, int) and error.code > 128
-    if by_signal or isinstance(error, KeyboardInterrupt | Stopped):
+    if isinstance(error, KeyboardInterrupt | Stopped | SystemExit):
         return "stopped"
     first = str(error).splitlines()[0] if str(error) else ""
     return f"failed: {first}" if isinstance(error, UserError) else f"failed: {type(error).__name__}: {first}"
