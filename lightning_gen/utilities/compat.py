@@ -101,11 +101,11 @@ def hydra_composing_once() -> Iterator[None]:
             self.config_loader.load_configuration = composed
         return config.hydra.mode
 
-    setattr(Hydra, "get_mode", mode_of_single_run)
+    Hydra.get_mode = mode_of_single_run  # pyrefly: ignore[bad-assignment]
     try:
         yield
     finally:
-        setattr(Hydra, "get_mode", get_mode)
+        Hydra.get_mode = get_mode
 
 
 def current_hydra_node() -> "DictConfig | None":
@@ -196,6 +196,17 @@ def started_run(logger: "WandbLogger") -> Any:
 
 
 # torch and torchmetrics
+
+
+def cpu_computes_in_bfloat16() -> bool:
+    """Whether this processor has instructions for bfloat16; PyTorch emulates them on others, slower than float32."""
+    import platform
+
+    import torch
+
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # Arm: asks the CPU
 
 
 def clamp_each(tensors: list["Tensor"], low: float, high: float) -> None:

@@ -1,9 +1,11 @@
-"""Resources of the machine: free memory and processors."""
+"""Resources of the machine: free memory, processors, arithmetic in bfloat16."""
 
 import os
 from pathlib import Path
 
 import torch
+
+from lightning_gen.utilities.compat import cpu_computes_in_bfloat16
 
 
 def free_memory(device: torch.device) -> int:
@@ -11,6 +13,13 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return min(main_memory(), _number("/proc/meminfo", "MemAvailable:", 1024))
+
+
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Whether a device has arithmetic in bfloat16, rather than emulate it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and cpu_computes_in_bfloat16()
 
 
 def main_memory() -> int:
