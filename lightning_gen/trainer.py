@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
 from lightning.pytorch import Trainer as LightningTrainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.profilers import PassThroughProfiler
@@ -18,6 +19,7 @@ from lightning_gen.checkpoint import AtomicCheckpointIO
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.compat import set_group_timeout
 from lightning_gen.utilities.float32 import use_tf32
+from lightning_gen.utilities.hardware import computes_in_bfloat16
 from lightning_gen.utilities.launchers import launched
 from lightning_gen.utilities.ranks import broadcast_from_first
 from lightning_gen.utilities.renames import renamed
@@ -29,6 +31,11 @@ if TYPE_CHECKING:
 
 __getattr__ = renamed(__name__)
 
+# Lightning's, and `auto`.
+Precision = Literal[
+    *("auto", "32-true", "bf16-mixed", "16-mixed", "16-true", "bf16-true", "64-true", "32", "16", "bf16", "64"),
+    *("transformer-engine", "transformer-engine-float16", 32, 16, 64),
+]
 MOVED = {
     "gradient_clip_val": "model.gradient_clip",
     "accumulate_grad_batches": "model.accumulate",
@@ -65,6 +72,7 @@ class ImageTrainer(LightningTrainer):
 
     - `max_time`: ends it earlier: a duration such as `30m`, or Lightning's mapping.
     - `validate_every_images`: validation interval.
+    - `precision`: Lightning's, or `auto`: bf16-mixed where the device computes in bfloat16, else 32-true.
     - `steps_per_call`: optimizer steps per `training_step`, to share Lightning's overhead (about 0.2 ms per call).
     - `graphs`: capture steps in CUDA graphs where they can be.
     - `tf32`: matrix products and convolutions in TensorFloat-32, else in IEEE float32.
@@ -89,11 +97,13 @@ class ImageTrainer(LightningTrainer):
         batch_norm: Literal["synced", "local"] = "synced",
         timeout: PositiveFloat = 120,
         requeue: bool = True,  # read by training/requeue.py, when a signal has ended the run
+        precision: Precision | None = None,
         tf32: bool = False,
         channels_last: bool = False,
         graphs: bool = False,
         **lightning: Any,
     ):
+        lightning["precision"] = precision_on(lightning.get("accelerator", "auto"), precision)
         check_arguments(lightning)
         self.max_images = max_epochs * images_per_epoch if max_epochs else max_images
         self.steps_per_call = steps_per_call
@@ -138,10 +148,19 @@ def check_arguments(lightning: Mapping[str, Any]) -> None:
         raise UserError(f"trainer.precision={lightning['precision']}: use 32-true, bf16-mixed or 16-mixed")
 
 
+def precision_on(accelerator: str, precision: Precision | None) -> Precision | None:
+    """The precision that `auto` means on an accelerator; any other one as it is."""
+    if precision != "auto":
+        return precision
+    device = next((name for name, kind in _accelerators(accelerator).items() if kind.is_available()), "")
+    able = device in ("cuda", "cpu") and computes_in_bfloat16(torch.device(device))
+    return "bf16-mixed" if able else "32-true"
+
+
 def check_accelerator(accelerator: str) -> None:
     """UserError if the machine has no device for `trainer.accelerator`."""
     known = _accelerators(accelerator)
-    if known and not any(kind.is_available() for kind in known):
+    if known and not any(kind.is_available() for kind in known.values()):
         why = "`lightning-gen doctor` may say why"
         raise UserError(f"trainer.accelerator={accelerator}: no such device here; use trainer=cpu, or {why}")
 
@@ -159,16 +178,17 @@ def processes_on_node(config: Mapping[str, Any]) -> int:
     if str(devices).isdecimal():
         return max(1, int(devices))
     # "auto" or -1; what is neither the Trainer refuses.
-    kind = next((kind for kind in _accelerators(config.get("accelerator", "auto")) if kind.is_available()), None)
+    known = _accelerators(config.get("accelerator", "auto")).values()
+    kind = next((kind for kind in known if kind.is_available()), None)
     return max(1, kind.auto_device_count()) if kind else 1
 
 
-def _accelerators(name: str) -> "list[type[Accelerator]]":
-    """Lightning's classes for `trainer.accelerator`, in the order in which it looks for devices."""
+def _accelerators(name: str) -> "dict[str, type[Accelerator]]":
+    """Lightning's classes for `trainer.accelerator` by name, in the order in which it looks for devices."""
     from lightning.pytorch.accelerators import AcceleratorRegistry
 
     names = {"gpu": ("cuda", "mps"), "auto": ("cuda", "mps", "cpu")}.get(name, (name,))
-    return [AcceleratorRegistry.get(kind) for kind in names if kind in AcceleratorRegistry]
+    return {kind: AcceleratorRegistry.get(kind) for kind in names if kind in AcceleratorRegistry}
 
 
 def check_world_size(size: int) -> None:

@@ -8,13 +8,13 @@ by `data=fake` of the same shape, sequence models get sequences, and `my_picture
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from clocks import seconds_of_children
 from draw_pictures import draw_all
 
 from lightning_gen.config.options import list_options
@@ -38,14 +38,13 @@ def main(arguments: list[str]) -> None:
 def measured(choice: str, overrides: list[str]) -> Mapping[str, object]:
     """The report on one choice."""
     with tempfile.TemporaryDirectory() as folder:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        before = seconds_of_children()
         command = [sys.executable, "-m", "lightning_gen", "train", choice, *data_for(choice, folder), "debug=smoke"]
         environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
             [*command, f"run_dir={folder}/run", *overrides], env=environment, capture_output=True, text=True
         )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    seconds = seconds_of_children() - before
     line = {"bench": "smoke", "choice": choice, "cpu_seconds": round(seconds, 1), "ok": done.returncode == 0}
     return line | ({} if done.returncode == 0 else {"error": done.stderr[-500:]})
 

@@ -38,11 +38,13 @@ class Scores(Callback):
 
     def setup(self, trainer: ImageTrainer, model: ImageGenerator, stage: str) -> None:
         """Build the run's metrics if none are given; a model outside a run has none."""
+        if not self._scores(model):
+            return
         if self.metrics is None:
             config = model.provenance["config"] if model.provenance else {"metrics": {}, "extractor": {}}
             self.metrics = build_metrics(config["metrics"])
             self.extractors = build_extractors(config["extractor"], self.metrics)
-        if self.metrics and self._scores(model):
+        if self.metrics:
             check_evaluation(model, trainer.datamodule, self.metrics, self.extractors, **self._settings)
 
     def on_validation_epoch_end(self, trainer: ImageTrainer, model: ImageGenerator) -> None:

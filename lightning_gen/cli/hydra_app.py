@@ -22,6 +22,7 @@ from lightning_gen.errors import UserError
 from lightning_gen.utilities.compat import (
     current_hydra_node,
     hydra_argument_parser,
+    hydra_composing_once,
     hydra_config,
     hydra_config_restored,
 )
@@ -73,7 +74,13 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
             failed.append(status)
         return score
 
-    with explained(command, overrides), _arguments(arguments), _full_errors(), hydra_config_restored():
+    with (
+        explained(command, overrides),
+        _arguments(arguments),
+        _full_errors(),
+        hydra_config_restored(),
+        hydra_composing_once(),
+    ):
         try:
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=command)(task)()
         except SystemExit as stop:  # after --hydra-help, --cfg, ...

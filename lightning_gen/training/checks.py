@@ -18,6 +18,7 @@ from lightning_gen.metrics.image_metric import ImageMetric
 from lightning_gen.models.likelihood_model import LikelihoodModel
 from lightning_gen.sampling.evaluation_mode import evaluation_mode
 from lightning_gen.training.trials import try_metrics, try_model
+from lightning_gen.utilities.hardware import computes_in_bfloat16
 from lightning_gen.utilities.suggestions import did_you_mean
 
 OWN_CALLBACKS = ("lightning_gen.callbacks.", "lightning.pytorch.callbacks.")  # others may log anything
@@ -64,10 +65,14 @@ def likelihood_notes(model: ImageGenerator, data: ImageData) -> list[str]:
 
 def device_notes(device: torch.device, precision: str) -> list[str]:
     """Lines on what the device lacks for the options of a run."""
-    if not (device.type == "cuda" and precision.startswith("bf16")) or torch.cuda.get_device_capability(device) >= (8,):
+    if device.type not in ("cuda", "cpu") or not precision.startswith("bf16") or computes_in_bfloat16(device):
         return []
-    name = torch.cuda.get_device_name(device)
-    return [f"trainer.precision={precision}: {name} has no bfloat16, and emulates it slowly; use 16-mixed or 32-true"]
+    name, others = (
+        (torch.cuda.get_device_name(device), "16-mixed or 32-true")
+        if device.type == "cuda"
+        else ("this processor", "32-true, or auto")
+    )
+    return [f"trainer.precision={precision}: {name} has no bfloat16, and emulates it slowly; use {others}"]
 
 
 def _fix(name: str, known: Iterable[str]) -> str:

@@ -72,6 +72,42 @@ def hydra_config(node: Any) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def hydra_composing_once() -> Iterator[None]:
+    """Within it `hydra.main` composes the config of a single run once: it would compose it to read `hydra.mode`, then
+    again to run. What is no single run, or a mistake, goes Hydra's own way.
+    """
+    from hydra._internal.hydra import Hydra
+    from hydra.types import RunMode
+
+    get_mode = Hydra.get_mode
+
+    def mode_of_single_run(self: Any, config_name: str | None, overrides: list[str]) -> Any:
+        load, typed = self.config_loader.load_configuration, len(overrides)
+        try:
+            config = load(config_name, overrides, RunMode.RUN)
+        except Exception:  # a sweep, a value that a sweeper gives, or a mistake, which is told when Hydra composes
+            return get_mode(self, config_name, overrides)
+
+        def composed(config_name: str | None, overrides: list[str], run_mode: RunMode, **options: Any) -> "DictConfig":
+            del self.config_loader.load_configuration
+            if run_mode != RunMode.RUN:
+                return load(config_name, overrides, run_mode, **options)
+            config.hydra.mode = run_mode
+            config.hydra.overrides.hydra.extend(overrides[typed:])  # Hydra's `hydra.mode=RUN`
+            return config
+
+        if config.hydra.mode != RunMode.MULTIRUN:
+            self.config_loader.load_configuration = composed
+        return config.hydra.mode
+
+    Hydra.get_mode = mode_of_single_run  # pyrefly: ignore[bad-assignment]
+    try:
+        yield
+    finally:
+        Hydra.get_mode = get_mode
+
+
 def current_hydra_node() -> "DictConfig | None":
     """Hydra's own config of the running job; None outside of a job, where HydraConfig.get() raises."""
     from hydra.core.hydra_config import HydraConfig
@@ -160,6 +196,17 @@ def started_run(logger: "WandbLogger") -> Any:
 
 
 # torch and torchmetrics
+
+
+def cpu_computes_in_bfloat16() -> bool:
+    """Whether this processor has instructions for bfloat16; PyTorch emulates them on others, slower than float32."""
+    import platform
+
+    import torch
+
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # Arm: asks the CPU
 
 
 def clamp_each(tensors: list["Tensor"], low: float, high: float) -> None:

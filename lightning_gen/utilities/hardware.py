@@ -1,4 +1,4 @@
-"""The machine: free memory, processors and devices."""
+"""The machine: free memory, processors and devices, arithmetic in bfloat16."""
 
 import os
 import platform
@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 import torch
+
+from lightning_gen.utilities.compat import cpu_computes_in_bfloat16
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -15,6 +17,13 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return min(main_memory(), _number("/proc/meminfo", "MemAvailable:", 1024))
+
+
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Whether a device has arithmetic in bfloat16, rather than emulate it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and cpu_computes_in_bfloat16()
 
 
 def main_memory() -> int:

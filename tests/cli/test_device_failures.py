@@ -9,6 +9,7 @@ import torch
 from lightning_gen.callbacks import rank_watch
 from lightning_gen.cli import machine
 from lightning_gen.cli.failures import explain_failure
+from lightning_gen.trainer import precision_on
 from lightning_gen.training.checks import device_notes
 from lightning_gen.utilities import hardware
 
@@ -106,13 +107,32 @@ def test_doctor_describes_a_gpu(monkeypatch, tmp_path):
         ("cuda", "bf16-mixed", (7, 5), True),
         ("cuda", "bf16-mixed", (8, 0), False),
         ("cuda", "32-true", (7, 5), False),
-        ("cpu", "bf16-mixed", (7, 5), False),
+        ("cpu", "32-true", (7, 5), False),
+        ("mps", "bf16-mixed", (7, 5), False),
     ],
 )
 def test_a_run_is_told_that_a_gpu_emulates_bfloat16(device, precision, capability, told, monkeypatch):
     pretend_gpus(monkeypatch, capability=capability)
     notes = device_notes(torch.device(device), precision)
     assert [note.endswith("use 16-mixed or 32-true") for note in notes] == [True] * told
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_a_run_is_told_that_a_processor_emulates_bfloat16(able, monkeypatch):
+    monkeypatch.setattr(hardware, "cpu_computes_in_bfloat16", lambda: able)
+    notes = device_notes(torch.device("cpu"), "bf16-mixed")
+    assert [note.endswith("emulates it slowly; use 32-true, or auto") for note in notes] == [True] * (not able)
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "able", "precision"),
+    [("cpu", True, "bf16-mixed"), ("cpu", False, "32-true"), ("gpu", True, "bf16-mixed"), ("mps", True, "32-true")],
+)
+def test_automatic_precision_is_what_the_device_computes_in(accelerator, able, precision, monkeypatch):
+    pretend_gpus(monkeypatch, capability=(8, 0))
+    monkeypatch.setattr(hardware, "cpu_computes_in_bfloat16", lambda: able)
+    assert precision_on(accelerator, "auto") == precision
+    assert precision_on(accelerator, "16-mixed") == "16-mixed"
 
 
 def test_doctor_tries_a_kernel(monkeypatch):

@@ -1,6 +1,7 @@
 """The offline extractor: any images in, the same features whatever surrounds them."""
 
 import builtins
+import sys
 
 import pytest
 import torch
@@ -51,9 +52,28 @@ def test_features_are_those_of_the_stated_protocol(extractor):
     }
     assert extractor.protocol()["weights_sha256"].startswith("57934424")  # the file is named after its hash
     x = F.interpolate(images().float(), size=(64, 64), mode="bilinear", antialias=True)
-    torch.testing.assert_close(
-        extractor(images()), extractor.network.forward_features((x - 127) / 128).mean((2, 3)), rtol=1e-4, atol=1e-5
-    )
+    torch.testing.assert_close(extractor(images()), extractor.network((x - 127) / 128), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [64, 75])
+def test_the_network_is_that_of_timm(extractor, size):
+    timm = pytest.importorskip("timm.models.efficientnet")
+    network = timm.tf_efficientnet_lite0().eval()
+    ours = extractor.network.state_dict().values()
+    network.load_state_dict(dict(zip(network.state_dict(), ours, strict=True)))
+    network.to(memory_format=torch.channels_last)
+    inputs = torch.randn(2, 3, size, size + 1).contiguous(memory_format=torch.channels_last)
+    features = extractor.network(inputs)
+    theirs = network.forward_head(network.forward_features(inputs), pre_logits=True)
+    torch.testing.assert_close(features, theirs, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(extractor.logits(features), network.classifier(theirs), rtol=1e-6, atol=1e-5)
+
+
+def test_timm_is_not_needed_and_no_random_number_drawn(extractor, monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)  # an import raises ImportError
+    state = torch.get_rng_state()
+    EfficientNetLite0(size=64)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_each_tensor_gets_the_weights_of_its_kind(extractor):
@@ -63,7 +83,7 @@ def test_each_tensor_gets_the_weights_of_its_kind(extractor):
     for (ours, tensor), (theirs, value) in zip(extractor.network.state_dict().items(), weights.items(), strict=False):
         assert ours.rpartition(".")[2] == theirs.rpartition(".")[2]
         assert torch.equal(tensor, value)
-        assert ("conv_dw" in ours) == ("_depthwise_conv" in theirs)
+        assert ("depthwise.0" in ours) == ("_depthwise_conv" in theirs)
 
 
 def test_features_depend_on_nothing_else(extractor):

