@@ -143,7 +143,7 @@ def distances_of_parts(
 def sum_of_singular_values(matrix: Tensor) -> Tensor:
     """Of `(n, r)`; with more rows than columns from the eigenvalues of the small matrix of products."""
     if len(matrix) <= matrix.shape[1]:
-        return torch.linalg.svdvals(matrix).sum()
+        return torch.linalg.svdvals(matrix.T).sum()  # of tall matrices twice as fast
     return sum_of_roots(torch.linalg.eigvalsh(matrix.T @ matrix))
 
 
