@@ -72,7 +72,8 @@ class FrechetDistance(FeatureMetric):
     def compute_parts(self, features: Features, parts: Tensor) -> Iterator[dict[str, Tensor]]:
         """The distances of parts of the samples; NaN where `compute` gives NaN."""
         mean, covariance = mean_and_covariance(self.real_count, self.real_sum, self.real_outer)
-        if "real" not in self._roots or parts.shape[1] < 2 or not all_finite(features.values):
+        finite = bool(covariance.isfinite().all()) and all_finite(features.values)
+        if "real" not in self._roots or parts.shape[1] < 2 or not finite:
             yield from [{"frechet": mean.new_full((), torch.nan)}] * len(parts)
             return
         for distance in distances_of_parts(mean, covariance.trace(), self._roots["real"], features.values, parts):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 BLOCK = 2048  # rows and columns of a block of the kernel matrix, 16 MiB
-MOST_SETS = 4096  # whose weights, 4 bytes an image and set, are held at a time
+MOST_SETS = 2048  # whose weights, 4 bytes an image and set, are held at a time
 
 
 def means_within(features: Tensor, sets: Tensor) -> Tensor:
@@ -36,7 +36,8 @@ def _sum_of_one(a: Tensor, b: Tensor | None, rows: Tensor, columns: Tensor) -> T
 def _sums_of_all(a: Tensor, b: Tensor | None, rows: Tensor, columns: Tensor) -> Tensor:
     """For 0/1 weights v and w of rows and columns, v^T K w: a product of matrices for all sets, block by block."""
     others = a if b is None else b
-    row_weights, column_weights = _weights(rows, a), _weights(columns, others)
+    row_weights = _weights(rows, a)
+    column_weights = row_weights if b is None else _weights(columns, others)
     sums = torch.zeros(len(rows), dtype=torch.float64, device=a.device)
     for top in range(0, len(a), BLOCK):
         for left in range(top if b is None else 0, len(others), BLOCK):
