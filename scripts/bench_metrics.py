@@ -3,11 +3,15 @@
 `python scripts/bench_metrics.py [PART] [key=value ...]` prints one JSON line. Parts:
 
 - `formulas` (the default): the Fréchet distance's matrix part, and features an image. `num_features=2048 rounds=3`
-- `evaluation`: FID, KID, IS, precision, recall, density and coverage with Inception, in one pass, then with real
-  features cached, against torchmetrics' and torch-fidelity's objects one after another. `n=64 rounds=1`
-- `memory`: the peak of all feature metrics on `n=50000 num_features=2048`.
+- `evaluation`: scores with Inception, for the first time and with real features cached, against two rivals.
+  `one_call`: FID, KID, IS, precision and recall by one call of torch-fidelity, which also extracts features once.
+  `separate`: these, density and coverage by objects of torchmetrics and torch-fidelity, as their documentation uses
+  them, each of which extracts its own. `n=64 rounds=1`
+- `parts`: each metric of features, and then its ± from halves of the samples; the peak of memory after each.
+  `n=10000 num_features=1280 halves=20`
 
-Ways are taken in turn and medians compared, so that a busy machine slows all alike.
+Seconds are those of the CPU, of all threads together (OMP_NUM_THREADS, by default 1). Ways are taken in turn and
+medians compared, so that a busy machine slows all alike.
 """
 
 import hashlib
@@ -18,7 +22,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,20 +40,22 @@ from lightning_gen.metrics.frechet import root_of, trace_of_root
 from lightning_gen.metrics.image_metric import FeatureMetric
 from lightning_gen.randomness import generator
 
-SETS = "metrics=[frechet,kid,inception_score,precision_recall,density_coverage]"
+FOUR = ("frechet", "kid", "inception_score", "precision_recall")
+FIVE = (*FOUR, "density_coverage")
+ALL = (*FIVE, "memorization", "mifid", "class_frechet", "diversity")
 
 
 def main(part: str = "formulas", *settings: str) -> dict[str, Any]:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
     given = {key: int(value) for key, _, value in (setting.partition("=") for setting in settings)}
-    measured = {"formulas": formulas, "evaluation": evaluation, "memory": memory}[part](**given)
+    measured = {"formulas": formulas, "evaluation": evaluation, "parts": parts}[part](**given)
     return {"bench": f"metrics {part}", "torch": torch.__version__, "threads": torch.get_num_threads()} | measured
 
 
 def timed(function: Callable[[], Any]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     function()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 # Formulas
@@ -128,51 +134,56 @@ class Given(ImageData):
 
 
 def evaluation(n: int = 64, rounds: int = 1) -> dict[str, Any]:
-    """Seconds of each library, its ratio to ours, the scores, and their differences from ours."""
+    """Of each rival its seconds, how much slower it is than we are with its scores, and the differences of these."""
     sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+    # Importing is not timed, loading the weights is.
+    import torch_fidelity  # noqa: F401
     from helpers import random_weights
 
-    real, fake = smooth_noise(n, "real"), smooth_noise(n, "fake")
+    images = smooth_noise(n, "real"), smooth_noise(n, "fake")
     with tempfile.TemporaryDirectory() as folder:
         weights = random_weights.inception(Path(folder, "inception.pth"))
-        sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
-        extractor = Inception(str(weights), sha256, "tf")
-        calls = []
-        extractor.register_forward_hook(lambda module, args, output: calls.append(len(output)))
-        settings = [f"metrics.kid.subset_size={n}", "metrics.inception_score.splits=1"]
-        metrics = build_metrics(compose([SETS, *settings], "evaluate").metrics)
-        found: dict[str, dict[str, float]] = {}
+        rivals = {"one_call": (FOUR, by_one_call), "separate": (FIVE, by_libraries)}
+        return {"n": n} | {
+            name: compare_with(lambda rival=rival: rival(*images, weights), names, images, weights, rounds)
+            for name, (names, rival) in rivals.items()
+        }
 
-        def ours() -> None:
-            scored = evaluate(None, Given(real), metrics, {"inception": extractor}, files=Given(fake), batch_size=32)
-            found["ours"] = {name.partition("/")[0]: value for name, value in scored.values.items()}
 
-        def first() -> None:
-            with tempfile.TemporaryDirectory(dir=folder) as cache:
-                os.environ["LIGHTNING_GEN_CACHE"] = cache
-                ours()
+def compare_with(
+    rival: Callable[[], dict[str, float]],
+    names: Sequence[str],
+    images: tuple[Tensor, Tensor],
+    weights: Path,
+    rounds: int,
+) -> dict[str, Any]:
+    real, fake = images
+    settings = [f"metrics.kid.subset_size={len(real)}", "metrics.inception_score.splits=1"]
+    metrics = build_metrics(compose([f"metrics=[{','.join(names)}]", *settings], "evaluate").metrics)
+    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+    seconds: dict[str, list[float]] = {"first": [], "cached": [], "rival": []}
+    found: dict[str, dict[str, float]] = {}
 
-        def libraries() -> None:
-            found["libraries"] = by_libraries(real, fake, weights)
+    def ours() -> None:
+        given = {"files": Given(fake), "batch_size": 32, "show_progress": False}
+        extractors = {"inception": Inception(str(weights), sha256, "tf")}
+        scored = evaluate(None, Given(real), metrics, extractors, **given)
+        found["ours"] = {name.partition("/")[0]: value for name, value in scored.values.items()}
 
-        os.environ["LIGHTNING_GEN_CACHE"] = str(Path(folder, "kept"))
-        ours()
-        extracted = sum(calls)
-        seconds: dict[str, list[float]] = {"libraries": [], "first": [], "cached": []}
-        for _ in range(rounds):
-            seconds["libraries"].append(timed(libraries))
-            seconds["first"].append(timed(first))
-            os.environ["LIGHTNING_GEN_CACHE"] = str(Path(folder, "kept"))
-            calls.clear()
-            seconds["cached"].append(timed(ours))
+    def theirs() -> None:
+        found["rival"] = rival()
+
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as cache:
+            os.environ["LIGHTNING_GEN_CACHE"] = cache
+            for name, way in {"first": ours, "cached": ours, "rival": theirs}.items():  # we warm up
+                seconds[name].append(timed(way))
     medians = {name: statistics.median(each) for name, each in seconds.items()}
-    differences = {name: abs(value / found["ours"][name] - 1) for name, value in found["libraries"].items()}
+    differences = {name: abs(value / found["ours"][name] - 1) for name, value in found["rival"].items()}
     return {
-        "n": n,
         "seconds": {name: round(value, 2) for name, value in medians.items()},
-        "libraries_slower_than_first": round(medians["libraries"] / medians["first"], 2),
-        "libraries_slower_than_cached": round(medians["libraries"] / medians["cached"], 2),
-        "images_extracted": {"first": extracted, "cached": sum(calls)},
+        "slower_than_first": round(medians["rival"] / medians["first"], 2),
+        "slower_than_cached": round(medians["rival"] / medians["cached"], 2),
         "scores": found["ours"],
         "relative_differences": {name: float(f"{value:.1e}") for name, value in differences.items()},
     }
@@ -195,6 +206,25 @@ class AsDataset(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> Tensor:
         return self.images[index]
+
+
+def by_one_call(real: Tensor, fake: Tensor, weights: Path) -> dict[str, float]:
+    """torch-fidelity's scores from features that it extracts once."""
+    from torch_fidelity import calculate_metrics
+
+    found = calculate_metrics(
+        **{"input1": AsDataset(fake), "input2": AsDataset(real), "isc": True, "fid": True, "kid": True, "prc": True},
+        **{"isc_splits": 1, "kid_subsets": 1, "kid_subset_size": len(real), "batch_size": 32},
+        **{"feature_extractor": "inception-v3-compat", "feature_extractor_weights_path": str(weights)},
+        **{"cuda": False, "cache": False, "verbose": False, "save_cpu_ram": True},
+    )
+    return {
+        "frechet": found["frechet_inception_distance"],
+        "kid": found["kernel_inception_distance_mean"],
+        "is": found["inception_score_mean"],
+        "precision": found["precision"],
+        "recall": found["recall"],
+    }
 
 
 def by_libraries(real: Tensor, fake: Tensor, weights: Path) -> dict[str, float]:
@@ -243,11 +273,11 @@ def plain_density_coverage(real: Tensor, fake: Tensor, k: int = 5) -> tuple[floa
     return (inside.sum() / (k * len(fake))).item(), inside.any(1).double().mean().item()
 
 
-# Memory
+# Parts of the samples
 
 
-def memory(n: int = 50_000, num_features: int = 2048) -> dict[str, Any]:
-    """Peak resident memory in GiB with the features of `n` real and `n` fake images, after each metric; and seconds."""
+def parts(n: int = 10_000, num_features: int = 1280, halves: int = 20) -> dict[str, Any]:
+    """Seconds of each metric and of its ±, and the peak resident memory in GiB after each, features included."""
 
     class Linear(Inception):
         def __init__(self):
@@ -255,20 +285,30 @@ def memory(n: int = 50_000, num_features: int = 2048) -> dict[str, Any]:
             self.num_features, self.name = num_features, "inception"
             self.head = nn.Linear(num_features, 1008).requires_grad_(False)
 
-    real, fake = (
-        Features(torch.randn(n, num_features, generator=generator("bench", key)), None, Linear())
-        for key in ("real", "fake")
+    extractor, labels = Linear(), torch.arange(n) % 10
+    training, real, fake = (
+        Features(torch.randn(n, num_features, generator=generator("bench", key)).relu_(), labels, extractor)
+        for key in ("training", "real", "fake")
     )
-    metrics = build_metrics(compose([SETS], "evaluate").metrics)
-    peaks = {"features": peak()}
-    seconds = {}
+    orders = [torch.randperm(n, generator=generator("bench", "half", half)) for half in range(halves)]
+    chosen = torch.stack(orders)[:, : n // 2]
+    metrics = build_metrics(compose([f"metrics=[{','.join(ALL)}]"], "evaluate").metrics)
+    peaks, seconds = {"features": peak()}, {}
     for name, metric in metrics.items():
         assert isinstance(metric, FeatureMetric)
-        metric.update_real(real)
-        metric.update_fake(fake)
-        seconds[name] = round(timed(metric.compute), 1)
+        if metric.needs_training_set:
+            metric.update_training_set(training)
+        seconds[name] = [round(timed(lambda metric=metric: score(metric, real, fake)), 1)]
+        seconds[name].append(round(timed(lambda metric=metric: list(metric.compute_parts(fake, chosen))), 1))
         peaks[name] = peak()
-    return {"n": n, "num_features": num_features, "peak_gib": peaks, "seconds": seconds}
+    total = round(sum(map(sum, seconds.values())), 1)
+    return {"n": n, "num_features": num_features, "peak_gib": peaks, "seconds": seconds, "total": total}
+
+
+def score(metric: FeatureMetric, real: Features, fake: Features) -> None:
+    metric.update_real(real)
+    metric.update_fake(fake)
+    metric.compute()
 
 
 def peak() -> float:

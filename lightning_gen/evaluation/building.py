@@ -61,8 +61,12 @@ def _check_metric(metric: Any, key: str) -> None:
 
 
 def scores_of(name: str, metric: ImageMetric) -> dict[str, float]:
-    """What `compute` gives. UserError for what is no dictionary of scalars, each with a direction in `better`."""
-    values = metric.compute()
+    """What `compute` gives, as numbers. UserError as from `numbers_of`."""
+    return numbers_of(name, metric, metric.compute())
+
+
+def numbers_of(name: str, metric: ImageMetric, values: Any) -> dict[str, float]:
+    """Scores as numbers. UserError for what is no dictionary of scalars, each with a direction in `better`."""
     if not isinstance(values, Mapping):
         raise UserError(f"metrics.{name}: compute() gives a {type(values).__name__}, not a dictionary of scores")
     for score, value in values.items():

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation import feature_cache
-from lightning_gen.evaluation.building import scores_of
+from lightning_gen.evaluation.building import numbers_of, scores_of
 from lightning_gen.evaluation.result import Direction, Origin
 from lightning_gen.evaluation.sample_sources import Sampler
 from lightning_gen.extractors.extractor import Extractor
@@ -52,6 +52,13 @@ class SeedScore(NamedTuple):
 def _are_finite(images: Tensor) -> Tensor:
     """Which images `(B, ...)` have no NaN or infinity, `(B,)`."""
     return images.flatten(1).isfinite().all(1)
+
+
+def _halves(features: Features, draws: int, seed: int) -> Tensor:
+    """Indices `(draws, n)` of random halves, on the device of the features."""
+    generators = [generator("half samples", seed, draw) for draw in range(draws)]
+    orders = [torch.randperm(len(features), generator=each)[: len(features) // 2] for each in generators]
+    return torch.stack(orders).to(features.values.device)
 
 
 class EvaluationPasses:
@@ -251,7 +258,7 @@ class EvaluationPasses:
             metric.start(self.data, self.split)
             seed_all("evaluate", seed, name)
             metric.measure(self.model, self.extractors[key], seed, self.ranks.rank, self.ranks.size)
-        found = self.ranks.run_on_first(lambda: list(self._compare(self.fakes)))
+        found = self.ranks.run_on_first(lambda: list(self._compare()))
         for (name, key), metric in self.model_metrics.items():
             found += self._compute(name, metric, key)
         for name, metric in (self.sample_metrics | self.comparing_metrics | self.paired_metrics).items():
@@ -321,12 +328,12 @@ class EvaluationPasses:
         all_labels = sum_over_ranks(label_buffer) if labeled else None
         self.fakes = {key: self._features(key, sum_over_ranks(buffer), all_labels) for key, buffer in buffers.items()}
 
-    def _compare(self, fakes: Mapping[str, Features]) -> Iterator[tuple[str, SeedScore]]:
+    def _compare(self) -> Iterator[tuple[str, SeedScore]]:
         """The scores of the feature metrics, which this rank computes alone."""
         for (name, key), metric in self.feature_metrics.items():
             without_sync(metric)
             metric.reset_fake()
-            metric.update_fake(fakes[key])
+            metric.update_fake(self.fakes[key])
             yield from self._compute(name, metric, key)
 
     def _compute(self, name: str, metric: ImageMetric, key: str | None = None) -> list[tuple[str, SeedScore]]:
@@ -370,15 +377,13 @@ class EvaluationPasses:
 
     def _half_sample_deviations(self, draws: int, seed: int) -> dict[str, float]:
         scores: dict[str, list[float]] = {}
-        with progress("halves of the samples", draws, self.show_progress) as advance:
-            for draw in range(draws):
-                halves = {}
-                for key, fake in self.fakes.items():
-                    order = torch.randperm(len(fake), generator=generator("half samples", seed, draw))
-                    halves[key] = fake.at(order[: len(fake) // 2].to(fake.values.device))
-                for name, score in self._compare(halves):
-                    scores.setdefault(name, []).append(score.value)
-                advance(1)
+        halves = {key: _halves(fake, draws, seed) for key, fake in self.fakes.items()}
+        with progress("halves of the samples", draws * len(self.feature_metrics), self.show_progress) as advance:
+            for (name, key), metric in self.feature_metrics.items():
+                for values in metric.compute_parts(self.fakes[key], halves[key]):
+                    for score, value in numbers_of(name, metric, values).items():
+                        scores.setdefault(self._score_name(score, key), []).append(value)
+                    advance(1)
         deviations = {name: deviation(values) for name, values in scores.items()}
         return {name: value for name, value in deviations.items() if value is not None}
 

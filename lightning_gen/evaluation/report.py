@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from lightning_gen.errors import UserError
-from lightning_gen.evaluation.result import Evaluation, Protocol, RealAgainstReal, Score, Table
+from lightning_gen.evaluation.result import HALVES, SEEDS, Evaluation, Protocol, RealAgainstReal, Score, Table
 from lightning_gen.utilities.atomic_files import atomic_write
 from lightning_gen.utilities.printable import printable
 from lightning_gen.utilities.text_columns import column_lines
@@ -150,7 +150,8 @@ def _remarks(evaluation: Evaluation) -> Iterator[str]:
         yield ""
     scores = [score for score in evaluation.scores.values() if "±" in _text(score)]
     if over := sorted({score.uncertainty.over for score in scores if score.uncertainty}):
-        yield f"  ± is one standard deviation over {' or '.join(over)}"
+        counts = {HALVES: f"{evaluation.protocol.half_samples} ", SEEDS: f"{evaluation.protocol.seeds} "}
+        yield f"  ± is one standard deviation over {' or '.join(counts.get(each, '') + each for each in over)}"
     for reason, names in _by_reason(evaluation.skipped).items():
         yield printable(f"  skipped {', '.join(names)}: {reason}")
     for warning in evaluation.warnings:

@@ -1,14 +1,15 @@
 """Fréchet distance within each class (intra-class FID), https://arxiv.org/abs/1802.05637, section 4."""
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lightning_gen.metrics.frechet import frechet_distance
+from lightning_gen.metrics.frechet import distances_of_parts, gaussian_of
 from lightning_gen.metrics.image_metric import why_no_labels
 from lightning_gen.metrics.stored_features import StoredFeaturesMetric, concat
+
+SIDES = ("real", "fake")
 
 
 class ClassFrechet(StoredFeaturesMetric):
@@ -31,22 +32,36 @@ class ClassFrechet(StoredFeaturesMetric):
         return why_no_labels(model, data)
 
     def compare(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        real_labels, fake_labels = concat(self.real_labels), concat(self.fake_labels)
-        classes = int(max(real_labels.max(), fake_labels.max())) + 1
-        counts = torch.stack([labels.bincount(minlength=classes) for labels in (real_labels, fake_labels)]).amin(0)
-        self.by_class = [
-            frechet_distance_of(real[real_labels == label], fake[fake_labels == label]).item()
-            if count > 1
-            else math.nan
-            for label, count in enumerate(counts.tolist())
-        ]
-        distances = [distance for distance in self.by_class if not math.isnan(distance)]
+        everything = torch.arange(len(fake), device=fake.device)[None]
+        (self.by_class,) = self._by_class(real, fake, everything).tolist()
+        counts = torch.stack([self._labels(side).bincount(minlength=len(self.by_class)) for side in SIDES]).amin(0)
         self.used = {
-            "classes": len(distances),
-            "fewest_images": int(counts[counts > 1].min()) if distances else 0,
+            "classes": int((counts > 1).sum()),
+            "fewest_images": int(counts[counts > 1].min()) if (counts > 1).any() else 0,
             "classes_left_out": [label for label, count in enumerate(counts.tolist()) if count < 2],
         }
-        return {"class_frechet": torch.tensor(distances, dtype=torch.float64).mean()}  # NaN without a class
+        return {"class_frechet": torch.tensor(self.by_class, dtype=torch.float64).nanmean()}  # NaN without a class
+
+    def compare_parts(self, real: Tensor, fake: Tensor, parts: Tensor) -> list[dict[str, Tensor]]:
+        return [{"class_frechet": distance} for distance in self._by_class(real, fake, parts).nanmean(1)]
+
+    def _labels(self, side: str) -> Tensor:
+        return concat(getattr(self, f"{side}_labels"))
+
+    def _by_class(self, real: Tensor, fake: Tensor, parts: Tensor) -> Tensor:
+        """Distances `(P, C)` of each class; NaN with fewer than two images on a side."""
+        real_labels, fake_labels = (self._labels(side) for side in SIDES)
+        classes = int(max(real_labels.max(), fake_labels.max())) + 1
+        members = torch.zeros(len(parts), len(fake), dtype=torch.bool, device=fake.device).scatter_(1, parts, True)
+        found = torch.full((len(parts), classes), torch.nan, dtype=torch.float64)
+        for label in range(classes):
+            reals, fakes = real[real_labels == label], fake[fake_labels == label]
+            indices = [row.nonzero().flatten() for row in members[:, fake_labels == label]]
+            used = [part for part, index in enumerate(indices) if min(len(index), len(reals)) > 1]
+            if used:
+                distances = distances_of_parts(*gaussian_of(reals), fakes, [indices[part] for part in used])
+                found[used, label] = torch.stack(list(distances)).to(found.device)
+        return found
 
     def curves(self) -> dict[str, list[float]]:
         """The distance of each class."""
@@ -58,16 +73,5 @@ class ClassFrechet(StoredFeaturesMetric):
 
 
 def frechet_distance_of(real: Tensor, fake: Tensor) -> Tensor:
-    """Fréchet distance of features `(N, d)` and `(M, d)`.
-
-    With fewer images than features, Tr((S1 S2)^(1/2)) is the sum of the singular values of the small matrix `X1 X2^T`,
-    where X is the centered features divided by sqrt(N - 1).
-    """
-    real, fake = real.double(), fake.double()
-    if min(len(real), len(fake)) > real.shape[1]:
-        covariances = [torch.atleast_2d(side.T.cov()) for side in (real, fake)]
-        return frechet_distance(real.mean(0), covariances[0], fake.mean(0), covariances[1])
-    centered = [(side - side.mean(0)) / math.sqrt(len(side) - 1) for side in (real, fake)]
-    trace = torch.linalg.svdvals(centered[0] @ centered[1].T).sum()
-    variances = sum(side.square().sum() for side in centered)
-    return ((real.mean(0) - fake.mean(0)).square().sum() + variances - 2 * trace).clamp(min=0)
+    """Fréchet distance of features `(N, d)` and `(M, d)`."""
+    return next(distances_of_parts(*gaussian_of(real), fake, [torch.arange(len(fake), device=fake.device)]))

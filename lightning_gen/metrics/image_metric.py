@@ -1,6 +1,6 @@
 """Bases of metrics: torchmetrics Metrics that declare what they need and name their scores."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor
@@ -125,6 +125,18 @@ class FeatureMetric(ImageMetric):
     def update_training_set(self, features: Features) -> None:
         """Add the features of the training images, for metrics with `needs_training_set`."""
         raise NotImplementedError
+
+    def compute_parts(self, features: Features, parts: Tensor) -> Iterable[dict[str, Tensor]]:
+        """The scores of each part of the samples, which tell how far the scores of all samples may be off.
+
+        `parts` `(P, n)` are indices of the samples, whose `features` were given to `update_fake`; called after
+        `compute`. Here each part is scored anew, as if there were no other samples. Override it where parts can share
+        the work, such as distances of pairs of images. The states of the samples may be left in any condition.
+        """
+        for index in parts:
+            self.reset_fake()
+            self.update_fake(features.at(index))
+            yield self.compute()
 
     def real_against_real(self) -> dict[str, tuple[float, float, int]]:
         """By score, what real images would get in place of samples, for scores whose scale says little by itself.

@@ -31,7 +31,6 @@ class Memorization(StoredFeaturesMetric):
     def __init__(self):
         super().__init__()
         self.add_state("real_training", [], dist_reduce_fx="cat")
-        self._real_distances: Tensor | None = None
 
     def update_training_set(self, features: Features) -> None:
         """Add the features of the training images."""
@@ -40,38 +39,28 @@ class Memorization(StoredFeaturesMetric):
     def update_training(self, features: Tensor) -> None:
         """Add features `(B, d)` of training images."""
         self.real_training.append(features)
-        self._real_distances = None
+        self.known_real, self.known_fake = {}, {}
 
     def update(self, features: Tensor, real: bool, labels: Tensor | None = None) -> None:
         """Add features `(B, d)`."""
         super().update(features, real)
-        if real:
-            self._real_distances = None
 
-    def reset(self) -> None:
-        """Reset all states."""
-        super().reset()
-        self._real_distances = None
-
-    def reset_fake(self) -> None:
-        """Reset the samples; keeps the distances of the real images."""
-        distances = self._real_distances
-        super().reset_fake()
-        self._real_distances = distances
-
-    def compare(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def compare_parts(self, real: Tensor, fake: Tensor, parts: Tensor) -> list[dict[str, Tensor]]:
         training = concat(self.real_training)
         if len(training) < 2 or not all_finite(training):
-            return dict.fromkeys(self.better, torch.tensor(torch.nan))
-        if self._real_distances is None:
-            self._real_distances = distances_to_others(real, training)
-        nearest = Nearest(fake, 1)
-        nearest.update(training)
-        distances = nearest.distances[:, 0]
+            return [self._undefined()] * len(parts)
+        if "distances" not in self.known_real:
+            self.known_real["distances"] = distances_to_others(real, training)
+        if "distances" not in self.known_fake:
+            self.known_fake["distances"] = nearest_distances(fake, training, 1)[:, 0]
+        return [self._scores(self.known_fake["distances"][index]) for index in parts]
+
+    def _scores(self, distances: Tensor) -> dict[str, Tensor]:
+        real_distances = self.known_real["distances"]
         return {
-            "memorization": (distances < self._real_distances.quantile(NEAR)).double().mean(),
+            "memorization": (distances < real_distances.quantile(NEAR)).double().mean(),
             "training_distance": distances.quantile(0.5),
-            "training_distance_real": self._real_distances.quantile(0.5),
+            "training_distance_real": real_distances.quantile(0.5),
         }
 
     def protocol(self) -> dict[str, Any]:
@@ -79,10 +68,15 @@ class Memorization(StoredFeaturesMetric):
         return {"near": f"as the nearest {NEAR:.0%} of real images"}
 
 
+def nearest_distances(features: Tensor, training: Tensor, k: int) -> Tensor:
+    """Distances `(N, k)` of features `(N, d)` to the `k` nearest training images `(M, d)`, in ascending order."""
+    nearest = Nearest(features, k)
+    nearest.update(training)
+    return nearest.distances
+
+
 def distances_to_others(real: Tensor, training: Tensor) -> Tensor:
     """Distance `(N,)` of each real image `(N, d)` to the nearest training image `(M, d)` that is not the same image."""
-    nearest = Nearest(real, 2)
-    nearest.update(training)
-    first, second = nearest.distances.unbind(1)
+    first, second = nearest_distances(real, training, 2).unbind(1)
     # Features of the same image differ by rounding between batches.
     return torch.where(first <= SAME * real.norm(dim=1), second, first)

@@ -1,5 +1,6 @@
 """Memorization-informed Fréchet distance, https://arxiv.org/abs/2106.03062, section 4.1."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ class MemorizationInformedFrechet(FrechetDistance):
         self.threshold = threshold
         for state in ("real_training", "fake_features"):
             self.add_state(state, [], dist_reduce_fx="cat")
+        self._distances: Tensor | None = None  # of the samples to the training images
 
     def update_training_set(self, features: Features) -> None:
         """Add the features of the training images."""
@@ -42,20 +44,36 @@ class MemorizationInformedFrechet(FrechetDistance):
     def update_training(self, features: Tensor) -> None:
         """Add features `(B, d)` of training images."""
         self.real_training.append(features)
+        self._distances = None
 
     def update(self, features: Tensor, real: bool) -> None:
         """Add features `(B, d)`."""
         super().update(features, real)
         if not real:
             self.fake_features.append(features)
+            self._distances = None
+
+    def reset(self) -> None:
+        """Reset all states."""
+        super().reset()
+        self._distances = None
 
     def compute(self) -> dict[str, Tensor]:
         """The penalized distance; NaN where the Fréchet distance is."""
-        frechet = super().compute()["frechet"]
+        return self._penalized(super().compute()["frechet"])
+
+    def compute_parts(self, features: Features, parts: Tensor) -> Iterator[dict[str, Tensor]]:
+        """The distances of parts of the samples, NaN likewise."""
+        for index, scores in zip(parts, super().compute_parts(features, parts), strict=True):
+            yield self._penalized(scores["frechet"], index)
+
+    def _penalized(self, frechet: Tensor, index: Tensor | None = None) -> dict[str, Tensor]:
         training = concat(self.real_training)
         if not len(training) or frechet.isnan():
             return {"mifid": torch.full_like(frechet, torch.nan)}
-        distance = cosine_distances(concat(self.fake_features), training).mean()
+        if self._distances is None:
+            self._distances = cosine_distances(concat(self.fake_features), training)
+        distance = (self._distances if index is None else self._distances[index]).mean()
         return {"mifid": frechet / (distance + EPSILON) if distance < self.threshold else frechet}
 
     def protocol(self) -> dict[str, Any]:

@@ -23,6 +23,12 @@ class NeighborMetric(StoredFeaturesMetric):
         self.k = k
         self.min_images = k + 1
 
+    def real_radii(self, real: Tensor) -> Tensor:
+        """Radii `(N,)` of the balls of the real images `(N, d)`."""
+        if "radii" not in self.known_real:
+            self.known_real["radii"] = radii(real, self.k)[0]
+        return self.known_real["radii"]
+
     def protocol(self) -> dict[str, Any]:
         """The number of neighbors."""
         return {"k": self.k}
@@ -50,22 +56,45 @@ class Nearest:
         self.seen += len(features)
 
 
-def distances(a: Tensor, b: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
+def distances(a: Tensor, b: Tensor | None = None) -> Iterator[tuple[slice, slice, Tensor]]:
     """Euclidean distances of `a` `(N, d)` to `b` `(M, d)` in blocks `(n, m)`, each with its rows and columns.
 
-    In float64: in single precision, distances of near neighbors would be rounding errors. Blocks come row by row.
+    Without `b` those within `a`, in blocks on the diagonal and to the right of it. In float64: in single precision,
+    distances of near neighbors would be rounding errors. Blocks come row by row.
     """
+    others = a if b is None else b
     for top in range(0, len(a), BLOCK):
         rows = slice(top, min(top + BLOCK, len(a)))
         block_rows = a[rows].double()
-        for left in range(0, len(b), BLOCK):
-            columns = slice(left, min(left + BLOCK, len(b)))
-            yield rows, columns, torch.cdist(block_rows, b[columns].double())
+        for left in range(top if b is None else 0, len(others), BLOCK):
+            columns = slice(left, min(left + BLOCK, len(others)))
+            yield rows, columns, torch.cdist(block_rows, others[columns].double())
 
 
-def radii(features: Tensor, k: int) -> Tensor:
-    """Distance `(N,)` of each feature to its `k`-th nearest neighbor."""
-    nearest = features.new_full((len(features), k + 1), torch.inf, dtype=torch.float64)
-    for rows, _, block in distances(features, features):
-        nearest[rows] = torch.cat([nearest[rows], block], 1).topk(k + 1, largest=False).values
-    return nearest[:, k]  # sorted; index 0 is the feature itself
+def radii(features: Tensor, k: int, parts: Tensor | None = None) -> Tensor:
+    """Distance `(P, N)` of each feature to its `k`-th nearest neighbor within each part, features `(P, n)` by index.
+
+    -1, a ball that holds nothing, for features that are no members of the part. Without `parts`, of all as one part.
+    """
+    parts = torch.arange(len(features), device=features.device)[None] if parts is None else parts
+    nearest = features.new_full((len(parts), len(features), k + 1), torch.inf, dtype=torch.float64)
+    for rows, columns, block in distances(features):
+        for each, index in zip(nearest, parts, strict=True):
+            upper, lower = _members(index, rows), _members(index, columns)
+            distances_of_part = block[upper[:, None] - rows.start, lower - columns.start]
+            _keep_nearest(each, upper, distances_of_part)
+            if rows != columns:
+                _keep_nearest(each, lower, distances_of_part.T.contiguous())
+    outside = torch.ones(nearest.shape[:2], dtype=torch.bool, device=features.device).scatter_(1, parts, False)
+    return nearest[:, :, k].masked_fill_(outside, -1)  # sorted; index 0 is the feature itself
+
+
+def _members(index: Tensor, rows: slice) -> Tensor:
+    return index[(index >= rows.start) & (index < rows.stop)]
+
+
+def _keep_nearest(nearest: Tensor, index: Tensor, block: Tensor) -> None:
+    """Merge distances of the features at `index` into those that are `nearest` so far."""
+    found = block.topk(min(nearest.shape[1], block.shape[1]), largest=False).values
+    merged = torch.cat([nearest[index], found], 1)
+    nearest[index] = merged.topk(nearest.shape[1], largest=False).values

@@ -29,11 +29,13 @@ class PrecisionRecall(NeighborMetric):
             return reason
         return "is of generated samples; metrics=[accuracy] gives the precision and recall of a classifier"
 
-    def compare(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        real_radius, fake_radius = radii(real, self.k), radii(fake, self.k)
+    def compare_parts(self, real: Tensor, fake: Tensor, parts: Tensor) -> list[dict[str, Tensor]]:
+        real_radius, fake_radii = self.real_radii(real), radii(fake, self.k, parts)
         on_real_manifold = torch.zeros(len(fake), dtype=torch.bool, device=fake.device)
-        on_fake_manifold = torch.zeros(len(real), dtype=torch.bool, device=real.device)
+        on_fake_manifold = torch.zeros(len(parts), len(real), dtype=torch.bool, device=real.device)
         for rows, columns, block in distances(fake, real):
             on_real_manifold[rows] |= (block <= real_radius[columns]).any(1)  # eq. 1 and 2
-            on_fake_manifold[columns] |= (block <= fake_radius[rows, None]).any(0)
-        return {"precision": on_real_manifold.double().mean(), "recall": on_fake_manifold.double().mean()}
+            for on_manifold, radius in zip(on_fake_manifold, fake_radii, strict=True):
+                on_manifold[columns] |= (block <= radius[rows, None]).any(0)
+        precisions, recalls = on_real_manifold[parts].double().mean(1), on_fake_manifold.double().mean(1)
+        return [{"precision": p, "recall": r} for p, r in zip(precisions, recalls, strict=True)]

@@ -24,6 +24,7 @@ from lightning_gen.evaluation.result import Evaluation, Origin, Score
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.images import to_uint8
 from lightning_gen.metrics.frechet import FrechetDistance
+from lightning_gen.metrics.image_metric import FeatureMetric
 from lightning_gen.metrics.kid import KernelDistance
 from lightning_gen.metrics.likelihood import LikelihoodMetric
 from lightning_gen.metrics.precision_recall import PrecisionRecall
@@ -229,6 +230,33 @@ def test_halves_of_the_samples_scatter_as_new_samples_do():
         for seed in range(5)
     ]
     assert sum(each.std for each in halves) / 5 == pytest.approx(several, rel=0.35)
+
+
+class MeanFeature(FeatureMetric):
+    """Knows nothing of parts of the samples."""
+
+    better = {"mean": "higher"}
+
+    def __init__(self):
+        super().__init__()
+        self.add_state("values", [], dist_reduce_fx="cat")
+
+    def update(self, features, real):
+        if not real:
+            self.values.append(features)
+
+    def compute(self):
+        return {"mean": torch.cat(self.values).mean()}
+
+
+def test_there_are_fewer_halves_of_many_samples(monkeypatch):
+    monkeypatch.setattr("lightning_gen.evaluation.evaluator.MANY", 8)
+    model, data = tiny_vae()
+    metrics = {"mean": MeanFeature(), "kid": KernelDistance()}
+    for wanted, used in ((40, 20), (12, 8), (5, 5)):
+        result = evaluate(model, data, metrics, pixels(), half_samples=wanted, num_samples=16)
+        assert result.protocol.half_samples == used
+        assert all(score.uncertainty.std > 0 for score in result.scores.values())
 
 
 def test_metrics_that_a_model_cannot_have_are_skipped_with_the_reason():

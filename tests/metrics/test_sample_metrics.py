@@ -349,7 +349,7 @@ def test_halves_of_the_samples_leave_settings_and_curves_as_they_were():
         for more in ({}, {"half_samples": 3})
     )
     assert halved.protocol.metrics == plain.protocol.metrics
-    assert halved.curves == plain.curves
+    assert str(halved.curves) == str(plain.curves)  # NaN is no equal of itself
     assert set(halved.curves) == {"class_frechet/pixels"}
 
 
