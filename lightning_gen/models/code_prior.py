@@ -28,7 +28,6 @@ class CodeDistribution(PixelDistribution):
     """p(codes) of a grid, position by position, given maps of `context_channels`."""
 
     head_class = CodeHead
-    network: CodeNetwork
 
     def __init__(
         self,
@@ -43,9 +42,14 @@ class CodeDistribution(PixelDistribution):
         super().__init__(codes, grid.depth, CrossEntropy(grid.num_codes), head_width)
         self.grid = grid
 
+    def embed(self, values: Tensor) -> Tensor:
+        """Vectors `(B, dim, H, W)` of codes, as the context of another grid."""
+        assert isinstance(self.network, CodeNetwork)
+        return self.network.embed(values)
+
 
 class GridsDistribution(nn.Module):
-    """p(codes) of several grids, the coarsest first, each given the one before: https://arxiv.org/abs/1906.00446, 3.2."""
+    """p(codes) of grids, the coarsest first, each given the one before: https://arxiv.org/abs/1906.00446, 3.2."""
 
     def __init__(
         self,
@@ -93,7 +97,7 @@ class GridsDistribution(nn.Module):
         if number + 1 == len(self.levels):
             return None
         grid = self.levels[number + 1].grid
-        return nearest(self.levels[number].network.embed(values), (grid.height, grid.width))
+        return nearest(self.levels[number].embed(values), (grid.height, grid.width))
 
 
 class CodePrior(ImageGenerator):

@@ -127,7 +127,8 @@ class PixelModel(LikelihoodModel):
 
     def sample_unknown(self, images: Tensor, known: Tensor, condition: Tensor | None) -> Tensor:
         """Sample the pixels that are not `known` `(H, W)`; known ones must come first in raster order."""
-        return self.pixels.sample(images, known, condition, on_progress=pixel_progress(self, len(images), known.numel()))
+        on_progress = pixel_progress(self, len(images), known.numel())
+        return self.pixels.sample(images, known, condition, on_progress=on_progress)
 
 
 def pixel_progress(model: ImageGenerator, n: int, steps: int) -> Callable[[int], None] | None:

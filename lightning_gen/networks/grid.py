@@ -1,4 +1,4 @@
-"""Convolutional encoder and decoder of a grid of vectors, as in VQ-VAE, https://arxiv.org/abs/1711.00937, section 4.1."""
+"""Convolutional encoder and decoder of a grid of vectors, after VQ-VAE, https://arxiv.org/abs/1711.00937, 4.1."""
 
 from torch import Tensor, nn
 
@@ -26,7 +26,7 @@ def blocks(channels: int, depth: int, activation: Activation, normalization: Nor
 class GridEncoder(nn.Module):
     """Images `(B, C, H, W)` to `(B, out_channels, H / stride, W / stride)`.
 
-    Each convolution of stride 2 doubles the channels, from `width` to at most `largest`; `depth` residual blocks follow.
+    Each halving doubles the channels, from `width` to at most `largest`; `depth` residual blocks follow it.
     """
 
     def __init__(

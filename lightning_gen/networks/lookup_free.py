@@ -1,4 +1,4 @@
-"""Lookup-free quantization (LFQ), https://arxiv.org/abs/2310.05737: the signs of the channels are the bits of a code."""
+"""Lookup-free quantization (LFQ), https://arxiv.org/abs/2310.05737: signs of the channels are the bits of a code."""
 
 from typing import Annotated
 

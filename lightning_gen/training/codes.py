@@ -1,4 +1,4 @@
-"""`model.codes=CHECKPOINT` of a second stage: the first stage becomes a part of the model, its config and its weights."""
+"""`model.codes=CHECKPOINT` of a second stage: the first one, config and weights, becomes a part of the model."""
 
 from collections.abc import Mapping
 from typing import Any
