@@ -47,12 +47,12 @@ class VQVAE(LikelihoodModel):
         self.decoder = decoder(in_channels=quantizer.dim, out_channels=channels, stride=stride)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The negative log-likelihood given the codes in nats, the quantizer's terms, and the use of its codes."""
+        """The negative log-likelihood given the codes in nats, the quantizer's terms, and in training `usage`."""
         images = self.to_support(batch.images)
         latents, codes, terms = self.quantizer(self.encoder(images))
         nll = -self.likelihood.log_prob(self.decoder(latents).float(), images).mean()
         loss = torch.stack([nll, *terms.values()]).sum()
-        in_use = usage(codes, self.quantizer.num_codes, over_ranks=self.training)
+        in_use = usage(codes, self.quantizer.num_codes) if self.training else {}
         return {"loss": loss, "reconstruction": nll, **terms, **in_use}
 
     def sample(self, n: int, labels: Tensor | None = None) -> Tensor:

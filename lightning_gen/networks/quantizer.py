@@ -38,15 +38,16 @@ def straight_through(features: Tensor, latents: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def usage(codes: Tensor, num_codes: int, over_ranks: bool) -> dict[str, Tensor]:
-    """How a batch uses the codes: the share that occurs, and the perplexity exp(entropy), the number in even use.
+def usage(codes: Tensor, num_codes: int) -> dict[str, Tensor]:
+    """How the batch of all ranks uses the codes: the share that occurs, and the perplexity exp(entropy).
 
-    `codes` are `(B, depth, H, W)`; several of a position are told as their mean.
+    The perplexity is the number of codes that would be in even use. `codes` are `(B, depth, H, W)`; the numbers are
+    means over the depth.
     """
     depth = codes.shape[1]
     numbered = codes + num_codes * torch.arange(depth, device=codes.device)[:, None, None]
     ones = torch.ones(numbered.numel(), device=codes.device)
-    counts = ones.new_zeros(depth * num_codes).scatter_add_(0, numbered.flatten(), ones).view(depth, num_codes)
-    counts = sum_over_ranks(counts) if over_ranks else counts
+    counts = ones.new_zeros(depth * num_codes).scatter_add_(0, numbered.flatten(), ones)
+    counts = sum_over_ranks(counts).view(depth, num_codes)
     entropy = torch.special.entr(counts / counts.sum(1, keepdim=True)).sum(1)
     return {"perplexity": entropy.exp().mean(), "usage": (counts > 0).float().mean()}

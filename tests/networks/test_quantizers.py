@@ -34,7 +34,7 @@ def test_codes_become_their_latents_and_the_gradient_passes_straight(name):
     latents, codes, terms = quantizer(features)
     assert codes.shape == (2, quantizer.depth, 3, 4)
     assert codes.dtype == torch.int64
-    assert 0 <= codes.min()
+    assert codes.min() >= 0
     assert codes.max() < quantizer.num_codes
     torch.testing.assert_close(quantizer.lookup(codes), latents.detach())
     [gradient] = torch.autograd.grad(latents.sum(), features, retain_graph=True)
@@ -114,7 +114,7 @@ def test_each_residual_code_is_that_of_what_is_left():
 
 def test_usage_and_perplexity():
     codes = torch.tensor([0, 0, 1, 1, 2, 2, 2, 2]).view(2, 1, 2, 2)
-    found = usage(codes, 4, over_ranks=False)
+    found = usage(codes, 4)
     entropy = 2 * 0.25 * math.log(4) + 0.5 * math.log(2)
     assert found["perplexity"].item() == pytest.approx(math.exp(entropy))
     assert found["usage"].item() == 0.75
