@@ -128,7 +128,7 @@ class CodePrior(ImageGenerator):
         super().__init__(image_shape, num_classes, **training)
         if codes is None or isinstance(codes, str):
             raise UserError(f"model.codes={codes or 'null'}: is read by train alone; {HOW_TO_GIVE_CODES}")
-        self.autoencoder = codes(image_shape=image_shape, num_classes=num_classes).requires_grad_(False)
+        self.autoencoder = codes(image_shape=image_shape, num_classes=num_classes).requires_grad_(False).eval()
         self.label_embedding = label_embedding(self.num_classes, label_dim)
         condition_dim = label_dim if self.num_classes else 0
         self.prior = GridsDistribution(network, self.autoencoder.grids, code_dim, head_width, condition_dim)
@@ -140,7 +140,7 @@ class CodePrior(ImageGenerator):
         return self.autoencoder.likelihood
 
     def train(self, mode: bool = True) -> "CodePrior":
-        """Training mode for all but the autoencoder."""
+        """Training mode for all but the autoencoder, whose codebook would go on adapting."""
         super().train(mode)
         self.autoencoder.eval()
         return self
