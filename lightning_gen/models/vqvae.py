@@ -6,19 +6,20 @@ import torch
 from torch import Tensor, nn
 
 from lightning_gen.batch import Batch
-from lightning_gen.bounds import PositiveInt
+from lightning_gen.bounds import NonNegativeInt, PositiveInt
 from lightning_gen.capabilities import CodeGrid
 from lightning_gen.errors import UserError
 from lightning_gen.models.likelihood_model import LikelihoodModel
 from lightning_gen.networks.grid import grid_size
-from lightning_gen.networks.quantizer import Quantizer, usage
+from lightning_gen.networks.quantizer import Quantized, Quantizer, joined, usage
 
 
 class VQVAE(LikelihoodModel):
     """A convolutional autoencoder with a `quantizer` of each position of a grid, `stride` pixels apart.
 
     `encoder(image_shape, out_channels, stride)` and `decoder(in_channels, out_channels, stride)` are completed here. It
-    has no prior of its codes, so it samples nothing by itself: `CodePrior` learns one.
+    has no prior of its codes, so it samples nothing by itself: `CodePrior` learns one. A subclass with more than one
+    grid overrides `quantize` and `lookup`; `other_channels` of the decoder's input are its own.
     """
 
     averaged_parts = ("encoder", "quantizer", "decoder")
@@ -34,6 +35,7 @@ class VQVAE(LikelihoodModel):
         decoder: Callable[..., nn.Module],
         quantizer: Quantizer,
         stride: PositiveInt,
+        other_channels: NonNegativeInt = 0,
         **training,
     ):
         super().__init__(image_shape, num_classes, **training)
@@ -44,16 +46,39 @@ class VQVAE(LikelihoodModel):
         self.quantizer = quantizer
         self.encoder = encoder(image_shape=self.image_shape, out_channels=quantizer.dim, stride=stride)
         channels, _, _ = self.parameters_shape(image_shape)
-        self.decoder = decoder(in_channels=quantizer.dim, out_channels=channels, stride=stride)
+        self.decoder = decoder(in_channels=quantizer.dim + other_channels, out_channels=channels, stride=stride)
+
+    # To override, for several grids.
+
+    def quantize(self, images: Tensor) -> list[Quantized]:
+        """The quantized features of each grid, for images in the support."""
+        return [self.quantizer(self.encoder(images))]
+
+    def lookup(self, codes: list[Tensor]) -> list[Tensor]:
+        """Latents `(B, D, h, w)` of the codes of each grid."""
+        return [self.quantizer.lookup(codes[0])]
+
+    def decoder_input(self, latents: list[Tensor]) -> Tensor:
+        """What the decoder gets of the latents of each grid."""
+        return latents[0]
+
+    # Training, codes and images.
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The negative log-likelihood given the codes in nats, the quantizer's terms, and in training `usage`."""
         images = self.to_support(batch.images)
-        latents, codes, terms = self.quantizer(self.encoder(images))
-        nll = -self.likelihood.log_prob(self.decoder(latents).float(), images).mean()
+        quantized = self.quantize(images)
+        parameters = self.decoder(self.decoder_input([each.latents for each in quantized])).float()
+        nll = -self.likelihood.log_prob(parameters, images).mean()
+        terms = joined(quantized)
         loss = torch.stack([nll, *terms.values()]).sum()
-        in_use = usage(codes, self.quantizer.num_codes) if self.training else {}
+        in_use = self._usage(quantized) if self.training else {}
         return {"loss": loss, "reconstruction": nll, **terms, **in_use}
+
+    def _usage(self, quantized: list[Quantized]) -> dict[str, Tensor]:
+        """The means over grids of `usage`."""
+        of_grids = [usage(each.codes, grid.num_codes) for each, grid in zip(quantized, self.grids, strict=True)]
+        return {name: torch.stack([each[name] for each in of_grids]).mean() for name in of_grids[0]}
 
     def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
         """UserError: there is no prior of the codes."""
@@ -61,11 +86,11 @@ class VQVAE(LikelihoodModel):
 
     def codes(self, images: Tensor) -> list[Tensor]:
         """The codes `(B, depth, h, w)` of images in the support."""
-        return [self.quantizer(self.encoder(images)).codes]
+        return [each.codes for each in self.quantize(images)]
 
     def decoder_output(self, codes: list[Tensor]) -> Tensor:
         """Parameters of the likelihood given codes, `(B, P * C, H, W)`."""
-        return self.decoder(self.quantizer.lookup(codes[0])).float()
+        return self.decoder(self.decoder_input(self.lookup(codes))).float()
 
     def decode_codes(self, codes: list[Tensor]) -> Tensor:
         """The expected image of codes, under the likelihood."""

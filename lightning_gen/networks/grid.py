@@ -8,14 +8,17 @@ from lightning_gen.networks.layers import Activation, Normalization, activation_
 from lightning_gen.networks.resnet import ResidualBlock
 
 
-def grid_size(image_shape: tuple[int, ...], stride: int) -> tuple[int, int]:
-    """Height and width of the grid of an image; UserError unless `stride` divides both, and is a power of two."""
+def grid_size(image_shape: tuple[int, ...], stride: int, coarser: int = 1) -> tuple[int, int]:
+    """Height and width of a grid of an image, `coarser` times coarser than that of `model.stride`.
+
+    UserError unless the stride is a power of two, and what divides both sides of the image.
+    """
     height, width = image_shape[1:]
-    if stride & (stride - 1) or stride < 2 or height % stride or width % stride:
-        fitting = [2**n for n in range(1, 10) if not height % 2**n and not width % 2**n]
-        fix = f"give one of {fitting}" if fitting else "give data of even height and width, as data.size=32"
+    fitting = [2**n for n in range(1, 10) if not height % (coarser * 2**n) and not width % (coarser * 2**n)]
+    if stride not in fitting:
+        fix = f"give one of {fitting}" if fitting else f"give data whose height and width {2 * coarser} divides"
         raise UserError(f"model.stride={stride}: images of {height}x{width} have no such grid; {fix}")
-    return height // stride, width // stride
+    return height // (coarser * stride), width // (coarser * stride)
 
 
 def blocks(channels: int, depth: int, activation: Activation, normalization: Normalization) -> list[nn.Module]:

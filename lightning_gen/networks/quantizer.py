@@ -1,5 +1,6 @@
 """The base of quantizers: vectors on a grid to codes and back, with straight-through gradients."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -35,6 +36,14 @@ class Quantizer(nn.Module):
 def straight_through(features: Tensor, latents: Tensor) -> Tensor:
     """The latents, whose gradient goes to the features unchanged: https://arxiv.org/abs/1308.3432."""
     return features + (latents - features).detach()
+
+
+def joined(quantized: Iterable[Quantized]) -> dict[str, Tensor]:
+    """Their terms of the loss; those of one name are added."""
+    terms: dict[str, Tensor] = {}
+    for each in quantized:
+        terms |= {name: value + terms[name] if name in terms else value for name, value in each.terms.items()}
+    return terms
 
 
 @torch.no_grad()

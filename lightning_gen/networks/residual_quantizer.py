@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lightning_gen.bounds import PositiveInt
 from lightning_gen.networks.layer_list import LayerList
-from lightning_gen.networks.quantizer import Quantized, Quantizer, straight_through
+from lightning_gen.networks.quantizer import Quantized, Quantizer, joined, straight_through
 
 
 class ResidualQuantizer(Quantizer):
@@ -20,13 +20,12 @@ class ResidualQuantizer(Quantizer):
         self.dim, self.num_codes = self.steps[0].dim, self.steps[0].num_codes
 
     def forward(self, features: Tensor) -> Quantized:
-        total, codes, terms = torch.zeros_like(features), [], {}
+        total, parts = torch.zeros_like(features), []
         for step in self.steps:
-            quantized = step(features - total)
-            total = total + quantized.latents.detach()  # the decoder's gradient comes through their sum
-            codes.append(quantized.codes)
-            terms = {name: value + terms.get(name, 0) for name, value in quantized.terms.items()}
-        return Quantized(straight_through(features, total), torch.cat(codes, 1), terms)
+            parts.append(step(features - total))
+            total = total + parts[-1].latents.detach()  # the decoder's gradient comes through their sum
+        codes = torch.cat([part.codes for part in parts], 1)
+        return Quantized(straight_through(features, total), codes, joined(parts))
 
     def lookup(self, codes: Tensor) -> Tensor:
         parts = [step.lookup(part) for step, part in zip(self.steps, codes.split(1, dim=1), strict=True)]

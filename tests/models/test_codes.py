@@ -121,7 +121,11 @@ def test_one_checkpoint_has_both_stages(vqvae, tmp_path):
             ["model=vqvae", "model.stride=3"],
             r"model.stride=3: images of 8x8 have no such grid; give one of \[2, 4, 8\]",
         ),
-        (["model=vqvae", "data.image_shape=[1,7,8]"], r"give data of even height and width"),
+        (["model=vqvae", "data.image_shape=[1,7,8]"], r"give data whose height and width 2 divides"),
+        (
+            ["model=vqvae2", "data.image_shape=[1,12,8]"],
+            r"model.stride=4: images of 12x8 have no such grid; give one of \[2\]",
+        ),
         (["model=vqvae", "model.conditional=true"], r"codes are those of all classes"),
         (["model=pixel_transformer", "model.network.heads=3"], r"does not divide width=64"),
     ],

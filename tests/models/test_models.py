@@ -15,12 +15,12 @@ NARROW = [f"model.{side}.{key}=8" for side in ("encoder", "decoder") for key in 
 CONDITIONAL = ("biggan", "cgan_pd", "conditional_vae", "sagan")
 OTHERS = ("beta_vae", "dragan", "frame_lstm", "gan", "lsgan", "mlp_vae", "r3gan", "rgb_vae", "sngan", "wgan", "wgan_gp")
 PIXELS = ("pixel_cnn", "pixel_min_gru", "pixel_min_lstm", "pixel_rnn_diagonal")
-REFUSING = ("vqvae",)  # to be conditional
+REFUSING = ("vqvae", "vqvae2")  # to be conditional
 LEFT_OUT = {
     **dict.fromkeys(CONDITIONAL, "non_square"),
     **dict.fromkeys((*OTHERS, *PIXELS, *REFUSING), "conditional"),
 }
-EXTRA = {"code_prior": UNTRAINED_CODES}
+EXTRA = {"code_prior": UNTRAINED_CODES, "vqvae2": ["model.stride=2"]}
 IMAGES = [kind for kind in DATA if "sequence" not in kind]
 SEQUENCES = {"conditional": "sequence", "non_square": "non_square_sequence"}
 FEW_PIXELS = {"conditional": ["data.image_shape=[1,12,12]"], "non_square": ["data.image_shape=[3,8,14]"]}
