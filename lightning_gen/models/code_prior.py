@@ -13,7 +13,7 @@ from lightning_gen.errors import UserError
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.losses.likelihoods import CrossEntropy, Likelihood
 from lightning_gen.models.pixel_model import PixelDistribution, pixel_progress
-from lightning_gen.models.vqvae import VQVAE
+from lightning_gen.models.vqvae import CodeModel
 from lightning_gen.networks.code_network import CodeHead, CodeNetwork, as_codes, as_values
 from lightning_gen.networks.label_embedding import label_embedding
 from lightning_gen.networks.layer_list import LayerList
@@ -118,7 +118,7 @@ class CodePrior(ImageGenerator):
         image_shape: tuple[int, int, int],
         num_classes: int | None,
         *,
-        codes: Callable[..., VQVAE] | str | None,
+        codes: Callable[..., CodeModel] | str | None,
         network: Callable[..., PixelNetwork],
         code_dim: PositiveInt,
         head_width: PositiveInt,
