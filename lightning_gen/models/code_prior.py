@@ -176,6 +176,18 @@ class CodePrior(ImageGenerator):
         blank = [torch.zeros(n, *grid[:3], dtype=torch.long, device=self.device) for grid in self.autoencoder.grids]
         return self.autoencoder.decode_codes(self._sampled(blank, [0] * len(blank), labels))
 
+    def complete(self, images: Tensor, rows: int, labels: Tensor | None = None) -> Tensor:
+        """Keep the first `rows` rows of images `(B, C, H, W)`, and sample the codes of the rows below.
+
+        Codes of the rows above are those of an image that goes on as its last given row.
+        """
+        images = images.clone()
+        images[..., rows:, :] = images[..., rows - 1 : rows, :] if rows else -1.0
+        given_rows = [rows * grid.height // images.shape[-2] for grid in self.autoencoder.grids]
+        completed = self.autoencoder.decode_codes(self._sampled(self.codes(images), given_rows, labels))
+        completed[..., :rows, :] = images[..., :rows, :]
+        return completed
+
     def _sampled(self, codes: list[Tensor], rows: list[int], labels: Tensor | None) -> list[Tensor]:
         n = len(codes[0])
         labels = self.draw_labels(n) if labels is None else labels

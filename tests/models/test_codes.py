@@ -84,6 +84,16 @@ def test_the_bound_is_that_of_the_image_given_its_codes_and_of_the_codes():
     torch.testing.assert_close(bounds, expected)
 
 
+def test_completion_keeps_what_is_given():
+    torch.manual_seed(0)
+    model = build_model(composed("model=code_prior", *UNTRAINED_CODES).model, (1, 12, 8), None).eval()
+    images = torch.randint(2, (3, 1, 12, 8)) * 2.0 - 1
+    for rows in (0, 7):
+        completed = model.complete(images, rows)
+        assert torch.equal(completed[:, :, :rows], images[:, :, :rows])
+        assert not torch.equal(completed, model.complete(images, rows))
+
+
 @pytest.fixture
 def vqvae(tmp_path) -> Path:
     write_checkpoint(tmp_path / "vqvae.ckpt", *TINY_VQVAE)
