@@ -1,6 +1,6 @@
 """Abilities of models beyond sampling, as protocols: callbacks, metrics and commands check these, not classes."""
 
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -33,6 +33,33 @@ class HasLatent(Protocol):
 
     def decode(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
         """Latents `(n, d)` to images in [-1, 1]."""
+        ...
+
+
+class CodeGrid(NamedTuple):
+    """Of each image `depth` codes below `num_codes` at each of `height` x `width` positions."""
+
+    depth: int
+    height: int
+    width: int
+    num_codes: int
+
+
+@runtime_checkable
+class HasCodes(Protocol):
+    """Maps images to discrete codes and back; of several grids the coarsest comes first."""
+
+    @property
+    def grids(self) -> list[CodeGrid]:
+        """The grids of codes of an image."""
+        ...
+
+    def codes(self, images: Tensor) -> list[Tensor]:
+        """Images in the likelihood's support to int64 codes `(B, depth, height, width)` of each grid."""
+        ...
+
+    def decode_codes(self, codes: list[Tensor]) -> Tensor:
+        """The codes of each grid to images in [-1, 1]."""
         ...
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lightning_gen.batch import Batch
 from lightning_gen.callbacks.finite_guard import all_finite
+from lightning_gen.capabilities import HasCodes
 from lightning_gen.checkpoint import checkpoint_of, load_model, match_data, read_checkpoint, saved_config
 from lightning_gen.config.composition import check
 from lightning_gen.config.containers import as_dict, merge
@@ -85,7 +86,9 @@ def choose_device(name: str) -> torch.device:
 def check_pictures(model: "ImageGenerator", checkpoint: Path, sequences: bool = False) -> None:
     """UserError unless the model generates images that can be written to files; `sequences` are allowed or not."""
     if not model.generates:
-        raise UserError(f"checkpoint={checkpoint}: {type(model).__name__} generates no images")
+        prior = f"; a prior of its codes does: lightning-gen train model=code_prior codes={checkpoint}"
+        fix = prior if isinstance(model, HasCodes) else ""
+        raise UserError(f"checkpoint={checkpoint}: {type(model).__name__} generates no images{fix}")
     channels = model.image_shape[-3]
     if channels not in MODES:
         raise UserError(f"checkpoint={checkpoint}: image files have 1, 3 or 4 channels, this model {channels}")

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightning_gen.models.pixel_model import PixelModel
+from lightning_gen.models.pixel_model import PixelModel, pixel_progress
 from lightning_gen.networks.pixel_network import PixelNetwork
 
 
@@ -45,7 +45,7 @@ class MultiScalePixelModel(PixelModel):
 
     def sample_unknown(self, images: Tensor, known: Tensor, condition: Tensor | None) -> Tensor:
         """Sample the small image, then the other pixels."""
-        on_progress = self.pixel_progress(images, known.numel() + known[::2, ::2].numel())
+        on_progress = pixel_progress(self, len(images), known.numel() + known[::2, ::2].numel())
         small = self.small_pixels.sample(images[:, :, ::2, ::2], known[::2, ::2], condition, on_progress=on_progress)
         images, known = images.clone(), known.clone()
         images[:, :, ::2, ::2], known[::2, ::2] = small, True

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lightning_gen.batch import Batch
 from lightning_gen.bounds import NonNegativeInt, PositiveInt
+from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.losses.likelihoods import Likelihood
 from lightning_gen.models.likelihood_model import LikelihoodModel
 from lightning_gen.networks.label_embedding import label_embedding
@@ -17,11 +18,14 @@ from lightning_gen.networks.pixel_network import PixelHead, PixelNetwork
 class PixelDistribution(nn.Module):
     """p(x) = prod_i p(x_i | x_1, ..., x_{i-1}), by a causal network and a head for the channels of a pixel."""
 
+    head_class: type[nn.Module] = PixelHead
+
     def __init__(self, network: PixelNetwork, channels: int, likelihood: Likelihood, head_width: int):
         super().__init__()
         self.network = network
+        self.channels = channels
         self.likelihood = likelihood
-        self.head = PixelHead(network.out_dim, channels, likelihood.parameters_per_value, head_width)
+        self.head = self.head_class(network.out_dim, channels, likelihood.parameters_per_value, head_width)
 
     def forward(self, images: Tensor, condition: Tensor | None = None, context: Tensor | None = None) -> Tensor:
         """Parameters of the likelihood of every value, given the earlier ones: `(B, P * C, H, W)`."""
@@ -52,8 +56,8 @@ class PixelDistribution(nn.Module):
 
     def _sample_pixel(self, features: Tensor) -> Tensor:
         """Values `(B, C)` of one pixel."""
-        values = features.new_zeros(len(features), self.head.channels)
-        for channel in range(self.head.channels):
+        values = features.new_zeros(len(features), self.channels)
+        for channel in range(self.channels):
             parameters = self.head(features, values)[:, channel].float()  # (B, P)
             values[:, channel] = self.likelihood.sample(parameters[:, :, None, None])[:, 0, 0, 0]
         return values
@@ -123,11 +127,11 @@ class PixelModel(LikelihoodModel):
 
     def sample_unknown(self, images: Tensor, known: Tensor, condition: Tensor | None) -> Tensor:
         """Sample the pixels that are not `known` `(H, W)`; known ones must come first in raster order."""
-        return self.pixels.sample(images, known, condition, on_progress=self.pixel_progress(images, known.numel()))
+        on_progress = pixel_progress(self, len(images), known.numel())
+        return self.pixels.sample(images, known, condition, on_progress=on_progress)
 
-    def pixel_progress(self, images: Tensor, steps: int) -> Callable[[int], None] | None:
-        """The `on_progress` of pixels, `steps` of which make all images; None without a listener."""
-        on_progress = self.on_progress
-        if on_progress is None:
-            return None
-        return lambda pixels: on_progress(len(images) * pixels / steps)
+
+def pixel_progress(model: ImageGenerator, n: int, steps: int) -> Callable[[int], None] | None:
+    """The `on_progress` of pixels, `steps` of which make `n` images; None if no one listens to the model's."""
+    on_progress = model.on_progress
+    return None if on_progress is None else lambda pixels: on_progress(n * pixels / steps)

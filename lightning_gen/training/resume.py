@@ -36,6 +36,7 @@ from lightning_gen.config.run_options import (
 from lightning_gen.config.saved import installed_hashes, leaves, read_saved_yaml, targets_in, trusting
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY
+from lightning_gen.training.codes import keep_first_stage
 from lightning_gen.utilities.compat import hydra_config
 from lightning_gen.utilities.launchers import was_restarted
 
@@ -80,6 +81,7 @@ def start_of(config: DictConfig, overrides: Sequence[str] = ()) -> Start:
     if run is None:
         return Start(config, options=options_among(overrides))
     merged = _merged(config, run, overrides)
+    keep_first_stage(merged, run.config, in_place=_continues(config))
     if config.init_from and not _continues(config):
         return Start(merged, weights=run.checkpoint, options=_with(run.options, overrides, of_model=True))
     merged = _confirmed(config, merged, run.origin)

@@ -18,6 +18,12 @@ NARROW_PLAYERS = ["model.latent_dim=8", "model.generator.width=8", "model.discri
 TINY_DCGAN = ["model=dcgan", *NARROW_PLAYERS, "data.image_shape=[1,16,16]", *FAKE_DATA]
 TINY_STYLEGAN = ["model=stylegan2", *NARROW_PLAYERS, "data.image_shape=[1,16,16]", *FAKE_DATA]
 
+# For models of codes, whose checkpoint is a path in a config: an untrained model in its place.
+UNTRAINED_CODES = [
+    *("+model@model.codes=vqvae", "+model.codes._partial_=true", "model/likelihood@model.codes.likelihood=bernoulli"),
+    *("model.codes.encoder.width=8", "model.codes.decoder.width=8", "model.codes.quantizer.num_codes=16"),
+]
+
 
 def tiny_vae(*overrides: str) -> tuple[ImageGenerator, ImageData]:
     """A VAE of a few weights, and its data."""

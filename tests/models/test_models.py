@@ -4,6 +4,7 @@ from functools import cache
 from itertools import zip_longest
 
 import pytest
+from helpers.tiny_models import UNTRAINED_CODES
 
 from lightning_gen.config.options import list_options
 from lightning_gen.testing import DATA, check_model, model_class
@@ -14,10 +15,12 @@ NARROW = [f"model.{side}.{key}=8" for side in ("encoder", "decoder") for key in 
 CONDITIONAL = ("biggan", "cgan_pd", "conditional_vae", "sagan")
 OTHERS = ("beta_vae", "dragan", "frame_lstm", "gan", "lsgan", "mlp_vae", "r3gan", "rgb_vae", "sngan", "wgan", "wgan_gp")
 PIXELS = ("pixel_cnn", "pixel_min_gru", "pixel_min_lstm", "pixel_rnn_diagonal")
+REFUSING = ("vqvae", "vqvae2")  # to be conditional
 LEFT_OUT = {
     **dict.fromkeys(CONDITIONAL, "non_square"),
-    **dict.fromkeys((*OTHERS, *PIXELS), "conditional"),
+    **dict.fromkeys((*OTHERS, *PIXELS, *REFUSING), "conditional"),
 }
+EXTRA = {"code_prior": UNTRAINED_CODES, "vqvae2": ["model.stride=2"]}
 IMAGES = [kind for kind in DATA if "sequence" not in kind]
 SEQUENCES = {"conditional": "sequence", "non_square": "non_square_sequence"}
 FEW_PIXELS = {"conditional": ["data.image_shape=[1,12,12]"], "non_square": ["data.image_shape=[3,8,14]"]}
@@ -45,7 +48,8 @@ def takes_images(name: str) -> bool:
 @pytest.mark.slow
 def test_model(name: str, data: str):
     one_by_one = name.startswith("pixel_")
-    check_model(name, *FEW_PIXELS[data] * one_by_one, data=data if takes_images(name) else SEQUENCES[data])
+    few = FEW_PIXELS[data] if one_by_one else []
+    check_model(name, *few, *EXTRA.get(name, []), data=data if takes_images(name) else SEQUENCES[data])
 
 
 @pytest.mark.parametrize("data", [kind for kind in IMAGES if kind not in SEQUENCES])

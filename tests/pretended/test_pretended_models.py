@@ -7,6 +7,7 @@ from functools import cache
 
 import pytest
 import torch
+from helpers.tiny_models import UNTRAINED_CODES
 
 from lightning_gen.config.options import list_options
 from lightning_gen.testing import FAKE, model_class, narrow
@@ -19,6 +20,7 @@ from lightning_gen.testing.on_device import Run, check_augment_on_device, check_
 from lightning_gen.testing.pretended_autocast import autocast
 from lightning_gen.testing.pretended_device import PretendedDevice
 
+EXTRA = {"code_prior": UNTRAINED_CODES}
 COLOR = ("rgb_vae", "biggan", "sagan", "r3gan")
 
 
@@ -37,7 +39,7 @@ def small(name: str) -> list[str]:
 
 @pytest.mark.parametrize("name", names("model"))
 def test_model(name):
-    check_model_on_device(name, *small(name))
+    check_model_on_device(name, *small(name), *EXTRA.get(name, []))
 
 
 def run_of(device, name, *overrides):
@@ -62,6 +64,7 @@ PARTS = [
     ["dcgan", "model.accumulate=2", "model.gradient_clip=1.0"],
     *(["frame_lstm", f"model/cells={name}"] for name in ("gru", "rnn")),
     ["classifier", "model.loss=mse"],
+    *(["vqvae", f"model/quantizer={name}"] for name in names("model/quantizer") if name != "ema_codebook"),
     ["vae", "network@model.encoder=resnet_encoder", "network@model.decoder=resnet_decoder"],
 ]
 

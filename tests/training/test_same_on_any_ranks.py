@@ -38,6 +38,10 @@ MODELS = {
         *("model=dcgan", SQUARE, "model.latent_dim=8", *NARROW, "metrics=[diversity]"),
         *("model/augment=ada", "model/penalty=[r1]", "model.penalty.r1.every=4"),
     ],
+    "vqvae": [
+        *("model=vqvae", SQUARE, "metrics=[reconstruction]", "model.quantizer.num_codes=16"),
+        *(f"model.{network}.width=8" for network in ("encoder", "decoder")),
+    ],
     "pixel_cnn": ["model=pixel_cnn", SQUARE, "model.network.width=8", "metrics=[likelihood]", "model.accumulate=2"],
     "frame_lstm": ["model=frame_lstm", SEQUENCES, "model.context_frames=2", "metrics=[prediction]"],
     "flow": ["model=flow_matching", SQUARE, "model.network.width=8", "model.network.dropout=0.1", "metrics=[]"],
