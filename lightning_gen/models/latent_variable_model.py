@@ -70,7 +70,7 @@ class LatentVariableModel(LikelihoodModel):
     In training it rises linearly from 0 over `beta_warmup_images`, https://arxiv.org/abs/1511.06349, section 3.1:
     decoders with other inputs, such as earlier frames, may otherwise ignore the latents (posterior collapse). With
     `beta_cycle_images` it does so again and again, over the first half of each cycle of so many images: latents found
-    in one cycle are the start of the next, https://arxiv.org/abs/1903.10145, eq. 6.
+    in one cycle are the start of the next, https://arxiv.org/abs/1903.10145, eqs. 6-7.
 
     A subclass implements `inferences`. A conditional model gives its networks a label embedding of `label_dim` values.
     """

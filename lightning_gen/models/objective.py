@@ -31,8 +31,8 @@ class Objective(nn.Module):
 class EvidenceLowerBound(Objective):
     """The negative evidence lower bound, with the KL term weighted by the model's `beta`.
 
-    `free_nats` of each latent's mean KL divergence are free, so that the decoder can't do without it: free bits,
-    https://arxiv.org/abs/1606.04934, eq. 15, with one group for each latent.
+    `free_nats` of each latent's mean KL divergence are free, so that the decoder has latents to read: free bits,
+    https://arxiv.org/abs/1606.04934, section C.8, with a group for each latent.
     """
 
     def __init__(self, free_nats: NonNegativeFloat = 0.0):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lightning_gen.batch import Batch
 from lightning_gen.bounds import PositiveInt
@@ -49,6 +50,15 @@ class VAE(LatentVariableModel):
         self.objective = EvidenceLowerBound() if objective is None else objective
         for part in (self.prior, self.posterior_family, self.objective):
             part.prepare(self)
+
+    def trainable_groups(self) -> list[tuple[Callable[..., Optimizer], list[nn.Parameter]]]:
+        """All parameters, and apart those of an objective that has its own optimizer."""
+        [(make, parameters)] = super().trainable_groups()
+        if self.objective.make_optimizer is None:
+            return [(make, parameters)]
+        own = list(self.objective.parameters())
+        ids = {id(parameter) for parameter in own}
+        return [(make, [p for p in parameters if id(p) not in ids]), (self.objective.make_optimizer, own)]
 
     @property
     def has_closed_kl(self) -> bool:
