@@ -1,6 +1,7 @@
 """Variational autoencoder, https://arxiv.org/abs/1312.6114."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,7 @@ from torch.optim import Optimizer
 
 from lightning_gen.batch import Batch
 from lightning_gen.bounds import PositiveInt
+from lightning_gen.errors import UserError
 from lightning_gen.models.latent_variable_model import Inference, LatentVariableModel, SampledInference
 from lightning_gen.models.objective import EvidenceLowerBound, Objective
 from lightning_gen.networks.diagonal_normal import DiagonalNormal
@@ -48,8 +50,15 @@ class VAE(LatentVariableModel):
         self.encoder = encoder(image_shape=self.image_shape, out_dim=self.posterior_family.out_dim, **condition)
         self.decoder = decoder(in_dim=latent_dim, image_shape=self.parameters_shape(image_shape), **condition)
         self.objective = EvidenceLowerBound() if objective is None else objective
-        for part in (self.prior, self.posterior_family, self.objective):
-            part.prepare(self)
+        self._prepare("prior", self.prior, Prior)
+        self._prepare("posterior", self.posterior_family, PosteriorFamily)
+        self._prepare("objective", self.objective, Objective)
+
+    def _prepare(self, name: str, part: Any, kind: type) -> None:
+        if not isinstance(part, kind):
+            base = f"{kind.__module__}.{kind.__name__}"
+            raise UserError(f"model.{name}: {type(part).__name__} is no {kind.__name__}; extend {base}")
+        part.prepare(self)
 
     def trainable_groups(self) -> list[tuple[Callable[..., Optimizer], list[nn.Parameter]]]:
         """All parameters, and apart those of an objective that has its own optimizer."""

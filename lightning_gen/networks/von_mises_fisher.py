@@ -48,7 +48,8 @@ class VonMisesFisher(NamedTuple):
     def reparameterize(self, noise: Tensor) -> Tensor:
         tangent = noise[:, :-1] - (noise[:, :-1] * self.mean).sum(1, keepdim=True) * self.mean
         angle = self._angle(torch.special.ndtr(noise[:, -1:]))
-        return angle.cos() * self.mean + angle.sin() * F.normalize(tangent, dim=1)
+        # normalized once more, as a short tangent is seldom exactly orthogonal
+        return F.normalize(angle.cos() * self.mean + angle.sin() * F.normalize(tangent, dim=1), dim=1)
 
     def _angle(self, uniform: Tensor) -> Tensor:
         """The angle, `(B, 1)`, at which the distribution function is `uniform`."""
