@@ -37,7 +37,7 @@ class MixturePrior(Prior):
 
     def __init__(self, dim: int, *, components: PositiveInt):
         super().__init__()
-        self.mean = nn.Parameter(torch.randn(components, dim))
+        self.mean = nn.Parameter(0.1 * torch.randn(components, dim))  # together nearly a standard normal
         self.log_var = nn.Parameter(torch.zeros(components, dim))
         self.logits = nn.Parameter(torch.zeros(components))
 
