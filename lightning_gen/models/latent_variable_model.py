@@ -102,6 +102,10 @@ class LatentVariableModel(LikelihoodModel):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The negative evidence lower bound in nats, and its two terms."""
         [inference] = self.inferences(self.to_support(batch.images), batch.labels, samples=1)
+        return self.bound(inference)
+
+    def bound(self, inference: Inference | SampledInference) -> dict[str, Tensor]:
+        """The terms of the negative evidence lower bound."""
         kl = inference.kl
         return bound_terms(inference.log_prob, kl, self.weighted_kl(inference, kl).mean())
 

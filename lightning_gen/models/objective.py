@@ -48,9 +48,7 @@ class EvidenceLowerBound(Objective):
 
     def forward(self, model: LatentVariableModel, batch: Batch) -> dict[str, Tensor]:
         [inference] = model.inferences(model.to_support(batch.images), batch.labels, samples=1)
-        kl = inference.kl
-        if self.free_nats and isinstance(inference, Inference):
-            penalty = model.scaled_kl(inference.kls.mean(0).clamp(min=self.free_nats).sum())
-        else:
-            penalty = model.weighted_kl(inference, kl).mean()
-        return bound_terms(inference.log_prob, kl, penalty)
+        if not (self.free_nats and isinstance(inference, Inference)):
+            return model.bound(inference)
+        penalty = model.scaled_kl(inference.kls.mean(0).clamp(min=self.free_nats).sum())
+        return bound_terms(inference.log_prob, inference.kl, penalty)
