@@ -268,13 +268,13 @@ class ImageGenerator(LightningModule):
 
     def step(self, batch: Batch) -> None:
         """Minimize `losses` on one batch: the device's part of a step, after `prepare`."""
-        stepper = self.steppers[0]
         for part in self.parts_of(batch):
             terms = self.losses(part)
             fraction = len(part.images) / len(batch.images)
-            stepper.backward(terms["loss"] if fraction == 1 else terms["loss"] * fraction)
+            self.steppers[0].backward(terms["loss"] if fraction == 1 else terms["loss"] * fraction)
             self.terms.add(terms, weight=fraction)
-        stepper.step()
+        for stepper in self.steppers:
+            stepper.step()
         self.update_averages(*self.averages)
 
     def parts_of(self, batch: Batch) -> Iterator[Batch]:

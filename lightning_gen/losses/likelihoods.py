@@ -80,8 +80,8 @@ class Bernoulli(Likelihood):
         return (torch.rand_like(parameters) < parameters.sigmoid()).to(parameters.dtype) * 2 - 1
 
 
-class Gaussian(Likelihood):
-    """Normal distribution around the decoder's output; `scale` is fixed, or predicted if None.
+class LocationScale(Likelihood):
+    """Base of densities around the decoder's output; `scale` is fixed, or predicted if None.
 
     A predicted scale is one for each value, or with `shared` one for each channel of an image: the geometric mean of
     its values'. Scales of single values have higher likelihoods, but weaken the gradient where the decoder errs, by
@@ -89,13 +89,16 @@ class Gaussian(Likelihood):
     all errors alike; at its optimum it is the root of the mean squared error (https://arxiv.org/abs/2006.13202).
     """
 
+    # A smaller scale would make the density times the width of a level, which stands for its mass, exceed 1.
+    least_scale: float
+
     def __init__(self, scale: PositiveFloat | None, shared: bool = False):
         self.scale = scale
         self.shared = shared
         self.parameters_per_value = 1 if scale else 2
 
     def per_value(self) -> Likelihood:
-        return Gaussian(self.scale)
+        return type(self)(self.scale)
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor | float, Tensor | float]:
         """Location, scale and log-scale."""
@@ -104,9 +107,17 @@ class Gaussian(Likelihood):
         location, log_scale = parameters.chunk(2, dim=1)
         if self.shared:
             log_scale = log_scale.mean((2, 3), keepdim=True).expand_as(location)
-        # A smaller scale would make the density times the width of a level, which stands for its mass, exceed 1.
-        log_scale = log_scale.clamp(min=math.log(LEVEL_WIDTH / math.sqrt(2 * math.pi)))
+        log_scale = log_scale.clamp(min=math.log(self.least_scale))
         return location, log_scale.exp(), log_scale
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        return self._split(parameters)[0].clamp(-1, 1)
+
+
+class Gaussian(LocationScale):
+    """Normal distribution around the decoder's output."""
+
+    least_scale = LEVEL_WIDTH / math.sqrt(2 * math.pi)
 
     def log_prob(self, parameters: Tensor, images: Tensor) -> Tensor:
         # log N(x; m, s) = -(x - m)^2 / (2 s^2) - log s - log(2 pi) / 2
@@ -114,33 +125,28 @@ class Gaussian(Likelihood):
         log_density = -0.5 * ((images - location) / scale) ** 2 - log_scale - 0.5 * math.log(2 * math.pi)
         return (log_density + math.log(LEVEL_WIDTH)).flatten(1).sum(1)
 
-    def mean(self, parameters: Tensor) -> Tensor:
-        return self._split(parameters)[0].clamp(-1, 1)
-
     def sample(self, parameters: Tensor) -> Tensor:
         location, scale, _ = self._split(parameters)
         return on_levels((location + scale * torch.randn_like(location)).clamp(-1, 1))
 
 
-class Laplace(Likelihood):
-    """Laplace distribution around the decoder's output, with a fixed `scale`: absolute error."""
+class Laplace(LocationScale):
+    """Laplace distribution around the decoder's output: absolute error."""
 
-    def __init__(self, scale: PositiveFloat):
-        self.scale = scale
+    least_scale = LEVEL_WIDTH / 2
 
     def log_prob(self, parameters: Tensor, images: Tensor) -> Tensor:
         # log p(x) = -|x - m| / s - log(2 s)
-        log_density = -(images - parameters).abs() / self.scale - math.log(2 * self.scale)
+        location, scale, log_scale = self._split(parameters)
+        log_density = -(images - location).abs() / scale - log_scale - math.log(2)
         return (log_density + math.log(LEVEL_WIDTH)).flatten(1).sum(1)
-
-    def mean(self, parameters: Tensor) -> Tensor:
-        return parameters.clamp(-1, 1)
 
     def sample(self, parameters: Tensor) -> Tensor:
         # the inverse of the distribution function: x = m - s sign(u) log(1 - 2 |u|), u uniform in (-1/2, 1/2)
-        uniform = torch.rand_like(parameters).clamp(1e-7, 1 - 1e-7) - 0.5
+        location, scale, _ = self._split(parameters)
+        uniform = torch.rand_like(location).clamp(1e-7, 1 - 1e-7) - 0.5
         noise = -uniform.sign() * torch.log1p(-2 * uniform.abs())
-        return on_levels((parameters + self.scale * noise).clamp(-1, 1))
+        return on_levels((location + scale * noise).clamp(-1, 1))
 
 
 class DiscretizedLogistic(Likelihood):

@@ -1,6 +1,6 @@
 """Base of models that are trained by maximum likelihood, or by a bound on it."""
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import ImageGenerator
@@ -18,6 +18,8 @@ class LikelihoodModel(ImageGenerator):
                 f"model.likelihood: {kind} is no Likelihood; extend lightning_gen.losses.likelihoods.Likelihood"
             )
         self.likelihood = likelihood
+        if isinstance(likelihood, nn.Module):  # with weights
+            self.averaged_parts = (*self.averaged_parts, "likelihood")
 
     def to_support(self, images: Tensor) -> Tensor:
         """Images mapped to the support of the likelihood."""

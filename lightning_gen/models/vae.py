@@ -1,26 +1,32 @@
 """Variational autoencoder, https://arxiv.org/abs/1312.6114."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from lightning_gen.batch import Batch
 from lightning_gen.bounds import PositiveInt
-from lightning_gen.models.latent_variable_model import Inference, LatentVariableModel
+from lightning_gen.errors import UserError
+from lightning_gen.models.latent_variable_model import Inference, LatentVariableModel, SampledInference
+from lightning_gen.models.objective import EvidenceLowerBound, Objective
 from lightning_gen.networks.diagonal_normal import DiagonalNormal
 from lightning_gen.networks.label_embedding import conditioned
-from lightning_gen.networks.latent_prior import LatentPrior, StandardNormalPrior
+from lightning_gen.networks.latent_prior import LatentPrior, Prior, StandardNormalPrior
+from lightning_gen.networks.posterior import DiagonalNormalPosterior, Posterior, PosteriorFamily
 
 
 class VAE(LatentVariableModel):
-    """Gaussian encoder, and a prior that is standard normal or learned.
+    """An encoder to a posterior, a prior, a decoder to a likelihood, and an objective: parts that are chosen each.
 
-    `encoder(image_shape, out_dim)`, `decoder(in_dim, image_shape)` and `prior(dim)` are completed here; both networks
-    of a conditional VAE get the label embedding. Latents of `latent`, `encode` and `decode` are whitened by the prior,
-    so that they are always standard normal.
+    `encoder(image_shape, out_dim)`, `decoder(in_dim, image_shape)`, `prior(dim)` and `posterior(dim)` are completed
+    here; both networks of a conditional VAE get the label embedding. Latents of `latent`, `encode` and `decode` are the
+    prior's points: whitened by the prior, so that they are standard normal, where that is possible.
     """
 
-    averaged_parts = ("encoder", "decoder", "prior", "label_embedding")
+    averaged_parts = ("encoder", "decoder", "prior", "posterior_family", "label_embedding")
     compiled_parts = ("encoder", "decoder")
 
     def __init__(
@@ -31,38 +37,88 @@ class VAE(LatentVariableModel):
         encoder: Callable[..., nn.Module],
         decoder: Callable[..., nn.Module],
         latent_dim: PositiveInt,
-        prior: Callable[..., LatentPrior] = StandardNormalPrior,
+        prior: Callable[..., Prior] = StandardNormalPrior,
+        posterior: Callable[..., PosteriorFamily] = DiagonalNormalPosterior,
+        objective: Objective | None = None,
         **training,
     ):
         super().__init__(image_shape, num_classes, **training)
         condition = {"condition_dim": self.label_dim} if self.num_classes else {}
         self.latent_dim = latent_dim
         self.prior = prior(dim=latent_dim)
-        self.encoder = encoder(image_shape=self.image_shape, out_dim=2 * latent_dim, **condition)
+        self.posterior_family = posterior(dim=latent_dim)
+        self.encoder = encoder(image_shape=self.image_shape, out_dim=self.posterior_family.out_dim, **condition)
         self.decoder = decoder(in_dim=latent_dim, image_shape=self.parameters_shape(image_shape), **condition)
+        self.objective = EvidenceLowerBound() if objective is None else objective
+        self._prepare("prior", self.prior, Prior)
+        self._prepare("posterior", self.posterior_family, PosteriorFamily)
+        self._prepare("objective", self.objective, Objective)
 
-    def inferences(self, images: Tensor, labels: Tensor | None, samples: int) -> Iterator[Inference]:
+    def _prepare(self, name: str, part: Any, kind: type) -> None:
+        if not isinstance(part, kind):
+            base = f"{kind.__module__}.{kind.__name__}"
+            raise UserError(f"model.{name}: {type(part).__name__} is no {kind.__name__}; extend {base}")
+        part.prepare(self)
+
+    def trainable_groups(self) -> list[tuple[Callable[..., Optimizer], list[nn.Parameter]]]:
+        """All parameters, and apart those of an objective that has its own optimizer."""
+        [(make, parameters)] = super().trainable_groups()
+        if self.objective.make_optimizer is None:
+            return [(make, parameters)]
+        own = list(self.objective.parameters())
+        ids = {id(parameter) for parameter in own}
+        return [(make, [p for p in parameters if id(p) not in ids]), (self.objective.make_optimizer, own)]
+
+    @property
+    def has_closed_kl(self) -> bool:
+        """Whether the KL divergence of each latent has a closed form."""
+        return isinstance(self.posterior_family, DiagonalNormalPosterior) and isinstance(self.prior, LatentPrior)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The terms of the objective."""
+        return self.objective(self, batch)
+
+    def inferences(
+        self, images: Tensor, labels: Tensor | None, samples: int
+    ) -> Iterator[Inference] | Iterator[SampledInference]:
         """Encode once, decode `samples` posterior samples."""
-        posterior = self.posterior(images, labels)
+        posterior, prior = self.posterior(images, labels), self.prior_density()
         for _ in range(samples):
-            noise = torch.randn_like(posterior.mean)
-            latent = posterior.reparameterize(noise)
-            log_prob = self.likelihood.log_prob(self.decoder_output(latent, labels), images)
-            whitened = posterior.relative_to(self.prior(latent))
-            yield Inference(log_prob=log_prob, mean=whitened.mean, log_var=whitened.log_var, noise=noise)
+            yield self.infer(posterior, prior, images, labels)[1]
 
-    def posterior(self, images: Tensor, labels: Tensor | None = None) -> DiagonalNormal:
+    def infer(
+        self, posterior: Posterior, prior: Prior, images: Tensor, labels: Tensor | None
+    ) -> tuple[Tensor, Inference | SampledInference]:
+        """One posterior sample `(B, d)`, and what it says of images in the support."""
+        noise = posterior.noise()
+        latent = posterior.reparameterize(noise)
+        log_prob = self.likelihood.log_prob(self.decoder_output(latent, labels), images)
+        if isinstance(posterior, DiagonalNormal) and isinstance(prior, LatentPrior):
+            whitened = posterior.relative_to(prior(latent))
+            return latent, Inference(log_prob, mean=whitened.mean, log_var=whitened.log_var, noise=noise)
+        densities = prior.log_prob(latent), posterior.log_prob(latent)
+        return latent, SampledInference(log_prob, *densities, closed_kl=posterior.kl(prior))
+
+    def posterior(self, images: Tensor, labels: Tensor | None = None) -> Posterior:
         """q(z | x), `(B, d)`."""
-        return DiagonalNormal.of(conditioned(self.encoder, images, self.condition(labels)))
+        return self.posterior_family(conditioned(self.encoder, images, self.condition(labels)))
+
+    def prior_density(self) -> Prior:
+        """p(z), with what the encoder adds to it."""
+        return self.prior.density(self._posterior_of_classes)
+
+    def _posterior_of_classes(self, images: Tensor) -> Posterior:
+        """q(z | x) of images that have no labels: a conditional model takes the classes in turn."""
+        labels = torch.arange(len(images), device=images.device) % self.num_classes if self.num_classes else None
+        return self.posterior(images, labels)
 
     def latent(self, n: int) -> Tensor:
-        """Whitened latents `(n, latent_dim)` from N(0, I); `decode` maps them to the prior."""
-        return torch.randn(n, self.latent_dim, device=self.device)
+        """Points `(n, latent_dim)` of the prior, from N(0, I) where it has a map from there; `decode` maps them on."""
+        return self.prior_density().points(torch.randn(n, self.latent_dim, device=self.device))
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The posterior mean, `(B, latent_dim)`."""
-        posterior = self.posterior(self.to_support(images), labels)
-        return posterior.relative_to(self.prior(posterior.mean)).mean
+        """The posterior mean as a point of the prior, `(B, latent_dim)`."""
+        return self.prior.whiten(self.posterior(self.to_support(images), labels).mean)
 
     def decode(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
         """The expected image under the likelihood."""

@@ -1,7 +1,8 @@
 """Diagonal normal distributions parameterized by networks, https://arxiv.org/abs/1312.6114, appendix C.2."""
 
+import math
 from collections.abc import Iterable
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -25,9 +26,30 @@ class DiagonalNormal(NamedTuple):
         means, log_vars = zip(*normals, strict=True)
         return cls(torch.cat(means, dim=1), torch.cat(log_vars, dim=1))
 
+    def noise(self) -> Tensor:
+        """Standard normal noise for `reparameterize`."""
+        return torch.randn_like(self.mean)
+
     def reparameterize(self, noise: Tensor) -> Tensor:
         """The sample z = mean + std * noise for standard normal `noise` `(..., d)`."""
         return self.mean + (0.5 * self.log_var).exp() * noise
+
+    def log_probs(self, latents: Tensor) -> Tensor:
+        """The log-density of each coordinate, `(..., d)`."""
+        squared = (latents - self.mean).square() * (-self.log_var).exp()
+        return -0.5 * (squared + self.log_var + math.log(2 * math.pi))
+
+    def log_prob(self, latents: Tensor) -> Tensor:
+        """The log-density in nats, `(...)`."""
+        return self.log_probs(latents).sum(-1)
+
+    def kl(self, prior: Any) -> None:
+        """None: the closed form needs the prior's conditional distributions (`relative_to`)."""
+        return
+
+    def detached(self) -> Self:
+        """The same distribution, without gradients to its parameters."""
+        return type(self)(self.mean.detach(), self.log_var.detach())
 
     def relative_to(self, other: Self) -> Self:
         """Whitened by `other`: the KL divergence from a standard normal is then the one from `other`."""

@@ -1,5 +1,8 @@
 """Priors of latents: standard normal, or learned as in Variational Lossy Autoencoder, https://arxiv.org/abs/1611.02731."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,8 +13,39 @@ from lightning_gen.networks.diagonal_normal import DiagonalNormal
 from lightning_gen.networks.lstm import LSTMOutput
 
 
-class LatentPrior(nn.Module):
-    """Base of priors p(z) of latents `(B, dim)`."""
+class Prior(nn.Module):
+    """Base of priors p(z) of latents `(B, dim)`: their density, and a space of points from which they are sampled.
+
+    Points are what a model interpolates and projects. By default they are the latents themselves; where a prior maps
+    standard normal noise to latents, they are that noise.
+    """
+
+    def prepare(self, model: Any) -> None:
+        """Called once when the VAE has its parts; UserError for parts that don't suit."""
+
+    def density(self, encode: Callable[[Tensor], Any]) -> "Prior":
+        """The prior with its weights of now; one that is made of posteriors gets them by `encode(images)`."""
+        return self
+
+    def log_prob(self, latents: Tensor) -> Tensor:
+        """log p(z) in nats, `(B,)`."""
+        raise NotImplementedError
+
+    def points(self, noise: Tensor) -> Tensor:
+        """Random points, given standard normal noise `(B, dim)`."""
+        raise NotImplementedError
+
+    def sample(self, points: Tensor) -> Tensor:
+        """Map points to latents."""
+        return points
+
+    def whiten(self, latents: Tensor) -> Tensor:
+        """Map latents to points: the inverse of `sample`."""
+        return latents
+
+
+class LatentPrior(Prior):
+    """Base of priors whose latents are normal, given the earlier ones; points are standard normal noise."""
 
     def forward(self, latents: Tensor) -> DiagonalNormal:
         """The distribution of each latent, given the earlier ones if it depends on them."""
@@ -20,6 +54,15 @@ class LatentPrior(nn.Module):
     def sample(self, noise: Tensor) -> Tensor:
         """Map standard normal noise `(B, dim)` to latents: the inverse of whitening."""
         raise NotImplementedError
+
+    def points(self, noise: Tensor) -> Tensor:
+        return noise
+
+    def log_prob(self, latents: Tensor) -> Tensor:
+        return self(latents).log_prob(latents)
+
+    def whiten(self, latents: Tensor) -> Tensor:
+        return DiagonalNormal(latents, torch.zeros_like(latents)).relative_to(self(latents)).mean
 
 
 class StandardNormalPrior(LatentPrior):

@@ -35,7 +35,7 @@ NEEDS = {
 # Groups of the parts of a model, by a model that has them; the others go with any.
 PARTS = {
     "dcgan": ("model/loss", "model/penalty", "model/augment", "model/conditioning"),
-    "vae": ("model/likelihood", "model/prior", "optimizer", "schedule"),
+    "vae": ("model/likelihood", "model/objective", "model/posterior", "model/prior", "optimizer", "schedule"),
     "conv_lstm": ("model/cells",),
 }
 NETWORKS = {"generator": "dcgan", "discriminator": "dcgan", "encoder": "vae", "decoder": "vae"}

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import distributions as D
 
 from lightning_gen.config.instantiation import instantiate
+from lightning_gen.losses.continuous_bernoulli import ContinuousBernoulli
 from lightning_gen.losses.divergences import kl_from_standard_normal
 from lightning_gen.losses.likelihoods import (
     LEVEL_WIDTH,
@@ -22,6 +23,7 @@ from lightning_gen.losses.likelihoods import (
     Gaussian,
     Laplace,
 )
+from lightning_gen.losses.one_scale_gaussian import OneScaleGaussian
 
 ALL = {
     "bernoulli": Bernoulli(),
@@ -29,6 +31,9 @@ ALL = {
     "gaussian_learned": Gaussian(scale=None),
     "gaussian_shared": Gaussian(scale=None, shared=True),
     "laplace": Laplace(scale=0.2),
+    "laplace_shared": Laplace(scale=None, shared=True),
+    "sigma_vae": OneScaleGaussian(scale=0.2),
+    "continuous_bernoulli": ContinuousBernoulli(),
     "discretized_logistic": DiscretizedLogistic(),
     "logistic_mixture": DiscretizedLogistic(components=5),
     "cross_entropy": CrossEntropy(levels=256),
@@ -77,6 +82,20 @@ def test_fixed_scales_are_torchs_times_the_width_of_a_level(likelihood, of_torch
     torch.testing.assert_close(likelihood.log_prob(location, images), expected)
 
 
+def test_one_scale_is_learned_to_be_the_root_of_the_mean_squared_error():
+    likelihood, location = OneScaleGaussian(), torch.zeros(50, 1, 8, 8)
+    images = 0.1 * torch.randn_like(location)
+    optimizer = torch.optim.Adam(likelihood.parameters(), lr=0.05)
+    for _ in range(300):
+        optimizer.zero_grad()
+        (-likelihood.log_prob(location, images).mean()).backward()
+        optimizer.step()
+    assert likelihood.log_scale.exp().item() == pytest.approx(images.square().mean().sqrt().item(), rel=1e-2)
+    torch.testing.assert_close(
+        likelihood.log_prob(location, images), Gaussian(likelihood.log_scale.exp().item()).log_prob(location, images)
+    )
+
+
 def test_learned_scale_is_the_second_half_of_the_channels():
     parameters, images = torch.randn(5, 6, 4, 6, dtype=torch.float64), random_images(*SHAPE)
     normal = independent(D.Normal(parameters[:, :3], parameters[:, 3:].exp()))
@@ -100,10 +119,14 @@ def test_the_default_gaussian_weights_all_errors_alike():
     torch.testing.assert_close(weights, weights[:, :, :1, :1].expand_as(weights))
 
 
-@pytest.mark.parametrize("likelihood", [Gaussian(scale=0.1), Laplace(scale=0.1)], ids=["gaussian", "laplace"])
+@pytest.mark.parametrize(
+    "likelihood",
+    [Gaussian(scale=0.1), Laplace(scale=0.1), ContinuousBernoulli()],
+    ids=["gaussian", "laplace", "continuous_bernoulli"],
+)
 def test_the_width_of_a_level_makes_a_density_a_mass(likelihood):
     images = every_level(torch.float64)
-    assert likelihood.log_prob(torch.zeros_like(images), images).exp().sum().item() == pytest.approx(1, abs=1e-3)
+    assert likelihood.log_prob(torch.zeros_like(images), images).exp().sum().item() == pytest.approx(1, abs=5e-3)
 
 
 def logistic_masses(location: float, log_scale: float) -> torch.Tensor:

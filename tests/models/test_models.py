@@ -65,10 +65,38 @@ PARTS = {
 }
 
 
+# Parts of a VAE that suit one another: each option of their groups, with few components and samples.
+TRIPLES = {"model/objective": 0, "model/posterior": 1, "model/prior": 2}
+SUITING = [
+    ("elbo", "iaf", "flow"),
+    ("beta_tc", "diagonal_normal", "vamp"),
+    ("mmd", "householder", "mixture"),
+    ("iwae", "low_rank_normal", "autoregressive"),
+    ("factor", "von_mises_fisher", "uniform_sphere"),
+    ("elbo", "planar", "standard_normal"),
+]
+FEW = {"iwae": ["model.objective.samples=2"], "vamp": ["model.prior.components=3"]}
+
+
+def triple(names: tuple[str, ...] | None) -> list[str]:
+    if names is None:
+        return []
+    chosen = [f"{group}={names[place]}" for group, place in TRIPLES.items()]
+    return [*chosen, *(setting for name in names for setting in FEW.get(name, []))]
+
+
+@pytest.mark.parametrize("group", TRIPLES)
+def test_each_part_of_a_vae_is_tried(group: str):
+    assert {row[TRIPLES[group]] for row in SUITING} == set(names(group))
+
+
 # Each option of a group with one of the other groups.
 @pytest.mark.parametrize(
     "chosen",
-    [[f"{key}={name}" for key, name in zip(PARTS, row, strict=True) if name] for row in zip_longest(*PARTS.values())],
+    [
+        [f"{key}={name}" for key, name in zip(PARTS, row, strict=True) if name] + triple(suiting)
+        for *row, suiting in zip_longest(*PARTS.values(), SUITING)
+    ],
     ids=" ".join,
 )
 def test_parts_of_a_vae(chosen: list[str]):
