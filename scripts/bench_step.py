@@ -19,12 +19,13 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
 import torch
 from lightning.pytorch import Callback
-from loops import Laps, fit, raw_batches, raw_step
+from loops import Finished, Laps, fit, raw_batches, raw_step
 from rivals import quietly, rivals_of
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -86,10 +87,11 @@ def by_hand(model: ImageGenerator, data, warm_up: int, steps: int) -> Measured:
     """A loop written by hand."""
     model.train()
     step, laps = raw_step(model), Laps(warm_up, steps)
-    for number, batch in enumerate(laps.over(raw_batches(data))):
-        terms = step(batch)
-        if number % 50 == 0:
-            {name: term.item() for name, term in terms.items()}
+    with suppress(Finished):
+        for number, batch in enumerate(laps.over(raw_batches(data))):
+            terms = step(batch)
+            if number % 50 == 0:
+                {name: term.item() for name, term in terms.items()}
     return Measured(laps.seconds, laps.flops)
 
 

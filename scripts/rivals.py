@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from loops import Laps
+from loops import Finished, Laps
 from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
@@ -208,7 +208,11 @@ def rivals_of(model: ImageGenerator) -> tuple[dict[str, Callable[..., None]], li
     return {name: train for name, train in suited.items() if name not in missing}, missing
 
 
-def quietly(train: Callable[..., None], *arguments: Any) -> None:
-    """Train without what the loop prints."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        train(*arguments)
+def quietly(train: Callable[..., None], model: ImageGenerator, data: ImageData, laps: Laps) -> None:
+    """Train until the last lap, without what the loop prints."""
+    with (
+        contextlib.suppress(Finished),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        train(model, data, laps)
