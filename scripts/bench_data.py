@@ -106,7 +106,8 @@ def main() -> None:
     draw = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (20_000, 3, 32, 32), dtype=torch.uint8, generator=draw)
     labels = torch.randint(0, 10, (20_000,), generator=draw)
-    ours = iter(TrainBatches(TensorSource(images, labels), batch_size=BATCH_SIZE, augmentations=[Flip()]))
+    calls = TrainBatches(TensorSource(images, labels), batch_size=BATCH_SIZE, augmentations=[Flip()])
+    ours = (batch for call in calls for batch in call)  # a batch is made when it is asked for
     streams = {  # batches, how many to time, the clock
         "ours": (ours, 500, time.process_time),
         "batched": (batched(images, labels), 500, time.process_time),
