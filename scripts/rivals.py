@@ -31,7 +31,7 @@ class CountedLoader(DataLoader):
 
     laps: Laps
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Any:
         return self.laps.over(super().__iter__())
 
 
@@ -49,6 +49,7 @@ def floats(data: ImageData) -> Tensor:
     """All training images, in [-1, 1]."""
     source = data.sources["train"]
     assert isinstance(source, TensorSource)
+    assert isinstance(source.images, Tensor)
     return source.images.float() / 127.5 - 1
 
 
@@ -68,23 +69,25 @@ class AsLightningModule(LightningModule):
         return torch.optim.Adam(self.parameters(), lr=1e-3)
 
 
-class GANAsLightningModule(AsLightningModule):
+class GANAsLightningModule(LightningModule):
     """A GAN as in Lightning's documentation: manual optimization, toggled optimizers."""
 
+    model: GAN
+
     def __init__(self, model: GAN):
-        super().__init__(model)
+        super().__init__()
+        self.model = model
         self.automatic_optimization = False
 
     def training_step(self, batch: list[Tensor], index: int) -> None:
         model, real = self.model, batch[0]
-        generator_optimizer, discriminator_optimizer = self.optimizers()
-        self.toggle_optimizer(generator_optimizer)
+        optimizers: Any = self.optimizers()
+        self.toggle_optimizer(optimizers[0])
         fake = model.generator(model.latent(len(real)))
-        self.minimize(generator_optimizer, "generator", model.loss.generator(None, self.logits(fake)))
-        self.toggle_optimizer(discriminator_optimizer)
+        self.minimize(optimizers[0], "generator", model.loss.generator(None, self.logits(fake)))
+        self.toggle_optimizer(optimizers[1])
         fake = model.generator(model.latent(len(real))).detach()
-        loss = model.loss.discriminator(self.logits(real), self.logits(fake))
-        self.minimize(discriminator_optimizer, "discriminator", loss)
+        self.minimize(optimizers[1], "discriminator", model.loss.discriminator(self.logits(real), self.logits(fake)))
 
     def minimize(self, optimizer: Any, name: str, loss: Tensor) -> None:
         self.log(name, loss, prog_bar=True)
