@@ -31,11 +31,8 @@ if TYPE_CHECKING:
 
 __getattr__ = renamed(__name__)
 
-# Lightning's, and `auto`.
-Precision = Literal[
-    *("auto", "32-true", "bf16-mixed", "16-mixed", "16-true", "bf16-true", "64-true", "32", "16", "bf16", "64"),
-    *("transformer-engine", "transformer-engine-float16", 32, 16, 64),
-]
+Mixed = Literal["auto", "32-true", "bf16-mixed", "16-mixed", "transformer-engine", "transformer-engine-float16"]
+Precision = Mixed | Literal["16-true", "bf16-true", "64-true", "32", "16", "bf16", "64", 32, 16, 64]  # as Lightning's
 MOVED = {
     "gradient_clip_val": "model.gradient_clip",
     "accumulate_grad_batches": "model.accumulate",

@@ -48,7 +48,7 @@ optimizer:
 class ExitAtFirstStep(Callback):
     """Ends the process after its first optimizer step."""
 
-    def on_train_batch_end(self, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         os._exit(0)
 
 

@@ -1,7 +1,8 @@
 """Training loops to compare: those that one would write by hand, and ours, as `lightning-gen train` runs it."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import count
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from lightning_gen.batch import Batch
 from lightning_gen.config.instantiation import instantiate
@@ -22,6 +24,35 @@ from lightning_gen.training.run import build_trainer, use_channels_last
 
 Step = Callable[[Batch], dict[str, Tensor]]  # one step of an optimizer, or of both players; its terms
 Contexts = Callable[[], AbstractContextManager[Any]]
+
+
+class Finished(Exception):
+    """Ends a training loop at its last batch: what libraries do after an epoch is no part of a step."""
+
+
+class Laps:
+    """Times a training loop by the batches that it asks for: `seconds` of CPU time a step, and `flops` of one step."""
+
+    def __init__(self, warm_up: int, steps: int):
+        self.warm_up, self.steps = warm_up, steps
+        self.number = warm_up + steps + 1  # of batches, the last of which is asked for only
+        self.seconds, self.flops = 0.0, 0
+
+    def over(self, batches: Iterable[Any]) -> Iterator[Any]:
+        """The batches. The second one's step is counted, all after the warm-up are timed; then raises `Finished`."""
+        counter, start = FlopCounterMode(display=False), 0.0
+        for number, batch in enumerate(batches):
+            if number == 1:
+                counter.__enter__()
+            if number == 2:
+                counter.__exit__(None, None, None)
+                self.flops = counter.get_total_flops()
+            if number == self.warm_up:
+                start = time.process_time()
+            if number == self.number - 1:
+                self.seconds = (time.process_time() - start) / self.steps
+                raise Finished
+            yield batch
 
 
 def raw_batches(data: ImageData, device: torch.device | str = "cpu") -> Iterator[Batch]:
