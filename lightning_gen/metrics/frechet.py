@@ -101,15 +101,10 @@ def mean_and_covariance(count: Tensor, total: Tensor, outer: Tensor) -> tuple[Te
     return mean, (outer - count * torch.outer(mean, mean)) / (count - 1)
 
 
-def frechet_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covariance2: Tensor) -> Tensor:
-    """Squared Fréchet (2-Wasserstein) distance of two Gaussians, a scalar; covariances may be rank-deficient."""
-    return distance_with_trace(mean1, covariance1, mean2, covariance2, trace_of_root(root_of(covariance1), covariance2))
-
-
 def distance_with_trace(
     mean1: Tensor, covariance1: Tensor, mean2: Tensor, covariance2: Tensor, trace: Tensor
 ) -> Tensor:
-    """The squared distance, given `trace` = Tr((S1 S2)^(1/2))."""
+    """Squared Fréchet (2-Wasserstein) distance of two Gaussians, a scalar, given `trace` = Tr((S1 S2)^(1/2))."""
     return ((mean1 - mean2).square().sum() + covariance1.trace() + covariance2.trace() - 2 * trace).clamp(min=0)
 
 

@@ -22,7 +22,7 @@ from lightning_gen.metrics.active_units import ActiveUnits
 from lightning_gen.metrics.class_frechet import ClassFrechet, frechet_distance_of
 from lightning_gen.metrics.classification_accuracy import canonical_order
 from lightning_gen.metrics.diversity import Diversity
-from lightning_gen.metrics.frechet import frechet_distance
+from lightning_gen.metrics.frechet import distance_with_trace, root_of, trace_of_root
 from lightning_gen.metrics.inception_score import InceptionScore
 from lightning_gen.metrics.lpips import LPIPS, NETWORKS
 from lightning_gen.metrics.memorization import Memorization
@@ -141,7 +141,8 @@ def test_class_frechet_by_hand():
 @pytest.mark.parametrize(("n", "m"), [(9, 5), (5, 200), (90, 80)])
 def test_distance_of_few_images_is_that_of_their_gaussians(n, m):
     real, fake = (normal(count, 12, key=key).double() for count, key in ((n, "few"), (m, "others")))
-    expected = frechet_distance(real.mean(0), real.T.cov(), fake.mean(0), fake.T.cov())
+    trace = trace_of_root(root_of(real.T.cov()), fake.T.cov())
+    expected = distance_with_trace(real.mean(0), real.T.cov(), fake.mean(0), fake.T.cov(), trace)
     assert frechet_distance_of(real, fake).item() == pytest.approx(expected.item(), rel=1e-6)
 
 
