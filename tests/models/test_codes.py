@@ -9,6 +9,7 @@ from helpers.configs import composed
 from helpers.runs import saved, train_with
 from helpers.tiny_models import FAKE_DATA, TINY_VAE, UNTRAINED_CODES, write_checkpoint
 
+from lightning_gen.batch import Batch
 from lightning_gen.capabilities import CodeGrid
 from lightning_gen.checkpoint import load_model
 from lightning_gen.cli import main
@@ -92,6 +93,24 @@ def test_completion_keeps_what_is_given():
         completed = model.complete(images, rows)
         assert torch.equal(completed[:, :, :rows], images[:, :, :rows])
         assert not torch.equal(completed, model.complete(images, rows))
+
+
+def test_the_adversarial_gradient_is_scaled_to_that_of_the_reconstruction():
+    """At the decoder's last layer, and not before the discriminator has learned."""
+    narrow = [f"model.{part}.width=8" for part in ("encoder", "decoder", "discriminator")]
+    torch.manual_seed(0)
+    config = composed("model=vqgan", *narrow, "model.adversarial_weight=0.5", "model.adversarial_from=10").model
+    model = build_model(config, (1, 8, 8), None)
+    batch = Batch(torch.rand(4, 1, 8, 8) * 2 - 1, None)
+    assert model.generator_terms(model.generator_round(model.forward_generator(batch)))["generator"] == 0
+    model.images_seen, model.steppers = 10, []
+    model.prepare()
+    terms = model.generator_terms(model.generator_round(model.forward_generator(batch)))
+    last = model.generator.decoder.layers[-1].weight
+    adversarial, reconstruction = (
+        torch.autograd.grad(terms[name], last, retain_graph=True)[0].norm() for name in ("generator", "reconstruction")
+    )
+    assert adversarial.item() == pytest.approx(0.5 * reconstruction.item(), rel=0.01)
 
 
 @pytest.fixture
