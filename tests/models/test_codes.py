@@ -85,10 +85,12 @@ def test_the_bound_is_that_of_the_image_given_its_codes_and_of_the_codes():
     torch.testing.assert_close(bounds, expected)
 
 
-def test_completion_keeps_what_is_given():
+@pytest.mark.parametrize("name", ["vqvae", "vqvae2", "vqgan"])
+def test_completion_keeps_what_is_given(name):
     torch.manual_seed(0)
-    model = build_model(composed("model=code_prior", *UNTRAINED_CODES).model, (1, 12, 8), None).eval()
-    images = torch.randint(2, (3, 1, 12, 8)) * 2.0 - 1
+    overrides = [text.replace("codes=vqvae", f"codes={name}") for text in UNTRAINED_CODES]
+    model = build_model(composed("model=code_prior", *overrides).model, (1, 16, 8), None).eval()
+    images = torch.randint(2, (3, 1, 16, 8)) * 2.0 - 1
     for rows in (0, 7):
         completed = model.complete(images, rows)
         assert torch.equal(completed[:, :, :rows], images[:, :, :rows])
@@ -155,6 +157,7 @@ def test_one_checkpoint_has_both_stages(vqvae, tmp_path):
             ["model=vqvae2", "data.image_shape=[1,12,8]"],
             r"model.stride=4: images of 12x8 have no such grid; give one of \[2\]",
         ),
+        (["model=vqvae", "model.quantizer.num_codes=300"], r"300 codes, and the 64 training images have 256 positions"),
         (["model=vqvae", "model.conditional=true"], r"codes are those of all classes"),
         (["model=pixel_transformer", "model.network.heads=3"], r"does not divide width=64"),
     ],
