@@ -15,12 +15,15 @@ from lightning_gen.trainer import ImageTrainer
 
 log = logging.getLogger("lightning_gen")
 
+# The samples of an untrained generator are alike.
+_TRAINED_IMAGES = 1000
+
 
 class CollapseGuard(Callback):
     """Monitors models without a validation loss (GANs); warns once per kind of collapse, or ends the run if `stop`.
 
     - `val/diversity`, logged at each validation: the mean pairwise distance of `n` samples over that of `n` real
-      images. Below `least_diversity` the generator has collapsed to a few images.
+      images. Below `least_diversity`, after the first 1,000 images, the generator has collapsed to a few images.
     - `train/accuracy`, the fraction of (real, fake) pairs that the discriminator ranks correctly: above `most_accuracy`
       for `patience` logged values in a row, the generator gets no useful gradient; below `1 - most_accuracy`, the
       discriminator has failed.
@@ -72,7 +75,7 @@ class CollapseGuard(Callback):
         diversity = mean_distance(samples).item() / max(self._real, 1e-12)
         model.log_dict({"val/diversity": diversity}, logger=False, rank_zero_only=True)
         model.log_now({"val/diversity": diversity})
-        if diversity < self.least_diversity:
+        if diversity < self.least_diversity and model.images_seen >= _TRAINED_IMAGES:
             self._report("mode collapse", f"samples differ {diversity:.1%} as much as real images do", model)
 
     def _report(self, kind: str, message: str, model: ImageGenerator) -> None:

@@ -5,6 +5,7 @@ import fcntl
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path
@@ -17,6 +18,7 @@ from lightning_gen.utilities.printable import printable
 from lightning_gen.utilities.text_columns import column_lines
 
 WIDTH, MOST_ROWS = 120, 40  # of tables on screen
+_LACKS = re.compile(r"(?P<model>\w+) has no (?P<method>\w+)")  # why a metric of a method of models was skipped
 
 
 def save_and_print(evaluation: Evaluation, path: str | os.PathLike | None) -> None:
@@ -149,10 +151,21 @@ def _remarks(evaluation: Evaluation) -> Iterator[str]:
     scores = [score for score in evaluation.scores.values() if "±" in _text(score)]
     if over := sorted({score.uncertainty.over for score in scores if score.uncertainty}):
         yield f"  ± is one standard deviation over {' or '.join(over)}"
-    for name, reason in evaluation.skipped.items():
-        yield printable(f"  skipped {name}: {reason}")
+    for reason, names in _by_reason(evaluation.skipped).items():
+        yield printable(f"  skipped {', '.join(names)}: {reason}")
     for warning in evaluation.warnings:
         yield printable(f"  warning: {warning}")
+
+
+def _by_reason(skipped: Mapping[str, str]) -> dict[str, list[str]]:
+    """The skipped metrics by reason; one reason for all methods that the model lacks."""
+    lacking = [match for match in map(_LACKS.fullmatch, skipped.values()) if match]
+    methods = ", ".join(dict.fromkeys(match["method"] for match in lacking))
+    grouped: dict[str, list[str]] = {}
+    for name, reason in skipped.items():
+        match = _LACKS.fullmatch(reason)
+        grouped.setdefault(f"{match['model']} has no {methods}" if match else reason, []).append(name)
+    return grouped
 
 
 def _table_lines(name: str, table: Table) -> list[str]:

@@ -12,7 +12,8 @@ from lightning_gen.training.run import train
 TINY_RUN = [
     *("data=fake", "data.image_shape=[1,12,12]", "data.num_images=64", "data.batch_size=8", "debug=smoke"),
     *("model.encoder.width=8", "model.decoder.width=8", "model.encoder.hidden=16", "model.decoder.hidden=16"),
-    *("trainer.validate_every_images=32", "callbacks.last.every_images=32", "metrics=[]"),
+    *("trainer.max_images=64", "trainer.validate_every_images=32", "callbacks.last.every_images=32", "metrics=[]"),
+    *("evaluation.num_samples=32", "evaluation.num_real=32"),
     "model.schedule.warmup_images=10_000",  # the same in runs of any length
     *("callbacks.sample_grid.n=4", "callbacks.reconstructions.n=4", "callbacks.log_terms.every_steps=2"),
 ]

@@ -526,9 +526,12 @@ class TestCollapseGuard:
         with pytest.raises(UserError, match="discriminator wins"):
             guard.on_train_batch_end(None, gan, None, None, 0)
 
-    @pytest.mark.parametrize(("spread", "collapsed"), [(1.0, False), (0.01, True)])
-    def test_samples_that_are_all_alike(self, spread, collapsed, monkeypatch):
+    @pytest.mark.parametrize(
+        ("spread", "seen", "collapsed"), [(1.0, 1000, False), (0.01, 1000, True), (0.01, 999, False)]
+    )
+    def test_samples_that_are_all_alike(self, spread, seen, collapsed, monkeypatch):
         guard, gan = self.guard(), tiny_gan()
+        gan.images_seen = seen
         monkeypatch.setattr(gan, "sample", lambda n: spread * torch.randn(n, 1, 2, 2))
         monkeypatch.setattr(gan, "log_dict", lambda *a, **k: None)
         monkeypatch.setattr(gan, "log_now", lambda scalars: None)

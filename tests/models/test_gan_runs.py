@@ -15,7 +15,7 @@ from lightning_gen.testing import check_model
 
 SHORT_RUN = [
     *("data=fake", "data.image_shape=[1,12,12]", "data.num_images=64", "data.batch_size=8", "debug=smoke"),
-    *("trainer.validate_every_images=32", "callbacks.sample_grid.n=4", "metrics=[]"),
+    *("trainer.max_images=64", "trainer.validate_every_images=32", "callbacks.sample_grid.n=4", "metrics=[]"),
 ]
 NARROW = ["model.generator.width=8", "model.discriminator.width=8"]
 # Batch statistics are each process's own, and Adam turns rounding into steps.

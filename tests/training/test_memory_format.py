@@ -8,7 +8,8 @@ from helpers.runs import resume, saved, train_with
 TINY_DCGAN = [
     *("model=dcgan", "data=fake", "data.image_shape=[1,16,16]", "data.num_images=64", "data.batch_size=8"),
     *("model.latent_dim=8", "model.generator.width=8", "model.discriminator.width=8", "debug=smoke", "metrics=[]"),
-    *("callbacks=[checkpoint]", "callbacks.last.every_images=32", "trainer.validate_every_images=64"),
+    *("callbacks=[checkpoint]", "callbacks.last.every_images=32"),
+    *("trainer.max_images=64", "trainer.validate_every_images=64"),
 ]
 
 

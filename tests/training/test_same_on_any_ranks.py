@@ -25,6 +25,7 @@ RUN = [
     *("data=fake", "data.num_images=76", "data.batch_size=8", "debug=smoke", "seed=1", "logger=[csv]"),
     *("callbacks=[checkpoint,log_terms]", "callbacks.log_terms.every_steps=10", "trainer.limit_val_batches=null"),
     *(f"callbacks.last.every_images={HALF}", f"trainer.validate_every_images={HALF}", "evaluation.half_samples=0"),
+    *("evaluation.num_samples=32", "evaluation.num_real=32"),
 ]
 SQUARE, SEQUENCES = "data.image_shape=[1,12,12]", "data.image_shape=[4,1,12,12]"
 NARROW = [f"model.{network}.width=8" for network in ("generator", "discriminator")]

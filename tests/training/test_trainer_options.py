@@ -13,7 +13,7 @@ from lightning_gen.data.source import StreamSource, TensorSource
 from lightning_gen.trainer import UnwrappedDDP, processes_on_node
 from lightning_gen.training.run import build_data, build_trainer
 
-FAKE = ["data=fake", "data.num_images=64", "data.batch_size=8", "callbacks=[]", "debug=smoke"]
+FAKE = ["data=fake", "data.num_images=64", "data.batch_size=8", "callbacks=[]", "debug=smoke", "trainer.max_images=64"]
 
 
 def trainer_of(*overrides: str):

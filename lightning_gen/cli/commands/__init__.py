@@ -26,8 +26,10 @@ _ORDER = [
     "list",
     "explain",
     "compare",
+    "runs",
     "doctor",
     "new-plugin",
+    "new-sbatch",
 ]
 _NAMES = {path.stem.replace("_", "-") for path in Path(__file__).parent.glob("[!_]*.py")}
 COMMANDS = _ORDER + sorted(_NAMES.difference(_ORDER))
