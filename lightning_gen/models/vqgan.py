@@ -28,6 +28,7 @@ class VQGAN(CodeModel, GAN):
 
     averaged_parts = ("generator",)
     validation_loss = True  # that of the autoencoder alone
+    latent = decode = None  # pyrefly: ignore[bad-override]  # unlike other GANs it has no latent vectors
 
     def __init__(
         self,

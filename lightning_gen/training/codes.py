@@ -41,6 +41,16 @@ def use_first_stage(first: ImageGenerator | None, model: ImageGenerator, data: I
     model.autoencoder.load_state_dict(first.state_dict())
 
 
+def check_codebook(model: ImageGenerator, data: ImageData) -> None:
+    """UserError for a codebook with more codes than the training images have positions of its grid."""
+    for grid in model.grids if isinstance(model, HasCodes) else ():
+        images = data.split_sizes["train"]
+        positions = images * grid.height * grid.width
+        if grid.num_codes > positions:
+            few = f"the {images:,} training images have {positions:,} positions of its grid"
+            raise UserError(f"model.quantizer: {grid.num_codes:,} codes, and {few}; give it fewer codes")
+
+
 def keep_first_stage(config: DictConfig, saved: Mapping[str, Any], in_place: bool) -> None:
     """Let a run that starts from a saved one have its first stage; UserError if another one is typed.
 

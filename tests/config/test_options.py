@@ -37,6 +37,7 @@ PARTS = {
     "dcgan": ("model/loss", "model/penalty", "model/augment", "model/conditioning"),
     "vae": ("model/likelihood", "model/objective", "model/posterior", "model/prior", "optimizer", "schedule"),
     "conv_lstm": ("model/cells",),
+    "vqvae": ("model/quantizer",),
 }
 NETWORKS = {"generator": "dcgan", "discriminator": "dcgan", "encoder": "vae", "decoder": "vae"}
 

@@ -9,6 +9,7 @@ from helpers.configs import composed
 from helpers.runs import saved, train_with
 from helpers.tiny_models import FAKE_DATA, TINY_VAE, UNTRAINED_CODES, write_checkpoint
 
+from lightning_gen.batch import Batch
 from lightning_gen.capabilities import CodeGrid
 from lightning_gen.checkpoint import load_model
 from lightning_gen.cli import main
@@ -84,14 +85,34 @@ def test_the_bound_is_that_of_the_image_given_its_codes_and_of_the_codes():
     torch.testing.assert_close(bounds, expected)
 
 
-def test_completion_keeps_what_is_given():
+@pytest.mark.parametrize("name", ["vqvae", "vqvae2", "vqgan"])
+def test_completion_keeps_what_is_given(name):
     torch.manual_seed(0)
-    model = build_model(composed("model=code_prior", *UNTRAINED_CODES).model, (1, 12, 8), None).eval()
-    images = torch.randint(2, (3, 1, 12, 8)) * 2.0 - 1
+    overrides = [text.replace("codes=vqvae", f"codes={name}") for text in UNTRAINED_CODES]
+    model = build_model(composed("model=code_prior", *overrides).model, (1, 16, 8), None).eval()
+    images = torch.randint(2, (3, 1, 16, 8)) * 2.0 - 1
     for rows in (0, 7):
         completed = model.complete(images, rows)
         assert torch.equal(completed[:, :, :rows], images[:, :, :rows])
         assert not torch.equal(completed, model.complete(images, rows))
+
+
+def test_the_adversarial_gradient_is_scaled_to_that_of_the_reconstruction():
+    """At the decoder's last layer, and not before the discriminator has learned."""
+    narrow = [f"model.{part}.width=8" for part in ("encoder", "decoder", "discriminator")]
+    torch.manual_seed(0)
+    config = composed("model=vqgan", *narrow, "model.adversarial_weight=0.5", "model.adversarial_from=10").model
+    model = build_model(config, (1, 8, 8), None)
+    batch = Batch(torch.rand(4, 1, 8, 8) * 2 - 1, None)
+    assert model.generator_terms(model.generator_round(model.forward_generator(batch)))["generator"] == 0
+    model.images_seen, model.steppers = 10, []
+    model.prepare()
+    terms = model.generator_terms(model.generator_round(model.forward_generator(batch)))
+    last = model.generator.decoder.layers[-1].weight
+    adversarial, reconstruction = (
+        torch.autograd.grad(terms[name], last, retain_graph=True)[0].norm() for name in ("generator", "reconstruction")
+    )
+    assert adversarial.item() == pytest.approx(0.5 * reconstruction.item(), rel=0.01)
 
 
 @pytest.fixture
@@ -136,6 +157,7 @@ def test_one_checkpoint_has_both_stages(vqvae, tmp_path):
             ["model=vqvae2", "data.image_shape=[1,12,8]"],
             r"model.stride=4: images of 12x8 have no such grid; give one of \[2\]",
         ),
+        (["model=vqvae", "model.quantizer.num_codes=300"], r"300 codes, and the 64 training images have 256 positions"),
         (["model=vqvae", "model.conditional=true"], r"codes are those of all classes"),
         (["model=pixel_transformer", "model.network.heads=3"], r"does not divide width=64"),
     ],

@@ -15,7 +15,7 @@ NARROW = [f"model.{side}.{key}=8" for side in ("encoder", "decoder") for key in 
 CONDITIONAL = ("biggan", "cgan_pd", "conditional_vae", "sagan")
 OTHERS = ("beta_vae", "dragan", "frame_lstm", "gan", "lsgan", "mlp_vae", "r3gan", "rgb_vae", "sngan", "wgan", "wgan_gp")
 PIXELS = ("pixel_cnn", "pixel_min_gru", "pixel_min_lstm", "pixel_rnn_diagonal")
-REFUSING = ("vqvae", "vqvae2")  # to be conditional
+REFUSING = ("vqgan", "vqvae", "vqvae2")  # to be conditional
 LEFT_OUT = {
     **dict.fromkeys(CONDITIONAL, "non_square"),
     **dict.fromkeys((*OTHERS, *PIXELS, *REFUSING), "conditional"),
