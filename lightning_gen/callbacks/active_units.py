@@ -9,6 +9,7 @@ from lightning_gen.capabilities import Encodes, Reconstructs
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.metrics.active_units import ActiveUnits as Metric
 from lightning_gen.models.latent_variable_model import LatentVariableModel
+from lightning_gen.models.vae import VAE
 from lightning_gen.randomness import seed_all
 from lightning_gen.sampling.evaluation_mode import evaluation_mode
 from lightning_gen.trainer import ImageTrainer
@@ -53,9 +54,10 @@ class LogActiveUnits(Callback):
             return
         self._warned = True
         warmup = max(50_000, 2 * model.beta_warmup_images)
+        free = " or model.objective.free_nats=0.1" if isinstance(model, VAE) and model.has_closed_kl else ""
         log.info(
             "posterior collapse at %s images: %d latents are in use, the decoder works without the others; lower "
             "model.beta (now %g), or set model.beta_warmup_images=%d%s",
             *(f"{model.images_seen:,}", active, model.beta, warmup),
-            " or model.objective.free_nats=0.1" * getattr(model, "has_closed_kl", False),
+            free,
         )

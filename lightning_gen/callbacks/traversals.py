@@ -50,7 +50,8 @@ class Traversals(Pictures):
             return {}
         batches = list(trainer.datamodule.batches("val", model.device, limit=NUM_IMAGES))
         names, uses = used(model, batches)
-        first = Batch(*(None if tensor is None else tensor[:1] for tensor in batches[0]))
+        images, labels = batches[0]
+        first = Batch(images[:1], None if labels is None else labels[:1])
         chosen = uses.argsort(descending=True)[: self.n].tolist()
         rows = [self._row(model, first, place) for place in chosen]
         picture = grid(torch.cat(rows), columns=self.columns)
@@ -66,6 +67,7 @@ def used(model: Autoencodes, batches: list[Batch]) -> tuple[str, Tensor]:
     """What measures the use of each latent, and its values `(d,)`."""
     if isinstance(model, LatentVariableModel):
         inferences = [next(model.inferences(model.to_support(x), labels, samples=1)) for x, labels in batches]
-        if all(isinstance(inference, Inference) for inference in inferences):
-            return "kl", torch.cat([inference.kls for inference in inferences]).mean(0)
+        kls = [inference.kls for inference in inferences if isinstance(inference, Inference)]
+        if kls:
+            return "kl", torch.cat(kls).mean(0)
     return "variance", torch.cat([model.encode(*batch) for batch in batches]).var(0)
