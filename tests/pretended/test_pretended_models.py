@@ -7,6 +7,7 @@ from functools import cache
 
 import pytest
 import torch
+from helpers.vae_parts import SUITING, triple
 
 from lightning_gen.config.options import list_options
 from lightning_gen.testing import FAKE, model_class, narrow
@@ -63,6 +64,7 @@ PARTS = [
     *(["frame_lstm", f"model/cells={name}"] for name in ("gru", "rnn")),
     ["classifier", "model.loss=mse"],
     ["vae", "network@model.encoder=resnet_encoder", "network@model.decoder=resnet_decoder"],
+    *(pytest.param(["vae", *triple(parts)], marks=pytest.mark.slow) for parts in SUITING),
 ]
 
 
