@@ -64,6 +64,9 @@ class SampledInference(NamedTuple):
         return self.log_prob + self.log_prior - self.log_posterior
 
 
+AnyInference = Inference | SampledInference
+
+
 class LatentVariableModel(LikelihoodModel):
     """Base of models trained on the evidence lower bound, with any likelihood; `beta` weights the KL term (beta-VAE).
 
@@ -93,9 +96,7 @@ class LatentVariableModel(LikelihoodModel):
         self.label_dim = label_dim if self.num_classes else 0
         self.label_embedding = label_embedding(self.num_classes, label_dim)
 
-    def inferences(
-        self, images: Tensor, labels: Tensor | None, samples: int
-    ) -> Iterator[Inference] | Iterator[SampledInference]:
+    def inferences(self, images: Tensor, labels: Tensor | None, samples: int) -> Iterator[AnyInference]:
         """Yield `samples` posterior samples for images in the likelihood's support."""
         raise NotImplementedError
 
@@ -104,12 +105,12 @@ class LatentVariableModel(LikelihoodModel):
         [inference] = self.inferences(self.to_support(batch.images), batch.labels, samples=1)
         return self.bound(inference)
 
-    def bound(self, inference: Inference | SampledInference) -> dict[str, Tensor]:
+    def bound(self, inference: AnyInference) -> dict[str, Tensor]:
         """The terms of the negative evidence lower bound."""
         kl = inference.kl
         return bound_terms(inference.log_prob, kl, self.weighted_kl(inference, kl).mean())
 
-    def weighted_kl(self, inference: Inference | SampledInference, kl: Tensor) -> Tensor:
+    def weighted_kl(self, inference: AnyInference, kl: Tensor) -> Tensor:
         """The KL term of the loss, `(B,)`, given the KL divergence of all latents, `(B,)`."""
         return self.scaled_kl(kl)
 

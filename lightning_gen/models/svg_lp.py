@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lightning_gen.bounds import NonNegativeFloat, PositiveInt
 from lightning_gen.losses.divergences import kl_from_standard_normal
 from lightning_gen.models.frame_predictor import FramePredictor
-from lightning_gen.models.latent_variable_model import Inference, LatentVariableModel
+from lightning_gen.models.latent_variable_model import AnyInference, Inference, LatentVariableModel
 from lightning_gen.networks.cell_layers import RecurrentMaps
 from lightning_gen.networks.diagonal_normal import DiagonalNormal
 from lightning_gen.networks.latent_prior import LatentPrior
@@ -107,8 +107,9 @@ class SVGLP(FramePredictor, LatentVariableModel):
             log_prob = self.log_prob(parameters, images)
             yield Inference(log_prob=log_prob, mean=mean, log_var=log_var, noise=flat_noise)
 
-    def weighted_kl(self, inference: Inference, kl: Tensor) -> Tensor:
+    def weighted_kl(self, inference: AnyInference, kl: Tensor) -> Tensor:
         """The KL terms of the first frame's latents and of the others have weights of their own."""
+        assert isinstance(inference, Inference)
         first_kl = kl_from_standard_normal(inference.mean[:, : self.first_dim], inference.log_var[:, : self.first_dim])
         return self.first_beta * first_kl + self.scaled_kl(kl - first_kl)
 

@@ -10,7 +10,12 @@ from torch.optim import Optimizer
 from lightning_gen.batch import Batch
 from lightning_gen.bounds import PositiveInt
 from lightning_gen.errors import UserError
-from lightning_gen.models.latent_variable_model import Inference, LatentVariableModel, SampledInference
+from lightning_gen.models.latent_variable_model import (
+    AnyInference,
+    Inference,
+    LatentVariableModel,
+    SampledInference,
+)
 from lightning_gen.models.objective import EvidenceLowerBound, Objective
 from lightning_gen.networks.diagonal_normal import DiagonalNormal
 from lightning_gen.networks.label_embedding import conditioned
@@ -78,9 +83,7 @@ class VAE(LatentVariableModel):
         """The terms of the objective."""
         return self.objective(self, batch)
 
-    def inferences(
-        self, images: Tensor, labels: Tensor | None, samples: int
-    ) -> Iterator[Inference] | Iterator[SampledInference]:
+    def inferences(self, images: Tensor, labels: Tensor | None, samples: int) -> Iterator[AnyInference]:
         """Encode once, decode `samples` posterior samples."""
         posterior, prior = self.posterior(images, labels), self.prior_density()
         for _ in range(samples):
@@ -88,7 +91,7 @@ class VAE(LatentVariableModel):
 
     def infer(
         self, posterior: Posterior, prior: Prior, images: Tensor, labels: Tensor | None
-    ) -> tuple[Tensor, Inference | SampledInference]:
+    ) -> tuple[Tensor, AnyInference]:
         """One posterior sample `(B, d)`, and what it says of images in the support."""
         noise = posterior.noise()
         latent = posterior.reparameterize(noise)

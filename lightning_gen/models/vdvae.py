@@ -60,12 +60,15 @@ class VDVAE(LatentVariableModel):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The negative ELBO and its terms, and the KL divergence of the layers of each size."""
         [inference] = self.inferences(self.to_support(batch.images), batch.labels, samples=1)
-        sizes = [math.prod(shape) for shape in self.decoder.latent_shapes]
-        kls = torch.stack([kl.sum(1).mean() for kl in inference.kls.split(sizes, dim=1)]).detach()
-        names = [f"kl_{height}x{width}" for _, height, width in self.decoder.latent_shapes]
-        return self.bound(inference) | {
-            name: kls[[i for i, other in enumerate(names) if other == name]].sum() for name in dict.fromkeys(names)
-        }
+        return self.bound(inference) | self._divergences(inference.kls.detach())
+
+    def _divergences(self, kls: Tensor) -> dict[str, Tensor]:
+        """The sum of the layers of each size, of the divergences `(B, d)` of all latents."""
+        shapes, totals = self.decoder.latent_shapes, {}
+        for (_, height, width), kl in zip(shapes, kls.mean(0).split([math.prod(s) for s in shapes]), strict=True):
+            name = f"kl_{height}x{width}"
+            totals[name] = totals.get(name, 0) + kl.sum()
+        return totals
 
     def latent(self, n: int) -> Tensor:
         """Standard normal noise `(n, d)` of all layers; `decode` maps it to latents."""

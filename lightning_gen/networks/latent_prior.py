@@ -35,7 +35,7 @@ class Prior(nn.Module):
         """Random points, given standard normal noise `(B, dim)`."""
         raise NotImplementedError
 
-    def sample(self, points: Tensor) -> Tensor:
+    def sample(self, points: Tensor, /) -> Tensor:
         """Map points to latents."""
         return points
 

@@ -83,6 +83,7 @@ class TopDown(nn.Module):
         self.blocks = nn.ModuleList(
             TopDownBlock(width, latent_channels, layers * len(channels)) for width in channels for _ in range(layers)
         )
+        self.half = ((out_shape[1] + 1) // 2, (out_shape[2] + 1) // 2)
         self.out = nn.Sequential(nn.SiLU(), Upsample(channels[-1], out_shape[0], (out_shape[1], out_shape[2])))
 
     def forward(
@@ -98,6 +99,8 @@ class TopDown(nn.Module):
             seen = None if features is None else features[level]
             maps, *pair = layer(maps, seen, noises[number].unflatten(1, shape))
             pairs.append(tuple(pair))
+        # images too small to halve come from 1x1
+        maps = maps if maps.shape[2:] == self.half else nearest(maps, self.half)
         return self.out(maps).float(), pairs
 
 
@@ -106,10 +109,9 @@ class TopDownBlock(nn.Module):
 
     def __init__(self, channels: int, latent_channels: int, layers: int):
         super().__init__()
-        self.prior = nn.Sequential(
-            Block(channels, layers), nn.SiLU(), nn.Conv2d(channels, 2 * latent_channels + channels, 1)
-        )
-        nn.init.zeros_(self.prior[-1].weight)  # begins as a standard normal
+        to_prior = nn.Conv2d(channels, 2 * latent_channels + channels, 1)
+        nn.init.zeros_(to_prior.weight)  # nearly a standard normal at first
+        self.prior = nn.Sequential(Block(channels, layers), nn.SiLU(), to_prior)
         self.posterior = nn.Sequential(
             nn.Conv2d(2 * channels, channels, 1),
             *(Block(channels, layers), nn.SiLU(), nn.Conv2d(channels, 2 * latent_channels, 1)),

@@ -8,6 +8,7 @@ from functools import cache
 import pytest
 import torch
 from helpers.tiny_models import UNTRAINED_CODES
+from helpers.vae_parts import SUITING, triple
 
 from lightning_gen.config.options import list_options
 from lightning_gen.testing import FAKE, model_class, narrow
@@ -66,6 +67,7 @@ PARTS = [
     ["classifier", "model.loss=mse"],
     *(["vqvae", f"model/quantizer={name}"] for name in names("model/quantizer") if name != "ema_codebook"),
     ["vae", "network@model.encoder=resnet_encoder", "network@model.decoder=resnet_decoder"],
+    *(pytest.param(["vae", *triple(parts)], marks=pytest.mark.slow) for parts in SUITING),
 ]
 
 
