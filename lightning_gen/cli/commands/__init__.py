@@ -26,6 +26,7 @@ _ORDER = [
     "list",
     "explain",
     "compare",
+    "report",
     "doctor",
     "new-plugin",
 ]
