@@ -178,7 +178,7 @@ def _facts(
     facts = {group.capitalize(): name for group, name in settings.choices.items() if group in ("experiment", "model")}
     if first:
         facts["Parameters"] = first["parameters"]
-        facts["Data"] = f"{first['data']}, {first['splits']} images of {first['shape'].replace('x', ' × ')}"
+        facts["Data"] = f"{first['data']}, {first['splits']} images of {first['shape']}"
     if speed := curves.get("images_per_second"):
         facts["Speed"] = f"{sorted(speed.y)[len(speed.y) // 2]:,.4g} images/s"
         facts["Training time"] = duration(3_600 * hours_of(speed))

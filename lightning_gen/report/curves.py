@@ -100,7 +100,11 @@ def charts_of(curves: Sequence[Curve]) -> list[Chart]:
             groups.setdefault(title, []).append(Curve(name, curve.x, curve.y))
     most = min(MOST_POINTS, ALL_POINTS // max(1, len(curves)))
     charts = [
-        Chart(MACHINE.get(title, title.replace("_", " ")), [thinned(curve, most) for curve in group], of_machine=title in MACHINE)
+        Chart(
+            MACHINE.get(title, title.replace("_", " ")),
+            [thinned(curve, most) for curve in group],
+            of_machine=title in MACHINE,
+        )
         for title, group in groups.items()
     ]
     return sorted(charts, key=_rank)

@@ -81,8 +81,8 @@ def _code(git: Any) -> str:
 def _start(entry: Mapping[str, Any]) -> StartRow:
     command = entry.get("command") or []
     typed = shlex.join(map(str, command)) if isinstance(command, list) else str(command)
-    times = [str(entry.get(key) or "").replace("T", " ")[:19] for key in ("started", "ended")]
-    return StartRow(typed[:4_000], *times, brief(entry.get("outcome") or ""))
+    started, ended = (str(entry.get(key) or "").replace("T", " ")[:19] for key in ("started", "ended"))
+    return StartRow(typed[:4_000], started, ended, brief(entry.get("outcome") or ""))
 
 
 def from_log(log: str, versions: Mapping[str, str]) -> dict[str, str]:

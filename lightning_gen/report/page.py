@@ -53,13 +53,17 @@ def render(contents: Contents) -> str:
     """The HTML of a report."""
     charts = [*contents.charts, *(chart for scoring in contents.scorings for chart in scoring.charts)]
     differences = [(row.key, row.value, row.default) for row in contents.settings.differences]
-    return _environment().get_template("report.html").render(
-        run=contents,
-        charts=[asdict(chart) for chart in charts],
-        differences=differences,
-        citation=CITATION % contents.version,
-        mark=MARK,
-        **_own_parts(),
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            run=contents,
+            charts=[asdict(chart) for chart in charts],
+            differences=differences,
+            citation=CITATION % contents.version,
+            mark=MARK,
+            **_own_parts(),
+        )
     )
 
 

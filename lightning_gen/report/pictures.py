@@ -70,7 +70,8 @@ def _series(folder: Path, series: str, names: Sequence[str]) -> Series:
     choices = (spread(len(names), count) for count in range(MOST, 0, -1))
     chosen = next((choice for choice in choices if sum(sizes[n] for n in choice) <= MOST_BYTES), [])
     pictures = [
-        read_picture(folder, f"samples/{names[n]}", f"{readable(series)} after {_images(names[n]):,} images") for n in chosen
+        read_picture(folder, f"samples/{names[n]}", f"{readable(series)} after {_images(names[n]):,} images")
+        for n in chosen
     ]
     kept = [picture for picture in pictures if picture]
     return Series(series, kept, len(names) - len(kept))
@@ -82,7 +83,7 @@ def _images(name: str) -> int:
 
 
 def spread(count: int, most: int) -> list[int]:
-    """At most `most` of the indices 0, ..., count - 1, evenly spaced, with the last one, and the first if there are two."""
+    """At most `most` of the indices 0, ..., count - 1, evenly spaced, with the last one and, of several, the first."""
     if count <= most:
         return list(range(count))
     return [count - 1] if most == 1 else [round(n * (count - 1) / (most - 1)) for n in range(most)]

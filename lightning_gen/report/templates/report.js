@@ -113,10 +113,10 @@ function linearTicks(low, high, count) {
 function logTicks(low, high) {
   const powers = [];
   for (let power = Math.floor(Math.log10(low)); 10 ** power <= high; power++) powers.push(power);
-  const factors = powers.length <= 2 ? [1, 2, 5] : [1];
   const kept = powers.filter((_, n) => n % Math.ceil(powers.length / 5) === 0);
-  const ticks = kept.flatMap((power) => factors.map((factor) => factor * 10 ** power));
-  return ticks.filter((tick) => tick >= low && tick <= high).map((tick) => [tick, shown(tick)]);
+  const all = kept.flatMap((power) => (powers.length <= 2 ? [1, 2, 5] : [1]).map((factor) => factor * 10 ** power));
+  const ticks = all.filter((tick) => tick >= low && tick <= high);
+  return ticks.length > 1 ? ticks.map((tick) => [tick, shown(tick)]) : linearTicks(low, high, 4);
 }
 
 // The index of the value of a sorted list that is nearest to x.
