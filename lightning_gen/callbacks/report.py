@@ -65,7 +65,7 @@ class Report(Callback):
                 log.info("no report is written: %s", " ".join(str(error).split()) or type(error).__name__)
             self._failed = str(error)
         else:
-            if outcome == "finished":
+            if outcome is not None:
                 log.info("report: %s", path)
         self._written = time.monotonic()
         self._last = self._written - begin
