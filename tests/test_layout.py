@@ -13,6 +13,7 @@ LAYERS = [
     "cli",
     "training",
     "callbacks",
+    "report",
     "evaluation",
     "metrics",
     "extractors",

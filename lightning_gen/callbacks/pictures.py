@@ -49,7 +49,7 @@ class Pictures(Callback):
         self.every_minutes = every_minutes
         self.n = n
         self._pause = Pause(every_minutes)
-        self._drawn_at = -1  # images seen
+        self.drawn_at = -1  # images seen
 
     def pictures(self, trainer: ImageTrainer, model: ImageGenerator) -> dict[str, Tensor]:
         """Pictures by name, `(C, H, W)` in [-1, 1] or `(T, C, H, W)` for a GIF; empty if there is nothing to show."""
@@ -64,7 +64,7 @@ class Pictures(Callback):
 
     def on_train_end(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
         """Save pictures of the final state, unless the last step was followed by them."""
-        if self._drawn_at != model.images_seen:
+        if self.drawn_at != model.images_seen:
             self._save(trainer, model)
 
     def validation_images(self, trainer: ImageTrainer, model: ImageGenerator) -> Batch:
@@ -74,7 +74,7 @@ class Pictures(Callback):
 
     @rank_zero_only
     def _save(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
-        self._drawn_at = model.images_seen
+        self.drawn_at = model.images_seen
         if not drawable(model):
             return
         with evaluation_mode(model):

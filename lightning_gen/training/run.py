@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from lightning_gen.callbacks.last_checkpoint import LastCheckpoint
 from lightning_gen.callbacks.rank_watch import RankWatch, ranks_watched
+from lightning_gen.callbacks.report import finish_report
 from lightning_gen.callbacks.stopping import Interrupted, Stopping
 from lightning_gen.checkpoint import check_state, load_weights, match_data, provenance, read_checkpoint
 from lightning_gen.config.composition import check
@@ -98,7 +99,9 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
             log.info("nothing to train: %s images seen; raise trainer.max_images", progress)
         else:
             _fit(trainer, model, data, start.state, config.run_dir)
-        return _score(model, data, metrics, extractors, trainer, config)
+        evaluation = _score(model, data, metrics, extractors, trainer, config)
+        finish_report(trainer)
+        return evaluation
 
 
 def _begin(folder: RunFolder | None, trainer: ImageTrainer, start: Start, rewind_to: int | None) -> None:

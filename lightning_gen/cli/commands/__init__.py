@@ -27,6 +27,7 @@ _ORDER = [
     "explain",
     "compare",
     "runs",
+    "report",
     "doctor",
     "new-plugin",
     "new-sbatch",

@@ -1,0 +1,205 @@
+"""What a run folder holds, gathered for its report: pictures, curves, scores, config, environment, log."""
+
+import csv
+import fcntl
+import re
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lightning_gen.config.plugins import core_version
+from lightning_gen.config.saved import MAX_BYTES, plain_yaml
+from lightning_gen.errors import UserError
+from lightning_gen.report.curves import Chart, Curve, charts_of, hours_of, read_curves
+from lightning_gen.report.environment import Environment, from_log, read_environment
+from lightning_gen.report.files import inside, names_in, text_of
+from lightning_gen.report.pictures import Picture, Series, read_generated, read_series
+from lightning_gen.report.scores import Scoring, read_scores
+from lightning_gen.report.settings import Settings, papers_of, read_settings
+from lightning_gen.utilities.durations import duration
+
+T = TypeVar("T")
+
+LOG_BYTES, LOG_LINES = 2**16, 120
+CONFIG_CHARACTERS = 200_000
+# What files that are damaged, or a stranger's, can make their readers raise.
+BROKEN = (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, csv.Error)
+
+_FIRST_LINE = re.compile(
+    r"^(?P<model>.+?): (?P<parameters>[\d,]+) parameters; (?P<data>.+): (?P<splits>[\d, /]+) images of (?P<shape>\w+)$",
+    re.MULTILINE,
+)
+_REMARK = re.compile(r"warning|error|stopped by|time: about|shorter: |is shortened|changed: |continues |collapse")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All that a report shows."""
+
+    folder: str
+    title: str
+    state: str  # training, finished, or how it ended
+    images_seen: int
+    max_images: int | None
+    facts: dict[str, str]
+    series: list[Series]
+    generated: list[Picture]
+    charts: list[Chart]
+    scorings: list[Scoring]
+    settings: Settings
+    config: str
+    environment: Environment
+    commands: dict[str, str]
+    checkpoints: list[str]
+    papers: dict[str, list[str]]
+    remarks: list[str]
+    log: list[str]
+    version: str
+    written: str
+    unread: list[str] = field(default_factory=list)  # files that can't be shown, with the reason
+
+
+def read_contents(folder: Path, outcome: str | None = None) -> Contents:
+    """The contents of a run folder; `outcome` says how a run that still holds its folder has ended.
+
+    UserError for a folder without a run.
+    """
+    if inside(folder, "config.yaml") is None:
+        raise UserError(f"{folder}: no run's folder, it has no config.yaml; name the folder that train printed")
+    unread: list[str] = []
+
+    def read(name: str, reader: Callable[[Path], T], default: T) -> T:
+        with _noted(name, unread):
+            return reader(folder)
+        return default
+
+    config = read("config.yaml", lambda folder: plain_yaml(folder / "config.yaml", "report"), {})
+    config = config if isinstance(config, dict) else {}
+    log = read("log.txt", lambda folder: text_of(folder, "log.txt", LOG_BYTES), "")
+    scorings = read("evaluation.json", read_scores, [])
+    environment = read("environment.json", read_environment, Environment())
+    if not environment.rows:
+        environment = replace(environment, rows=from_log(log, scorings[0].protocol if scorings else {}))
+    curves = read("metrics.csv", read_curves, {})
+    series = read("samples", read_series, [])
+    settings = read("config.yaml", lambda _: read_settings(config), Settings())
+    seen = _images_seen(curves, series, scorings)
+    most = _number(config, "trainer", "max_images")
+    first = (list(_FIRST_LINE.finditer(log)) or [None])[-1]
+    names = [first["model"], first["data"]] if first else [_class_of(config, "model"), _class_of(config, "data")]
+    return Contents(
+        folder=str(folder),
+        title=f"{names[0]} on {names[1]}",
+        state=_state(folder, seen, most, outcome, environment),
+        images_seen=seen,
+        max_images=most,
+        facts=_facts(first, settings, curves, environment),
+        series=series,
+        generated=read("generated", read_generated, []),
+        charts=charts_of(list(curves.values())),
+        scorings=scorings,
+        settings=settings,
+        config=text_of(folder, "config.yaml", MAX_BYTES)[:CONFIG_CHARACTERS],
+        environment=environment,
+        commands=_commands(folder, seen, most, series),
+        checkpoints=[name for name in names_in(folder / "checkpoints") if name.endswith(".ckpt")],
+        papers=read("papers", lambda _: papers_of(config.get("model")), {}),
+        remarks=[line for line in log.splitlines() if _REMARK.search(line)][:LOG_LINES],
+        log=log.splitlines()[-LOG_LINES:],
+        version=core_version(),
+        written=f"{datetime.now():%Y-%m-%d %H:%M:%S}",
+        unread=unread,
+    )
+
+
+@contextmanager
+def _noted(name: str, unread: list[str]) -> Iterator[None]:
+    """Within it what a damaged file raises becomes a note, and the report goes on without the file."""
+    try:
+        yield
+    except UserError as error:
+        unread.append(str(error))
+    except BROKEN as error:
+        unread.append(f"{name}: {' '.join(str(error).split()) or type(error).__name__}")
+
+
+def _number(config: Mapping[str, Any], *keys: str) -> int | None:
+    value: Any = config
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, int) else None
+
+
+def _class_of(config: Mapping[str, Any], group: str) -> str:
+    part = config.get(group)
+    return str(part.get("_target_", "?")).rpartition(".")[2] if isinstance(part, dict) else "?"
+
+
+def _images_seen(curves: Mapping[str, Curve], series: Sequence[Series], scorings: Sequence[Scoring]) -> int:
+    counts = [int(curve.x[-1]) for curve in curves.values()]
+    counts += [picture.images for each in series for picture in each.pictures]
+    counts += [scoring.images_seen for scoring in scorings]
+    return max(counts, default=0)
+
+
+def _state(folder: Path, seen: int, most: int | None, outcome: str | None, environment: Environment) -> str:
+    if outcome is not None:
+        return outcome
+    if _is_locked(folder):
+        return "training"
+    if most is not None and seen >= most:
+        return "finished"
+    last = environment.starts[0].outcome if environment.starts else ""
+    return last or "ended"
+
+
+def _is_locked(folder: Path) -> bool:
+    """Whether a process trains in the folder."""
+    path = inside(folder, ".lock")
+    if path is None:
+        return False
+    try:
+        with open(path) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return False
+    return False
+
+
+def _facts(
+    first: re.Match[str] | None, settings: Settings, curves: Mapping[str, Curve], environment: Environment
+) -> dict[str, str]:
+    facts = {group.capitalize(): name for group, name in settings.choices.items() if group in ("experiment", "model")}
+    if first:
+        facts["Parameters"] = first["parameters"]
+        facts["Data"] = f"{first['data']}, {first['splits']} images of {first['shape']}"
+    if speed := curves.get("images_per_second"):
+        facts["Speed"] = f"{sorted(speed.y)[len(speed.y) // 2]:,.4g} images/s"
+        facts["Training time"] = duration(3_600 * hours_of(speed))
+    if memory := curves.get("memory_gib"):
+        facts["Peak memory"] = f"{max(memory.y):.3g} GiB"
+    return facts | {title: environment.rows[title] for title in ("Device",) if title in environment.rows}
+
+
+def _commands(folder: Path, seen: int, most: int | None, series: Sequence[Series]) -> dict[str, str]:
+    """Command lines by what they do."""
+    run, names = shlex.quote(str(folder)), {each.name for each in series}
+    done = most is not None and seen >= most
+    more = f" trainer.max_images={2 * most:_}" if most and done else ""
+    commands = {"Train longer" if done else "Go on": f"lightning-gen train run_dir={run} resume=true{more}"}
+    commands["Score the best checkpoint"] = f"lightning-gen evaluate checkpoint={run}"
+    if "samples" in names:
+        commands["Sample"] = f"lightning-gen sample checkpoint={run} n=64 scale=4"
+    if "predictions" in names:
+        commands["Predict frames"] = f"lightning-gen predict checkpoint={run}"
+    if "completions" in names:
+        commands["Complete images"] = f"lightning-gen complete checkpoint={run} n=8"
+    commands["Compare with another run"] = f"lightning-gen compare {run} OTHER_RUN"
+    commands["Renew this page"] = f"lightning-gen report {run}"
+    return commands
