@@ -1,5 +1,6 @@
 """Encoders and decoders: any image size, every option, and a gradient for each weight."""
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -99,6 +100,25 @@ def test_activations(kind, activation):
 @pytest.mark.parametrize("image_shape", [(1, 5, 64), (3, 7, 7), (4, 8, 8), (1, 9, 31)])
 def test_every_weight_gets_a_gradient(kind, image_shape):
     check_gradients(kind, image_shape, depth=2, normalization="none")
+
+
+@pytest.mark.parametrize("patch", [2, 3, 4, 7])
+@pytest.mark.parametrize("image_shape", [(1, 5, 64), (3, 28, 28), (4, 9, 31)])
+def test_patches_of_any_size(patch, image_shape):
+    check_gradients("conv", image_shape, patch=patch, depth=2)
+    encoder, decoder = make("conv", image_shape, patch=patch)
+    [map_before_head] = shapes_of(encoder.body[0], encoder, torch.randn(2, *image_shape))
+    assert map_before_head == (2, 4, *(math.ceil(side / patch) for side in image_shape[1:]))
+    [last_map] = shapes_of(decoder.out, decoder, torch.randn(2, 3))
+    assert last_map == (2, *image_shape)
+
+
+def shapes_of(module: nn.Module, network: nn.Module, values: torch.Tensor) -> list[tuple[int, ...]]:
+    """Shapes of what `module` gives in one pass through `network`."""
+    shapes = []
+    with torch.no_grad(), module.register_forward_hook(lambda _, inputs, out: shapes.append(tuple(out.shape))):
+        network(values)
+    return shapes
 
 
 @pytest.mark.parametrize("hidden", [0, 6])
