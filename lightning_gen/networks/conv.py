@@ -22,7 +22,8 @@ class ConvEncoder(nn.Module):
     convolutions keep the size. `hidden`, if above 0, is the width of a hidden layer before the output.
 
     With `patch` above 1 the first level is one convolution that divides the size by `patch`. On a CPU it costs a
-    fraction of several halvings at few channels.
+    fraction of several halvings at few channels. `gated` makes further convolutions residual, with gated linear units
+    (https://arxiv.org/abs/1612.08083) in place of `activation`.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class ConvEncoder(nn.Module):
         largest: PositiveInt = 512,
         hidden: NonNegativeInt = 0,
         patch: PositiveInt = 1,
+        gated: bool = False,
         activation: Activation = "silu",
         normalization: Normalization = "none",
     ):
@@ -49,7 +51,7 @@ class ConvEncoder(nn.Module):
                 layers.append(Patches(channels, out_channels, patch))
             else:
                 layers.append(nn.Conv2d(channels, out_channels, 3, stride=2, padding=1))
-            layers += convolutions(out_channels, depth - 1, activation, normalization)
+            layers += convolutions(out_channels, depth - 1, activation, normalization, gated)
             channels = out_channels
         features = channels * sizes[-1][0] * sizes[-1][1]
         head: list[nn.Module] = [nn.Flatten()]
@@ -81,6 +83,7 @@ class ConvDecoder(nn.Module):
         largest: PositiveInt = 512,
         hidden: NonNegativeInt = 0,
         patch: PositiveInt = 1,
+        gated: bool = False,
         activation: Activation = "silu",
         normalization: Normalization = "none",
     ):
@@ -96,12 +99,13 @@ class ConvDecoder(nn.Module):
         self.levels = nn.ModuleList(
             nn.Sequential(
                 Upsample(channels[i], channels[i + 1], sizes[i + 1]),
-                *convolutions(channels[i + 1], depth - 1, activation, normalization),
+                *convolutions(channels[i + 1], depth - 1, activation, normalization, gated),
             )
             for i in range(len(channels) - 1)
         )
         if patch > 1:  # the smallest map may be the only one
-            self.levels.insert(0, nn.Sequential(*convolutions(channels[0], depth - 1, activation, normalization)[2:]))
+            smallest = convolutions(channels[0], depth - 1, activation, normalization, gated)[2:]
+            self.levels.insert(0, nn.Sequential(*smallest))
         self.out = last_layer(channels[-1], out_channels, sizes, patch)
 
     def forward(self, vectors: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -163,13 +167,27 @@ def map_sizes(height: int, width: int, patch: int) -> list[tuple[int, int]]:
     return smaller if patch == 1 else [(height, width), *smaller]
 
 
-def convolutions(channels: int, n: int, activation: Activation, normalization: Normalization) -> list[nn.Module]:
-    """Normalization and activation of the layer before, then `n` convolutions, each with both."""
-    layers: list[nn.Module] = [normalization_layer(normalization, channels), activation_layer(activation)]
+def convolutions(
+    channels: int, n: int, activation: Activation, normalization: Normalization, gated: bool
+) -> list[nn.Module]:
+    """Normalization and activation of the layer before, then `n` convolutions, each with both, or gated."""
+
+    def both() -> list[nn.Module]:
+        return [normalization_layer(normalization, channels), activation_layer(activation)]
+
+    layers = both()
     for _ in range(n):
-        layers += [
-            nn.Conv2d(channels, channels, 3, padding=1),
-            normalization_layer(normalization, channels),
-            activation_layer(activation),
-        ]
+        layers += [Gated(channels, normalization)] if gated else [nn.Conv2d(channels, channels, 3, padding=1), *both()]
     return layers
+
+
+class Gated(nn.Module):
+    """A residual convolution with gated linear units, maps `(B, C, H, W)` to the same shape."""
+
+    def __init__(self, channels: int, normalization: Normalization):
+        super().__init__()
+        self.normalization = normalization_layer(normalization, channels)
+        self.convolution = nn.Conv2d(channels, 2 * channels, 3, padding=1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps + F.glu(self.convolution(self.normalization(maps)), dim=1)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lightning_gen.networks.conv import ConvDecoder, ConvEncoder
+from lightning_gen.networks.conv import ConvDecoder, ConvEncoder, Gated
 from lightning_gen.networks.layers import (
     Activation,
     Normalization,
@@ -102,10 +102,11 @@ def test_every_weight_gets_a_gradient(kind, image_shape):
     check_gradients(kind, image_shape, depth=2, normalization="none")
 
 
-@pytest.mark.parametrize("patch", [2, 3, 4, 7])
+@pytest.mark.parametrize("gated", [False, True])
+@pytest.mark.parametrize("patch", [3, 4])
 @pytest.mark.parametrize("image_shape", [(1, 5, 64), (3, 28, 28), (4, 9, 31)])
-def test_patches_of_any_size(patch, image_shape):
-    check_gradients("conv", image_shape, patch=patch, depth=2)
+def test_patches_of_any_size(patch, image_shape, gated):
+    check_gradients("conv", image_shape, patch=patch, depth=2, gated=gated)
     encoder, decoder = make("conv", image_shape, patch=patch)
     [map_before_head] = shapes_of(encoder.body[0], encoder, torch.randn(2, *image_shape))
     assert map_before_head == (2, 4, *(math.ceil(side / patch) for side in image_shape[1:]))
@@ -119,6 +120,16 @@ def shapes_of(module: nn.Module, network: nn.Module, values: torch.Tensor) -> li
     with torch.no_grad(), module.register_forward_hook(lambda _, inputs, out: shapes.append(tuple(out.shape))):
         network(values)
     return shapes
+
+
+def test_gated_convolutions_are_residual():
+    layer = Gated(4, "none")
+    maps = torch.randn(2, 4, 5, 5)
+    nn.init.zeros_(layer.convolution.weight)
+    nn.init.zeros_(layer.convolution.bias)
+    torch.testing.assert_close(layer(maps), maps)
+    nn.init.constant_(layer.convolution.bias, 2.0)  # 2 * sigmoid(2) is added
+    torch.testing.assert_close(layer(maps), maps + 2 * torch.tensor(2.0).sigmoid())
 
 
 @pytest.mark.parametrize("hidden", [0, 6])
