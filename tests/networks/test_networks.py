@@ -1,5 +1,6 @@
 """Encoders and decoders: any image size, every option, and a gradient for each weight."""
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lightning_gen.networks.conv import ConvDecoder, ConvEncoder
+from lightning_gen.networks.conv import ConvDecoder, ConvEncoder, Gated
 from lightning_gen.networks.layers import (
     Activation,
     Normalization,
@@ -99,6 +100,36 @@ def test_activations(kind, activation):
 @pytest.mark.parametrize("image_shape", [(1, 5, 64), (3, 7, 7), (4, 8, 8), (1, 9, 31)])
 def test_every_weight_gets_a_gradient(kind, image_shape):
     check_gradients(kind, image_shape, depth=2, normalization="none")
+
+
+@pytest.mark.parametrize("gated", [False, True])
+@pytest.mark.parametrize("patch", [3, 4])
+@pytest.mark.parametrize("image_shape", [(1, 5, 64), (3, 28, 28), (4, 9, 31)])
+def test_patches_of_any_size(patch, image_shape, gated):
+    check_gradients("conv", image_shape, patch=patch, depth=2, gated=gated)
+    encoder, decoder = make("conv", image_shape, patch=patch)
+    [map_before_head] = shapes_of(encoder.body[0], encoder, torch.randn(2, *image_shape))
+    assert map_before_head == (2, 4, *(math.ceil(side / patch) for side in image_shape[1:]))
+    [last_map] = shapes_of(decoder.out, decoder, torch.randn(2, 3))
+    assert last_map == (2, *image_shape)
+
+
+def shapes_of(module: nn.Module, network: nn.Module, values: torch.Tensor) -> list[tuple[int, ...]]:
+    """Shapes of what `module` gives in one pass through `network`."""
+    shapes = []
+    with torch.no_grad(), module.register_forward_hook(lambda _, inputs, out: shapes.append(tuple(out.shape))):
+        network(values)
+    return shapes
+
+
+def test_gated_convolutions_are_residual():
+    layer = Gated(4, "none")
+    maps = torch.randn(2, 4, 5, 5)
+    nn.init.zeros_(layer.convolution.weight)
+    nn.init.zeros_(layer.convolution.bias)
+    torch.testing.assert_close(layer(maps), maps)
+    nn.init.constant_(layer.convolution.bias, 2.0)  # 2 * sigmoid(2) is added
+    torch.testing.assert_close(layer(maps), maps + 2 * torch.tensor(2.0).sigmoid())
 
 
 @pytest.mark.parametrize("hidden", [0, 6])
