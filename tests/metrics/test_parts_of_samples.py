@@ -93,7 +93,7 @@ def test_parts_that_are_broken_or_too_few_have_no_score(make):
         (ALL["mifid"], "mifid.cosine_distances"),
         (ALL["kid"], "kernel._sums_of_all"),
     ],
-    ids=str,
+    ids=["precision_recall", "density_coverage", "memorization", "mifid", "kid"],
 )
 def test_more_parts_compare_no_more_pairs(make, work, monkeypatch):
     module, name = work.split(".")
