@@ -137,6 +137,8 @@ def test_one_checkpoint_has_both_stages(vqvae, tmp_path):
     typed = [*TINY_PRIOR, f"model.codes={vqvae}", "trainer.max_images=96"]
     train_with(half, "resume=true", *typed)
     assert saved(half)["lightning_gen"]["images_seen"] == 98
+    tuned = load_model(train_with(tmp_path / "tuned", f"init_from={half}", *TINY_PRIOR))
+    assert all(torch.equal(value, weights[name]) for name, value in tuned.autoencoder.state_dict().items())
     with pytest.raises(UserError, match="has its codes in it"):
         train_with(tmp_path / "other", f"init_from={half}", *typed)
 
