@@ -88,6 +88,7 @@ class ImageTrainer(LightningTrainer):
         steps_per_call: PositiveInt = 1,
         batch_norm: Literal["synced", "local"] = "synced",
         timeout: PositiveFloat = 120,
+        requeue: bool = True,  # read by training/requeue.py, when a signal has ended the run
         tf32: bool = False,
         channels_last: bool = False,
         graphs: bool = False,

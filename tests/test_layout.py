@@ -18,7 +18,7 @@ LAYERS = [
     "metrics",
     "extractors",
     "trainer",
-    "checkpoint",
+    "checkpoint runs",
     "models config sampling",
     "image_generator",
     "networks data images",

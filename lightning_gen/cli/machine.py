@@ -1,7 +1,6 @@
 """What `lightning-gen doctor` says of the machine: processors, GPUs and their driver, and whether they compute."""
 
 import os
-import re
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -12,9 +11,8 @@ import torch.cuda.nccl
 
 from lightning_gen.cli.device_failures import explain_device_failure
 from lightning_gen.utilities.byte_sizes import size_text
-from lightning_gen.utilities.hardware import free_memory, num_processors
+from lightning_gen.utilities.hardware import NVIDIA_DRIVER, free_memory, num_processors, nvidia_driver
 
-NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 SHARED_MEMORY = Path("/dev/shm")
 ENOUGH_SHARED_MEMORY = 512 * 2**20  # bytes; Docker gives 64 MiB
 
@@ -48,7 +46,8 @@ def _cuda() -> Iterator[str]:
     nccl = torch.distributed.is_available() and torch.distributed.is_nccl_available()
     version = ".".join(map(str, torch.cuda.nccl.version())) if nccl else "missing, which trainer=ddp needs"
     cudnn = torch.backends.cudnn.version()
-    yield f"NVIDIA driver {_driver()}, CUDA {torch.version.cuda}, cuDNN {cudnn}, NCCL {version}"
+    driver = nvidia_driver() or "of unknown version"
+    yield f"NVIDIA driver {driver}, CUDA {torch.version.cuda}, cuDNN {cudnn}, NCCL {version}"
     for index in range(torch.cuda.device_count()):
         yield _gpu(index)
 
@@ -59,13 +58,6 @@ def _why_none() -> str:
     except (RuntimeError, AssertionError) as error:
         return (explain_device_failure(error, "train") or str(error).splitlines()[0]).removeprefix("train: ")
     return "use trainer=cpu"
-
-
-def _driver() -> str:
-    """The version of the driver, by the kernel's own file, which only Linux has."""
-    text = NVIDIA_DRIVER.read_text() if NVIDIA_DRIVER.exists() else ""
-    version = re.search(r"\d+\.\d+(\.\d+)?", text)
-    return version[0] if version else "of unknown version"
 
 
 def _gpu(index: int) -> str:

@@ -11,6 +11,7 @@ from lightning_gen.bounds import NonNegativeFloat, PositiveInt
 from lightning_gen.config.signatures import fits
 from lightning_gen.data.inspection import listed
 from lightning_gen.errors import UserError
+from lightning_gen.evaluation.replicates import SEED, group_name, groups_of, mean_cell
 from lightning_gen.evaluation.report import are_evaluations
 from lightning_gen.evaluation.result import SEEDS, Direction, Evaluation, Score
 from lightning_gen.evaluation.settings import Settings, differing, read_settings
@@ -130,22 +131,42 @@ def columns_of(asked: str, runs: list[RunScores]) -> list[str]:
     return names or known
 
 
-def compare(runs: list[RunScores], columns: list[str], sort: str | None, force: bool) -> Table:
+def compare(runs: list[RunScores], columns: list[str], sort: str | None, force: bool, group: bool = True) -> Table:
     """The table of the scores with equal protocols (of all scores, with `force`), best run first.
 
-    UserError if the runs can't be sorted by `sort`.
+    With `group` runs that differ in their seed alone are a row. UserError if the runs can't be sorted by `sort`.
     """
     chosen, notes = _choose(runs, columns, force)
     sort = _sort_column(chosen, sort, notes)
     directions = {name: _direction(selection, name) for name, selection in chosen.items()}
+    groups = groups_of([run.settings for run in runs]) if group else [[index] for index in range(len(runs))]
+    rows = {
+        name: [mean_cell([_cell(selection[n], name) for n in members]) for members in groups]
+        for name, selection in chosen.items()
+    }
     sign = 1 if directions[sort] == "lower" else -1
-    order = sorted(range(len(runs)), key=lambda n: _sort_value(chosen[sort][n], sort, sign))
-    cells = {name: [_cell(selection[n], name) for n in order] for name, selection in chosen.items()}
+    order = sorted(range(len(groups)), key=lambda row: _sort_value(rows[sort][row], sign))
+    cells = {name: [column[row] for row in order] for name, column in rows.items()}
     for name, column in cells.items():
         _mark(column, directions[name])
-    settings, more = differing([runs[n].settings for n in order])
-    notes = [*_protocol_notes(chosen), *notes, *([f"the runs also differ in {listed(more, ', ')}"] if more else [])]
-    return Table([runs[n].name for n in order], cells, directions, sort, notes, settings)
+    ordered = [groups[row] for row in order]
+    settings, more = differing([_shared_settings(runs, members) for members in ordered])
+    notes = [*_protocol_notes(chosen), *_group_notes(ordered), *notes]
+    notes += [f"the runs also differ in {listed(more, ', ')}"] if more else []
+    names = [group_name([runs[n].name for n in members]) for members in ordered]
+    return Table(names, cells, directions, sort, notes, settings)
+
+
+def _shared_settings(runs: Sequence[RunScores], members: Sequence[int]) -> Settings:
+    """The settings of a row, without the seed if there are several."""
+    settings = runs[members[0]].settings
+    return settings if len(members) == 1 else {key: value for key, value in settings.items() if key != SEED}
+
+
+def _group_notes(groups: Sequence[Sequence[int]]) -> list[str]:
+    if all(len(members) == 1 for members in groups):
+        return []
+    return ["± of a row of several seeds is one standard deviation over its trainings (group=false shows each run)."]
 
 
 def _choose(runs: list[RunScores], columns: list[str], force: bool) -> tuple[dict[str, Selection], list[str]]:
@@ -214,8 +235,8 @@ def _direction(selection: Selection, name: str) -> Direction:
     return next(evaluation.scores[name].direction for evaluation in selection if evaluation)
 
 
-def _sort_value(evaluation: Evaluation | None, name: str, sign: int) -> float:
-    return math.inf if evaluation is None else sign * evaluation.scores[name].value
+def _sort_value(cell: Cell | None, sign: int) -> float:
+    return math.inf if cell is None else sign * cell.value
 
 
 def _cell(evaluation: Evaluation | None, name: str) -> Cell | None:
@@ -240,8 +261,8 @@ def _mark(column: list[Cell | None], direction: Direction) -> None:
     for cell in cells:
         if cell is best:
             cell.mark = "best"
-        elif cell.error is not None and best.error is not None:
-            noise = math.hypot(cell.error, best.error)
+        elif cell.standard_error is not None and best.standard_error is not None:
+            noise = math.hypot(cell.standard_error, best.standard_error)
             cell.mark = "noise" if abs(cell.value - best.value) < STANDARD_ERRORS * noise else ""
 
 

@@ -66,6 +66,23 @@ def differing(runs: Sequence[Settings]) -> tuple[dict[str, list[str]], list[str]
     return columns, [_short(key, keys) for key in found[MOST:]]
 
 
+def all_differences(one: Path, other: Path) -> dict[str, list[Any]]:
+    """The two values of each key in which the configs of two run folders differ; "-" where one has no such key.
+
+    Paths in the run folders are left out.
+    """
+    first, second = map(_whole_settings, (one, other))
+    pairs = {key: [first.get(key, "-"), second.get(key, "-")] for key in dict.fromkeys([*first, *second])}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _whole_settings(folder: Path) -> Settings:
+    config = plain_yaml(folder / "config.yaml", str(folder))
+    place = str(config.pop("run_dir", ""))
+    found = {key: value for key, value in _flat(config) if key != OPTIONS}
+    return {key: value for key, value in found.items() if not str(value).startswith(f"{place}/") and value != place}
+
+
 def _with_names(run: Settings, runs: Sequence[Settings]) -> Settings:
     """A run's settings with the names of options in place of classes, where all runs have chosen one by name."""
     named = {group: run.get(f"{group}=") for group in NAMED if all(f"{group}=" in other for other in runs)}

@@ -3,6 +3,7 @@
 import csv
 import html
 import io
+import math
 import re
 from dataclasses import dataclass, field
 
@@ -21,11 +22,20 @@ p { color: #555; max-width: 60rem }"""
 
 @dataclass
 class Cell:
-    """A score, its standard error where it is known, and `mark`: "best", "noise" (too near to the best), or ""."""
+    """A score, and `mark`: "best", "noise" (too near to the best), or "".
+
+    `error` is the standard error of one run's score where it is known, or the standard deviation over `trainings`.
+    """
 
     value: float
     error: float | None
     mark: str = ""
+    trainings: int = 1
+
+    @property
+    def standard_error(self) -> float | None:
+        """Of the score, or of the mean over trainings."""
+        return None if self.error is None else self.error / math.sqrt(self.trainings)
 
     def __str__(self) -> str:
         return with_error(self.value, self.error, ".5g")

@@ -1,7 +1,8 @@
 """The four ways to start a run: each gives a config and a checkpoint to load.
 
 - new: `resume` and `init_from` are null.
-- continue: `run_dir=PATH resume=true` goes on with the run in that folder, under its own config.
+- continue: `run_dir=PATH resume=true` goes on with the run in that folder, under its own config; `resume=auto`, which
+  restarts by Slurm and torchrun imply, does so if there is one, and else starts it.
 - warm start: `resume=CHECKPOINT` takes that run's config and whole state into a new folder.
 - finetune: `init_from=CHECKPOINT` takes its model config and weights, nothing else.
 
@@ -36,12 +37,14 @@ from lightning_gen.config.saved import installed_hashes, leaves, read_saved_yaml
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY
 from lightning_gen.utilities.compat import hydra_config
+from lightning_gen.utilities.launchers import was_restarted
 
 START_KEYS = ("run_dir", "resume", "init_from", "trust")  # of the new run, not of the one it starts from
 # A stranger's file must not decide where a run writes, whom it tells, and which weights may be opened by their hash.
 CONFIRMED_GROUPS = ("callbacks", "extractor", "logger", "metrics", "trainer")
 FOLDER_KEYS = ("dir", "dirpath", "folder", "path")  # ends of keys whose value may be the run's folder
 CONFIRMED_KEYS = {"default_root_dir", "dir", "dirpath", "folder", "save_dir", "settings", "sha256"}
+AUTO = "auto"  # of `resume`
 _ABSENT = object()
 
 
@@ -100,11 +103,12 @@ def saved_run(config: DictConfig, targets: Sequence[str]) -> SavedRun | None:
     with trusting(config.trust or ()), trusting(targets):
         if _continues(config):
             return _run_in(Path(config.run_dir))
-        if config.resume and config.init_from:
+        resume = None if config.resume == AUTO else config.resume
+        if resume and config.init_from:
             fix = f"can't be used with resume={config.resume}; use one of them"
             raise UserError(f"init_from={config.init_from}: {fix}")
         key = "init_from" if config.init_from else "resume"
-        if not config[key]:
+        if not (config.init_from or resume):
             return None
         path = checkpoint_of(config[key], key=key)
         content = read_checkpoint(path, key=key)
@@ -115,9 +119,9 @@ def saved_run(config: DictConfig, targets: Sequence[str]) -> SavedRun | None:
 
 
 def _continues(config: DictConfig) -> bool:
-    # Slurm counts the restarts of a job, and its run id, and so its folder, stays the same.
-    requeued = os.environ.get("SLURM_RESTART_COUNT", "0") not in ("", "0")
-    return config.resume is True or (requeued and (Path(config.run_dir) / "config.yaml").is_file())
+    # The run id of a restarted job, and so its folder, stays the same.
+    if_any = config.resume == AUTO or was_restarted()
+    return config.resume is True or (if_any and (Path(config.run_dir) / "config.yaml").is_file())
 
 
 def _run_in(folder: Path) -> SavedRun:
@@ -193,7 +197,7 @@ def _resumed(overrides: Sequence[str], targets: Sequence[str]) -> SavedRun | Non
     kinds = {"run_dir": (str,), "resume": (str, bool, nothing), "init_from": (str, nothing), "trust": (str, list)}
     if not all(isinstance(value, kinds[key]) for key, value in typed.items()):
         return None  # told with the types of all keys
-    if typed.get("resume") is True and not typed.get("run_dir"):
+    if typed.get("resume") in (True, AUTO) and not typed.get("run_dir"):
         return None
     return saved_run(OmegaConf.create(dict.fromkeys(START_KEYS) | {"run_dir": ""} | typed), targets)
 

@@ -78,7 +78,10 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     with _claimed(folder), _open_trainer(config, data) as trainer, ranks_watched(trainer, model, config.run_dir):
         trained = start.state and trainer.max_images is not None and seen >= trainer.max_images
         if not (trained and start.in_place):  # a folder in which nothing is trained stays as it is
-            _begin(folder, trainer.loggers, start, rewind_to=seen if start.in_place else None)
+            _begin(folder, trainer, start, rewind_to=seen if start.in_place else None)
+            if folder:
+                names = {"model": type(model).__name__, "data": data.name, OPTIONS: start.options}
+                folder.environment.begin(overrides, names, trainer.strategy.root_device)
         _describe(model, data, trainer, config)
         if came_from := _origin(start, seen, trainer.max_images, config.run_dir):
             log.info("%s", came_from)
@@ -97,14 +100,14 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
         return evaluation
 
 
-def _begin(folder: RunFolder | None, loggers: Sequence[Any], start: Start, rewind_to: int | None) -> None:
+def _begin(folder: RunFolder | None, trainer: ImageTrainer, start: Start, rewind_to: int | None) -> None:
     """Make the folder that of this run, and tell the loggers; those of a resumed run go back to its checkpoint."""
     if folder:
         folder.save_config(start.config, start.options)
-    for logger in loggers:
+    for logger in trainer.loggers:
         if rewind_to is not None and hasattr(logger, "rewind"):
             logger.rewind(rewind_to)
-    for logger in loggers:
+    for logger in trainer.loggers:
         logger.log_hyperparams(as_dict(start.config))
     for change in start.changes:
         log.info("changed: %s", change)
@@ -140,6 +143,11 @@ def _claimed(folder: RunFolder | None) -> Iterator[None]:
     try:
         with run_log(folder.path):
             yield
+    except BaseException as error:
+        folder.environment.end(error)
+        raise
+    else:
+        folder.environment.end(None)
     finally:
         folder.release()
 

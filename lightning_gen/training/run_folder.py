@@ -14,10 +14,12 @@ from omegaconf import DictConfig, OmegaConf
 from lightning_gen.config.containers import as_dict
 from lightning_gen.config.run_options import OPTIONS
 from lightning_gen.errors import UserError
+from lightning_gen.runs.heartbeat import Heartbeat
+from lightning_gen.training.environment import EnvironmentFile
 from lightning_gen.utilities.atomic_files import atomic_write, remove_leftovers
 
 # What a run writes besides its config: in a folder without one, it is somebody else's.
-RESULTS = ("checkpoints", "samples", "generated", "metrics.csv", "evaluation.json", "report.html")
+RESULTS = ("checkpoints", "samples", "generated", "metrics.csv", "evaluation.json", "environment.json", "report.html")
 BEGUN = ("log.txt", "tensorboard", "wandb", "wandb_id.txt")  # before the config; beside `.lock`, by a run killed then
 
 
@@ -32,6 +34,7 @@ class RunFolder:
         self.path = Path(folder).absolute()
         self.config_file = self.path / "config.yaml"
         self.in_place = in_place
+        self.environment = EnvironmentFile(self.path)
         self._config = ""  # once it is saved
         self._check_free()
         self._check_foreign()
@@ -69,6 +72,8 @@ class RunFolder:
         self._check_free()  # another process may have been faster
         for folder in (self.path, self.path / "checkpoints", self.path / "samples"):
             remove_leftovers(folder)
+        self._heartbeat = Heartbeat(self.path)
+        self._heartbeat.start()
 
     def save_config(self, config: DictConfig, options: Sequence[str] = ()) -> None:
         """Write `config.yaml`, with every interpolation resolved and the run's options: now the folder holds a run."""
@@ -81,6 +86,7 @@ class RunFolder:
 
         A config.yaml that was removed meanwhile is written again.
         """
+        self._heartbeat.stop()
         if self._config and not self.config_file.exists():
             with contextlib.suppress(OSError):  # a full disk; checkpoints hold the config too
                 self.path.mkdir(parents=True, exist_ok=True)

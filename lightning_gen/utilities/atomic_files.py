@@ -18,7 +18,7 @@ _TEMPORARY = re.compile(r"\..+?(?:\.(?P<place>[0-9a-f]{8}))?\.(?P<pid>\d+)\.tmp"
 @contextmanager
 def _replacing(path: Path) -> Iterator[IO[bytes]]:
     # The temporary file lies in the same folder: os.replace is atomic only within one file system.
-    temporary = path.with_name(f".{path.name}.{_place()}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{place()}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
             yield file
@@ -35,7 +35,7 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 @cache
-def _place() -> str:
+def place() -> str:
     """Eight digits for the host, and for the container in it, whose processes `os.kill` knows."""
     container = os.readlink("/proc/self/ns/pid") if os.path.exists("/proc/self/ns/pid") else ""
     return hashlib.blake2b(f"{socket.gethostname()} {container}".encode(), digest_size=4).hexdigest()
@@ -56,10 +56,11 @@ def remove_leftovers(folder: Path) -> None:
 def _is_left(name: re.Match[str], written: float) -> bool:
     if time.time() - written > OLD:
         return True
-    return name["place"] == _place() and not _is_alive(int(name["pid"]))
+    return name["place"] == place() and not is_alive(int(name["pid"]))
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether there is a process of this number on this host, or in this container."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

@@ -1,9 +1,13 @@
-"""Resources of the machine: free memory and processors."""
+"""The machine: free memory, processors and devices."""
 
 import os
+import platform
+import re
 from pathlib import Path
 
 import torch
+
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def free_memory(device: torch.device) -> int:
@@ -22,6 +26,25 @@ def main_memory() -> int:
 def num_processors() -> int:
     """The number of processors for this process: a batch scheduler often grants fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def nvidia_driver() -> str | None:
+    """The version of NVIDIA's driver, by the kernel's own file, which only Linux has; None if it is unknown."""
+    text = NVIDIA_DRIVER.read_text() if NVIDIA_DRIVER.exists() else ""
+    version = re.search(r"\d+\.\d+(\.\d+)?", text)
+    return version[0] if version else None
+
+
+def device_name(device: torch.device) -> str:
+    """The maker's name of a CUDA device, else of the processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or platform.machine()
+    name = re.search(r"model name\s*: (.*)", text)
+    return name[1] if name else platform.machine()
 
 
 def _number(path: str, key: str, unit: int) -> int:

@@ -51,6 +51,21 @@ def is_first_process() -> bool:
     return process is None or process.rank == 0
 
 
+def was_restarted() -> bool:
+    """Whether Slurm or torchrun has started this command before, in the same job."""
+    counts = (os.environ.get(name, "") for name in ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"))
+    return any(count.isdecimal() and int(count) > 0 for count in counts)
+
+
+def prepare_restarts() -> None:
+    """Let the ranks of a restarted torchrun find each other: each attempt needs a rendezvous store of its own.
+
+    https://github.com/pytorch/pytorch/issues/167288
+    """
+    if os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") not in ("", "0"):
+        os.environ.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
+
+
 def ignore_stray_ranks() -> list[str]:
     """Remove variables of ranks that no launcher stands behind; what a user should know of, as NAME=VALUE.
 

@@ -10,6 +10,7 @@ from lightning_gen.callbacks import rank_watch
 from lightning_gen.cli import machine
 from lightning_gen.cli.failures import explain_failure
 from lightning_gen.training.checks import device_notes
+from lightning_gen.utilities import hardware
 
 HINTS = "\nCUDA kernel errors might be asynchronously reported at some other API call.\nFor debugging consider"
 
@@ -90,7 +91,7 @@ def test_doctor_describes_a_gpu(monkeypatch, tmp_path):
     driver.write_text(
         "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sun Jul 27 2025\nGCC version: 12.3.0\n"
     )
-    monkeypatch.setattr(machine, "NVIDIA_DRIVER", driver)
+    monkeypatch.setattr(hardware, "NVIDIA_DRIVER", driver)
     pretend_gpus(monkeypatch)
     lines = list(machine.machine())
     assert any(line.startswith("NVIDIA driver 580.65.06, CUDA 13.0, cuDNN ") for line in lines)

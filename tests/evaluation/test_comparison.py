@@ -72,6 +72,31 @@ def test_a_mean_over_seeds_is_surer_than_a_seed(tmp_path, capsys):
     assert "~" not in table(capsys, *paths, "scores=kid/net").splitlines()[2]
 
 
+def test_seeds_are_replicates(tmp_path, capsys):
+    """Three trainings of `a` and two of `b`; their means are 1.0 and 1.3, their deviations 0.1 and 0.2828."""
+    values = {"a0": 0.9, "a1": 1.0, "a2": 1.1, "b0": 1.1, "b1": 1.5}
+    paths = runs(tmp_path, **{name: [evaluation(kid)] for name, kid in values.items()})
+    for name in values:
+        config = {"model": {"width": {"a": 8, "b": 16}[name[0]]}, "seed": int(name[1])}
+        (tmp_path / name / "config.yaml").write_text(yaml.safe_dump(config))
+    out = table(capsys, *paths, "scores=kid/net", "format=csv").splitlines()
+    text = table(capsys, *paths, "scores=kid/net")
+    rows = [row.split() for row in text.splitlines() if row.startswith(("a0", "b0"))]
+    assert [row[:7] for row in rows] == [
+        ["a0", "(3", "seeds)", "8", "1.00", "±", "0.10"],
+        ["b0", "(2", "seeds)", "16", "1.30", "±", "0.28"],
+    ]
+    # 0.3 is less than two standard errors, hypot(0.1 / sqrt(3), 0.2828 / sqrt(2)) = 0.208
+    assert (rows[0][7], rows[1][7]) == ("*", "~")
+    assert "one standard deviation over its trainings" in text
+    assert out[1].startswith("a0 (3 seeds),8,1.0,0.1")
+    single = table(capsys, *paths, "scores=kid/net", "group=false")
+    assert "seeds)" not in single
+    assert "a2" in single
+    (tmp_path / "a2" / "config.yaml").write_text((tmp_path / "a1" / "config.yaml").read_text())  # the same run twice
+    assert "a0 (2 seeds)" in table(capsys, *paths, "scores=kid/net")
+
+
 def test_higher_is_better_where_it_is(tmp_path, capsys):
     paths = runs(tmp_path, low=[evaluation(1, **{"recall/net": 0.1})], high=[evaluation(2, **{"recall/net": 0.9})])
     assert table(capsys, *paths, "sort=recall/net").splitlines()[1].startswith("high")

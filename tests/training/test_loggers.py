@@ -181,7 +181,7 @@ class TestWandb:
             run_ids.append(run.id)
             logger.close()
         folder = caplog.messages[-1].removeprefix("wandb was offline; to upload the run: wandb sync ")
-        assert Path(folder) in (tmp_path / "wandb").glob(f"offline-run-*-{run_ids[0]}*")  # "-1" follows in the same second
+        assert Path(folder) in (tmp_path / "wandb").glob(f"offline-run-*-{run_ids[0]}*")  # "-1" in the same second
         assert run_ids == [(tmp_path / "wandb_id.txt").read_text()] * 2
         assert len(list((tmp_path / "wandb").glob(f"offline-run-*-{run_ids[0]}"))) >= 1
         logger.close()  # once more does no harm

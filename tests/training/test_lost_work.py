@@ -16,7 +16,7 @@ from lightning_gen.evaluation.report import save_evaluation
 from lightning_gen.evaluation.result import Evaluation, Protocol
 from lightning_gen.training.loggers import CSV
 from lightning_gen.training.run_folder import RunFolder
-from lightning_gen.utilities.atomic_files import _place
+from lightning_gen.utilities.atomic_files import place
 
 SCORED = ("metrics=[reconstruction]", "evaluation.half_samples=0")
 
@@ -144,7 +144,7 @@ def test_a_foreign_evaluation_json_is_refused_before_the_training(tiny_run, caps
 def test_a_resumed_run_removes_what_killed_saves_have_left(tiny_run):
     folder = tiny_run()
     for name in ("checkpoints/.last.ckpt", ".metrics.csv", "samples/.samples_0000000064.png"):
-        (folder / f"{name}.{_place()}.{2**80}.tmp").write_text("part")
+        (folder / f"{name}.{place()}.{2**80}.tmp").write_text("part")
     resume(folder, "trainer.max_images=96")
     assert [path for path in folder.rglob(".*") if path.name != ".lock"] == []
 

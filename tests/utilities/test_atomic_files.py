@@ -53,7 +53,7 @@ def test_atomic_save_is_torch_save(tmp_path):
 def test_leftovers_of_killed_processes(tmp_path):
     dead = subprocess.Popen(["true"])
     dead.wait()
-    here, alive, old = atomic_files._place(), os.getpid(), time.time() - atomic_files.OLD - 60
+    here, alive, old = atomic_files.place(), os.getpid(), time.time() - atomic_files.OLD - 60
     kept = {
         f".a.ckpt.{here}.{alive}.tmp",  # being written
         f".a.ckpt.00000000.{dead.pid}.tmp",  # on another host
@@ -82,4 +82,4 @@ def test_files_being_written_have_names_that_are_known(tmp_path):
     names = []
     atomic_write(tmp_path / "a.b", lambda file: names.extend(path.name for path in tmp_path.iterdir()))
     (match,) = (atomic_files._TEMPORARY.fullmatch(name) for name in names)
-    assert (match["place"], match["pid"]) == (atomic_files._place(), str(os.getpid()))
+    assert (match["place"], match["pid"]) == (atomic_files.place(), str(os.getpid()))

@@ -26,9 +26,11 @@ _ORDER = [
     "list",
     "explain",
     "compare",
+    "runs",
     "report",
     "doctor",
     "new-plugin",
+    "new-sbatch",
 ]
 _NAMES = {path.stem.replace("_", "-") for path in Path(__file__).parent.glob("[!_]*.py")}
 COMMANDS = _ORDER + sorted(_NAMES.difference(_ORDER))

@@ -8,6 +8,8 @@ RUN is a run's folder, or an evaluation.json. Keys of their configs in which run
   format=FORMAT  text, markdown, csv or html; by default that of the suffix of out, else text
   out=FILE       a file to write the table to as well
   force=true     rank scores of unequal protocols too
+  group=false    a row for each run; by default runs that differ in their seed alone are one row, with the mean and the
+                 standard deviation over these trainings
 """
 
 import os
@@ -27,7 +29,7 @@ def run(arguments: list[str]) -> int:
     options, paths = _parse(arguments)
     runs = read_runs(paths)
     columns = columns_of(options["scores"], runs)
-    table = compare(runs, columns, options["sort"] or None, options["force"] == "true")
+    table = compare(runs, columns, options["sort"] or None, options["force"] == "true", options["group"] == "true")
     out = Path(options["out"]).expanduser() if options["out"] else None
     chosen = options["format"] or FORMATS.get(out.suffix if out else "", "text")
     if chosen not in FORMATS.values():
@@ -58,11 +60,12 @@ def _parse(arguments: list[str]) -> tuple[dict[str, str], list[Path]]:
             options[key] = value
         else:
             paths.append(Path(os.path.expanduser(argument)))
-    if options["force"] not in ("true", "false"):
-        raise UserError(f"force={options['force']}: give true or false")
+    for key in ("force", "group"):
+        if options[key] not in ("true", "false"):
+            raise UserError(f"{key}={options[key]}: give true or false")
     if not paths:
         raise UserError("compare needs runs: lightning-gen compare RUN RUN ...")
     return options, paths
 
 
-OPTIONS = {"sort": "", "scores": "", "format": "", "out": "", "force": "false"}
+OPTIONS = {"sort": "", "scores": "", "format": "", "out": "", "force": "false", "group": "true"}

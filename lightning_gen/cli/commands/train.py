@@ -7,12 +7,15 @@ Examples:
   python train.py model.latent_dim=64 seed=1              any value of the config
   python train.py -m model=vae,beta_vae seed=1,2,3        six runs
   python train.py run_dir=outputs/my_run resume=true      resume a stopped run
+  python train.py run_dir=outputs/my_run resume=auto      resume it, or start it if there is none
 """
 
 from lightning_gen.cli.hydra_app import Job
+from lightning_gen.training.requeue import requeued
 from lightning_gen.training.run import train
 
 
 def run(job: Job) -> None:
     """Train with the job's config; its overrides also apply to the saved config of a run that is resumed."""
-    train(job.config, job.overrides)
+    with requeued(job.config.trainer.get("requeue", True)):
+        train(job.config, job.overrides)
