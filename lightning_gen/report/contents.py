@@ -1,7 +1,6 @@
 """What a run folder holds, gathered for its report: pictures, curves, scores, config, environment, log."""
 
 import csv
-import fcntl
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from lightning_gen.report.files import inside, names_in, text_of
 from lightning_gen.report.pictures import Picture, Series, read_generated, read_series
 from lightning_gen.report.scores import Scoring, read_scores
 from lightning_gen.report.settings import Settings, papers_of, read_settings
+from lightning_gen.runs.heartbeat import HEARTBEAT, is_running
 from lightning_gen.utilities.durations import duration
 
 T = TypeVar("T")
@@ -82,8 +82,8 @@ def read_contents(folder: Path, outcome: str | None = None) -> Contents:
     log = read("log.txt", lambda folder: text_of(folder, "log.txt", LOG_BYTES), "")
     scorings = read("evaluation.json", read_scores, [])
     environment = read("environment.json", read_environment, Environment())
-    if not environment.rows:
-        environment = replace(environment, rows=from_log(log, scorings[0].protocol if scorings else {}))
+    told = from_log(log, scorings[0].protocol if scorings else {})
+    environment = replace(environment, rows=environment.rows | told)
     curves = read("metrics.csv", read_curves, {})
     series = read("samples", read_series, [])
     settings = read("config.yaml", lambda _: read_settings(config), Settings())
@@ -149,27 +149,11 @@ def _images_seen(curves: Mapping[str, Curve], series: Sequence[Series], scorings
 def _state(folder: Path, seen: int, most: int | None, outcome: str | None, environment: Environment) -> str:
     if outcome is not None:
         return outcome
-    if _is_locked(folder):
+    if inside(folder, HEARTBEAT) and is_running(folder):
         return "training"
     if most is not None and seen >= most:
         return "finished"
-    last = environment.starts[0].outcome if environment.starts else ""
-    return last or "ended"
-
-
-def _is_locked(folder: Path) -> bool:
-    """Whether a process trains in the folder."""
-    path = inside(folder, ".lock")
-    if path is None:
-        return False
-    try:
-        with open(path) as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # a file system without locks
-        return False
-    return False
+    return (environment.starts[0].outcome or "killed") if environment.starts else "ended"
 
 
 def _facts(
@@ -184,7 +168,7 @@ def _facts(
         facts["Training time"] = duration(3_600 * hours_of(speed))
     if memory := curves.get("memory_gib"):
         facts["Peak memory"] = f"{max(memory.y):.3g} GiB"
-    return facts | {title: environment.rows[title] for title in ("Device",) if title in environment.rows}
+    return facts | {title: environment.rows[title] for title in ("Device", "Trainer") if title in environment.rows}
 
 
 def _commands(folder: Path, seen: int, most: int | None, series: Sequence[Series]) -> dict[str, str]:

@@ -86,9 +86,9 @@ def _start(entry: Mapping[str, Any]) -> StartRow:
 
 
 def from_log(log: str, versions: Mapping[str, str]) -> dict[str, str]:
-    """Device and precision by the log, and versions of packages by the protocol of the newest scores."""
+    """Devices and precision by the log, and versions of packages by the protocol of the newest scores."""
     found = re.findall(r"^(\S+ x \d+, \S+); run folder: ", log, re.MULTILINE)
-    rows = {"Device": found[-1]} if found else {}
+    rows = {"Trainer": found[-1]} if found else {}
     prefix = "versions."
     named = {key.removeprefix(prefix): value for key, value in versions.items() if key.startswith(prefix)}
-    return rows | ({"Versions": _versions(named)} if named else {})
+    return rows | ({"Scored with": _versions(named)} if named else {})

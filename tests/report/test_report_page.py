@@ -1,7 +1,7 @@
 """The page of a run: it shows what the folder holds, loads nothing, and is safe with the folder of a stranger."""
 
-import fcntl
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,6 +15,8 @@ from lightning_gen.errors import UserError
 from lightning_gen.report.contents import read_contents
 from lightning_gen.report.files import inside
 from lightning_gen.report.page import CITATION, FILE, render, write_report
+from lightning_gen.runs.heartbeat import HEARTBEAT
+from lightning_gen.utilities.atomic_files import place
 
 SECTIONS = ["samples", "scores", "curves", "config", "environment", "commands", "cite", "log"]
 HOSTILE = "</script><script>alert(1)</script><img src=//x.example/y>"
@@ -206,13 +208,15 @@ def test_the_state_is_told(tiny_run):
     assert read_contents(folder).state == "finished"
     config = folder / "config.yaml"
     config.write_text(config.read_text().replace("max_images: 64", "max_images: 1000"))
-    assert read_contents(folder).state == "ended"
+    (folder / "environment.json").write_text('[{"started": "2030-01-01T00:00:00"}]')
+    assert read_contents(folder).state == "killed"
+    (folder / "environment.json").unlink()
+    assert read_contents(folder).state == "ended"  # of a version that kept no outcome
     (folder / "environment.json").write_text('[{"outcome": "stopped by SIGTERM"}]')
     assert read_contents(folder).state == "stopped by SIGTERM"
-    with open(folder / ".lock") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        assert read_contents(folder).state == "training"
-        assert read_contents(folder, "finished").state == "finished"
+    (folder / HEARTBEAT).write_text(f"{place()} {os.getpid()}\n")
+    assert read_contents(folder).state == "training"
+    assert read_contents(folder, "finished").state == "finished"
 
 
 def test_the_command_renews_the_page(tiny_run, tmp_path, capsys):
