@@ -43,6 +43,10 @@ class Job(NamedTuple):
     flags: Sequence[str] = ()
 
 
+class JobFailed(UserError):
+    """A job of a multirun has failed."""
+
+
 def read_command_line(command: str, arguments: list[str]) -> Job | int:
     """The job that `arguments` describe, or the exit status if Hydra has done all (help, --cfg, multirun).
 
@@ -71,6 +75,8 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
         status, score = run_job(command, config, node, flags)
         if status:
             failed.append(status)
+            # Launchers whose jobs are in other processes bring only exceptions back.
+            raise JobFailed(f"job {node.job.num} failed with exit status {status}; its messages are above")
         return score
 
     with explained(command, overrides), _arguments(arguments), _full_errors(), hydra_config_restored():
@@ -78,9 +84,11 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=command)(task)()
         except SystemExit as stop:  # after --hydra-help, --cfg, ...
             return int(stop.code or 0)
+        except JobFailed:
+            if len(failed) < 2:
+                raise
+            raise UserError(f"{len(failed)} of the jobs failed; their messages are above") from None
     if not composed:
-        if failed:
-            raise UserError(f"{len(failed)} of the jobs failed; their messages are above")
         return 0
     config, node = composed[0]
     if shown:

@@ -139,7 +139,7 @@ def test_multirun_of_distributed_jobs(tmp_path):
     assert done.returncode == 2
     assert "error: seed=abc: expected int\n" in done.stderr
     assert "job 1 failed with exit status 2\n" in done.stderr
-    assert done.stderr.endswith("error: 1 of the jobs failed; their messages are above\n")
+    assert done.stderr.endswith("error: job 1 failed with exit status 2; its messages are above\n")
     assert "Traceback" not in done.stderr
     runs = sorted(tmp_path.glob("outputs/*/*/*/config.yaml"))
     assert [yaml.safe_load(run.read_text())["seed"] for run in runs] == [1, 2]
