@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_gen.bounds import NonNegativeFloat, PositiveInt
+from lightning_gen.errors import UserError
 from lightning_gen.losses.divergences import kl_from_standard_normal
 from lightning_gen.models.frame_predictor import FramePredictor
 from lightning_gen.models.latent_variable_model import AnyInference, Inference, LatentVariableModel
@@ -74,6 +75,9 @@ class SVGLP(FramePredictor, LatentVariableModel):
         self.first_beta = first_beta
         self.first_encoder = first_encoder(image_shape=self.frame_shape, out_dim=2 * first_dim)
         self.first_prior = first_prior(dim=first_dim)
+        if not isinstance(self.first_prior, LatentPrior):
+            fix = "choose model/prior@model.first_prior=autoregressive"
+            raise UserError(f"model.first_prior: {type(self.first_prior).__name__} is not normal step by step; {fix}")
         parameters_shape = self.parameters_shape(self.frame_shape)
         self.first_decoder = first_decoder(in_dim=first_dim, image_shape=parameters_shape)
         self.encoder = encoder(image_shape=self.frame_shape, out_dim=features)

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from lightning_gen.batch import Batch
 from lightning_gen.config.containers import as_dict
+from lightning_gen.config.options import list_options
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation.evaluator import check_evaluation, score_names
@@ -37,7 +38,9 @@ def check_before(
         raise UserError(f"evaluation.split={split}: no such split{_fix(split, data.sources)}")
     scores = score_names(model, data, metrics, extractors)
     if config.objective is not None and config.objective not in scores:
-        fix = _fix(config.objective, scores)
+        of_vaes = [option.name for option in list_options("model/objective")]
+        own = f"; what a VAE minimizes is model/objective={config.objective}" if config.objective in of_vaes else None
+        fix = own or _fix(config.objective, scores)
         raise UserError(f"objective={config.objective}: no metric of this run gives this score{fix}")
     for key, monitor in _monitors(config):
         known = _validation_names(config, model, data, scores)

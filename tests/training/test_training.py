@@ -137,6 +137,7 @@ def test_refused_before_training_leaves_no_folder(tmp_path, capsys):
             "gives this score; there are kid/efficientnet_lite0",
         ),
         (["objective=kid"], "objective=kid: no metric of this run gives this score; there are none"),
+        (["objective=iwae"], "what a VAE minimizes is model/objective=iwae"),
         (["data.num_classes=null", "model.conditional=true"], "the data has no labels"),
     ],
 )
