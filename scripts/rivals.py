@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -24,6 +24,7 @@ from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.losses.penalties import logits_of
 from lightning_gen.models.gan import GAN
 from lightning_gen.models.vae import VAE
+from lightning_gen.networks.diagonal_normal import DiagonalNormal
 
 
 class CountedLoader(DataLoader):
@@ -126,7 +127,7 @@ def pythae(model: VAE, data: ImageData, laps: Laps) -> None:
             self.network = model  # with the parameters of the decoder
 
         def forward(self, images):
-            posterior = model.posterior(images, None)
+            posterior = cast(DiagonalNormal, model.posterior(images, None))
             return ModelOutput(embedding=posterior.mean, log_covariance=posterior.log_var)
 
     class Decoder(BaseDecoder):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +58,7 @@ class VQGAN(CodeModel, GAN):
     @property
     def autoencoder(self) -> GridAutoencoder:  # pyrefly: ignore[bad-override]  # which averages may replace
         """The generator."""
-        return self.generator
+        return cast(GridAutoencoder, self.generator)
 
     def make_generator(self, decoder: Callable[..., nn.Module], label_dim: int, output: str) -> nn.Module:
         """The autoencoder."""
@@ -87,7 +88,7 @@ class VQGAN(CodeModel, GAN):
 
     def _adaptive_weight(self, reconstruction: Tensor, adversarial: Tensor) -> Tensor:
         """The quotient of the norms of both gradients with respect to the decoder's last weights: eq. 7."""
-        last = [parameter for parameter in self.generator.decoder.parameters() if parameter.ndim > 1][-1]
+        last = [parameter for parameter in self.autoencoder.decoder.parameters() if parameter.ndim > 1][-1]
         norms = [
             mean_over_ranks(torch.autograd.grad(loss, last, retain_graph=True)[0]).norm()
             for loss in (reconstruction, adversarial)
@@ -100,7 +101,7 @@ class VQGAN(CodeModel, GAN):
         if player == "discriminator":
             return total, logs
         assert self.coded is not None
-        logs |= self.generator.usage(self.coded.quantized)
+        logs |= self.autoencoder.usage(self.coded.quantized)
         self.coded = None  # its graph
         return total, logs
 

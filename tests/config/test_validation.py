@@ -158,7 +158,7 @@ def test_annotations_as_a_user_reads_them():
         ("trainer.max_images=-1", "int of at least 1 or null"),
         ("trainer.validate_every_images=0", "int of at least 1"),
         ("callbacks.sample_grid.n=0", "int of at least 1"),
-        ("metrics.kid.subsets=0", "int of at least 1"),
+        ("metrics.kid.subsets=-1", "int of at least 0"),
     ],
 )
 def test_numbers_out_of_bounds_are_refused_before_anything_is_built(override, expected):

@@ -11,6 +11,7 @@ import yaml
 from helpers import ROOT
 
 from lightning_gen.cli import main
+from lightning_gen.config.composition import compose
 from lightning_gen.errors import UserError
 from lightning_gen.report.contents import read_contents
 from lightning_gen.report.files import inside
@@ -120,7 +121,7 @@ def test_values_that_are_no_defaults_are_told(scored):
     settings = read_contents(scored).settings
     assert not settings.unknown
     changed = {row.key: (row.value, row.default) for row in settings.differences}
-    assert changed["model.encoder.width"] == ("8", "16")
+    assert changed["model.encoder.width"] == ("8", str(compose().model.encoder.width))
     assert changed["data.image_shape"][0] == "[1, 12, 12]"
     assert "run_dir" not in changed
     assert "callbacks.sample_grid.folder" not in changed
