@@ -83,7 +83,7 @@ class TopDown(nn.Module):
         self.blocks = nn.ModuleList(
             TopDownBlock(width, latent_channels, layers * len(channels)) for width in channels for _ in range(layers)
         )
-        self.half_shape = ((out_shape[1] + 1) // 2, (out_shape[2] + 1) // 2)
+        self.half_size = ((out_shape[1] + 1) // 2, (out_shape[2] + 1) // 2)
         self.out = nn.Sequential(nn.SiLU(), Upsample(channels[-1], out_shape[0], (out_shape[1], out_shape[2])))
 
     def forward(
@@ -100,7 +100,7 @@ class TopDown(nn.Module):
             maps, *pair = layer(maps, seen, noises[number].unflatten(1, shape))
             pairs.append(tuple(pair))
         # images too small to halve come from 1x1
-        maps = maps if maps.shape[2:] == self.half_shape else nearest(maps, self.half_shape)
+        maps = maps if maps.shape[2:] == self.half_size else nearest(maps, self.half_size)
         return self.out(maps).float(), pairs
 
 
