@@ -87,9 +87,8 @@ class VonMisesFisherPosterior(PosteriorFamily):
 
     def forward(self, output: Tensor) -> VonMisesFisher:
         direction, concentration = output.float().tensor_split([self.dim], dim=1)
-        # Of the order of the dimension from the start, as a lower one is nearly uniform; exp, to grow by factors.
-        scale = concentration.clamp(-15, math.log(MOST / self.dim)).exp()
-        return VonMisesFisher(F.normalize(direction, dim=1), self.dim * scale)
+        # 1 + softplus, as in the paper's code; exp() of larger steps ends in a collapse to the prior
+        return VonMisesFisher(F.normalize(direction, dim=1), (1 + F.softplus(concentration)).clamp(max=MOST))
 
 
 class UniformSpherePrior(Prior):
