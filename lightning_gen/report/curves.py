@@ -102,7 +102,7 @@ def charts_of(curves: Sequence[Curve]) -> list[Chart]:
     charts = [
         Chart(
             MACHINE.get(title, title.replace("_", " ")),
-            [thinned(curve, most) for curve in group],
+            [thinned(curve, most) for curve in sorted(group, key=lambda curve: curve.name)],  # training first
             of_machine=title in MACHINE,
         )
         for title, group in groups.items()

@@ -18,6 +18,7 @@ MOST_BYTES = 8 * 2**20
 MOST_EVALUATIONS = 8  # the newest
 MOST_ROWS, MOST_COLUMNS, MOST_LINES = 200, 30, 50
 MOST_PICTURES = 8
+MOST_TEXT = 2_000  # characters of a warning
 MOST_POINTS = 500  # of a curve, such as the scores of each frame
 
 
@@ -71,14 +72,14 @@ def _scoring(folder: Path, entry: dict[str, Any]) -> Scoring:
     evaluation = Evaluation.from_json(entry)
     return Scoring(
         summary(evaluation),
-        evaluation.time,
+        brief(evaluation.time),
         ", ".join(map(str, evaluation.source.values())),
         list(islice(_rows(evaluation), MOST_ROWS)),
         {readable(name): _lines(table) for name, table in islice(evaluation.tables.items(), 8)},
         [_chart(name, values) for name, values in islice(evaluation.curves.items(), 24)],
         _pictures(folder, entry.get("pictures", {})),
-        {str(name): brief(reason) for name, reason in islice(evaluation.skipped.items(), MOST_LINES)},
-        [str(warning) for warning in evaluation.warnings[:MOST_LINES]],
+        {name: brief(reason) for name, reason in islice(evaluation.skipped.items(), MOST_LINES)},
+        [f"{warning}"[:MOST_TEXT] for warning in evaluation.warnings[:MOST_LINES]],
         {key: brief(value) for key, value in islice(flat(evaluation.protocol.to_json()), MOST_ROWS)},
         int(evaluation.protocol.images_seen or 0),
     )
@@ -90,7 +91,7 @@ def _rows(evaluation: Evaluation) -> Iterator[ScoreRow]:
         floor = evaluation.real_against_real.get(name)
         real = with_error(floor.value, floor.uncertainty.std, ".2g") if floor else ""
         over = score.uncertainty.over if score.uncertainty and "±" in value else ""
-        yield ScoreRow(name, str(score.origin.metric), value, score.direction, over, real)
+        yield ScoreRow(name, brief(score.origin.metric), value, brief(score.direction), brief(over), real)
 
 
 def _lines(table: Table) -> list[list[str]]:

@@ -37,7 +37,7 @@ def test_large_files_are_read_in_blocks(tmp_path, monkeypatch):
 
 
 def test_terms_share_a_chart_and_the_loss_is_first():
-    named = ["images_per_second", "train/kl", "val/kl", "train/loss", "val/kid/inception", "test/kid/inception"]
+    named = ["images_per_second", "val/kl", "train/kl", "train/loss", "val/kid/inception", "test/kid/inception"]
     charts = charts_of([Curve(name, [1.0], [1.0]) for name in named])
     titles = [(chart.title, [curve.name for curve in chart.curves]) for chart in charts]
     assert titles == [
