@@ -100,7 +100,8 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
         else:
             _fit(trainer, model, data, start.state, config.run_dir)
         evaluation = _score(model, data, metrics, extractors, trainer, config)
-        finish_report(trainer)
+        if evaluation or not trained:  # else the folder stays as it is
+            finish_report(trainer)
         return evaluation
 
 

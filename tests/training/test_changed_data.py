@@ -193,7 +193,7 @@ def test_unlabeled_test_images(classes: Path, tmp_path: Path, capsys: pytest.Cap
     assert {"nll_nats", "reconstruction_mse"} <= scores.keys()
     text = train(tmp_path / "bound", root, CONDITIONAL, metrics)
     assert "metrics.likelihood: needs labels, and the images of split=test have none: no score" in text
-    assert "skipped likelihood: needs labels" in capsys.readouterr().out
+    assert "skipped likelihood, reconstruction: needs labels" in capsys.readouterr().out
     evaluations = json.loads((tmp_path / "bound" / "evaluation.json").read_text())
     assert [list(entry["skipped"]) for entry in evaluations] == [["likelihood", "reconstruction"]]
     command(evaluate, tmp_path / "bound", "metrics=[diversity]", "extractor=[efficientnet_lite0]")
