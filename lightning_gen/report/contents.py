@@ -4,9 +4,9 @@ import csv
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -71,14 +71,8 @@ def read_contents(folder: Path, outcome: str | None = None) -> Contents:
     if inside(folder, "config.yaml") is None:
         raise UserError(f"{folder}: no run's folder, it has no config.yaml; name the folder that train printed")
     unread: list[str] = []
-
-    def read(name: str, reader: Callable[[Path], T], default: T) -> T:
-        with _noted(name, unread):
-            return reader(folder)
-        return default
-
-    config = read("config.yaml", lambda folder: plain_yaml(folder / "config.yaml", "report"), {})
-    config = config if isinstance(config, dict) else {}
+    read = partial(_read, folder, unread)
+    config = read("config.yaml", _config_of, {})
     log = read("log.txt", lambda folder: text_of(folder, "log.txt", LOG_BYTES), "")
     scorings = read("evaluation.json", read_scores, [])
     environment = read("environment.json", read_environment, Environment())
@@ -87,13 +81,11 @@ def read_contents(folder: Path, outcome: str | None = None) -> Contents:
     curves = read("metrics.csv", read_curves, {})
     series = read("samples", read_series, [])
     settings = read("config.yaml", lambda _: read_settings(config), Settings())
-    seen = _images_seen(curves, series, scorings)
-    most = _number(config, "trainer", "max_images")
+    seen, most = _images_seen(curves, series, scorings), _max_images(config)
     first = (list(_FIRST_LINE.finditer(log)) or [None])[-1]
-    names = [first["model"], first["data"]] if first else [_class_of(config, "model"), _class_of(config, "data")]
     return Contents(
         folder=str(folder),
-        title=f"{names[0]} on {names[1]}",
+        title=f"{first['model']} on {first['data']}" if first else " on ".join(_classes(config)),
         state=_state(folder, seen, most, outcome, environment),
         images_seen=seen,
         max_images=most,
@@ -106,7 +98,7 @@ def read_contents(folder: Path, outcome: str | None = None) -> Contents:
         config=text_of(folder, "config.yaml", MAX_BYTES)[:CONFIG_CHARACTERS],
         environment=environment,
         commands=_commands(folder, seen, most, series),
-        checkpoints=[name for name in names_in(folder / "checkpoints") if name.endswith(".ckpt")],
+        checkpoints=[name for name in names_in(folder, "checkpoints") if name.endswith(".ckpt")],
         papers=read("papers", lambda _: papers_of(config.get("model")), {}),
         remarks=[line for line in log.splitlines() if _REMARK.search(line)][:LOG_LINES],
         log=log.splitlines()[-LOG_LINES:],
@@ -116,27 +108,32 @@ def read_contents(folder: Path, outcome: str | None = None) -> Contents:
     )
 
 
-@contextmanager
-def _noted(name: str, unread: list[str]) -> Iterator[None]:
-    """Within it what a damaged file raises becomes a note, and the report goes on without the file."""
+def _read(folder: Path, unread: list[str], name: str, reader: Callable[[Path], T], default: T) -> T:
+    """What `reader` makes of the folder; `default`, and a note in `unread`, where a damaged file makes it raise."""
     try:
-        yield
+        return reader(folder)
     except UserError as error:
         unread.append(str(error))
     except BROKEN as error:
         unread.append(f"{name}: {' '.join(str(error).split()) or type(error).__name__}")
+    return default
 
 
-def _number(config: Mapping[str, Any], *keys: str) -> int | None:
-    value: Any = config
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
+def _config_of(folder: Path) -> dict[str, Any]:
+    content = plain_yaml(folder / "config.yaml", "report")
+    return content if isinstance(content, dict) else {}
+
+
+def _max_images(config: Mapping[str, Any]) -> int | None:
+    trainer = config.get("trainer")
+    value = trainer.get("max_images") if isinstance(trainer, dict) else None
     return value if isinstance(value, int) else None
 
 
-def _class_of(config: Mapping[str, Any], group: str) -> str:
-    part = config.get(group)
-    return str(part.get("_target_", "?")).rpartition(".")[2] if isinstance(part, dict) else "?"
+def _classes(config: Mapping[str, Any]) -> Iterator[str]:
+    """The names of the classes of model and data."""
+    for part in (config.get("model"), config.get("data")):
+        yield str(part.get("_target_", "?")).rpartition(".")[2] if isinstance(part, dict) else "?"
 
 
 def _images_seen(curves: Mapping[str, Curve], series: Sequence[Series], scorings: Sequence[Scoring]) -> int:

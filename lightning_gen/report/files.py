@@ -14,20 +14,28 @@ MOST_ENTRIES = 20_000  # of a folder
 
 def inside(folder: Path, name: str) -> Path | None:
     """The regular file `name` of a folder; None if there is none, or if it lies outside, as by a link or `..`."""
-    try:
-        path = (folder / name).resolve(strict=True)
-        return path if path.is_file() and path.is_relative_to(folder.resolve()) else None
-    except (OSError, RuntimeError, ValueError):  # a circle of links; a name that no file can have
-        return None
+    path = _resolved(folder, name)
+    return path if path and path.is_file() else None
 
 
-def names_in(folder: Path) -> list[str]:
-    """The names in a folder in their order; none if there is no such folder."""
+def names_in(folder: Path, name: str) -> list[str]:
+    """The names in the subfolder `name` in their order; none if there is no such folder, or if it lies outside."""
+    path = _resolved(folder, name)
+    if path is None or not path.is_dir():
+        return []
     try:
-        with os.scandir(folder) as entries:
+        with os.scandir(path) as entries:
             return sorted(entry.name for entry in islice(entries, MOST_ENTRIES))
     except OSError:
         return []
+
+
+def _resolved(folder: Path, name: str) -> Path | None:
+    try:
+        path = (folder / name).resolve(strict=True)
+        return path if path.is_relative_to(folder.resolve()) else None
+    except (OSError, RuntimeError, ValueError):  # a circle of links; a name that no file can have
+        return None
 
 
 def text_of(folder: Path, name: str, most: int) -> str:

@@ -56,7 +56,7 @@ def readable(name: str) -> str:
 def read_series(folder: Path) -> list[Series]:
     """The series in `samples/` of a run folder: samples first, then the others in the order of their names."""
     found: dict[str, list[str]] = {}
-    for name in names_in(folder / "samples"):
+    for name in names_in(folder, "samples"):
         if match := _NAME.fullmatch(name):
             found.setdefault(match["series"], []).append(name)
     names = sorted(found, key=lambda name: (not name.startswith("samples"), name))[:MOST_SERIES]
@@ -91,8 +91,8 @@ def spread(count: int, most: int) -> list[int]:
 
 def read_generated(folder: Path) -> list[Picture]:
     """The newest grids and moving pictures that `sample` and others have written to `generated/`."""
-    times = reversed(names_in(folder / "generated")[-MOST_GENERATED:])
-    paths = [(time, name) for time in times for name in names_in(folder / "generated" / time)]
+    times = reversed(names_in(folder, "generated")[-MOST_GENERATED:])
+    paths = [(time, name) for time in times for name in names_in(folder, f"generated/{time}")]
     paths = [(time, name) for time, name in paths if name.endswith((".png", ".gif")) and not _NUMBERED.fullmatch(name)]
     pictures, left = [], MOST_BYTES
     for time, name in paths[:MOST_GENERATED]:

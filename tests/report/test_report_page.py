@@ -185,7 +185,11 @@ def test_links_out_of_the_folder_are_not_followed(scored, tmp_path):
     picture.rename(tmp_path / "outside.png")
     picture.symlink_to(tmp_path / "outside.png")
     write_scores(scored)
+    (tmp_path / "secret.ckpt").touch()
+    (scored / "checkpoints").rename(tmp_path / "kept")
+    (scored / "checkpoints").symlink_to(tmp_path)
     contents = read_contents(scored)
+    assert contents.checkpoints == []
     assert "the secret" not in render(contents)
     assert [each.name for each in contents.series] == ["reconstructions"]
     assert contents.scorings[0].pictures == []  # ../outside.png
