@@ -57,6 +57,7 @@ class VQGAN(CodeModel, GAN):
     @property
     def autoencoder(self) -> GridAutoencoder:  # pyrefly: ignore[bad-override]  # which averages may replace
         """The generator."""
+        assert isinstance(self.generator, GridAutoencoder)
         return self.generator
 
     def make_generator(self, decoder: Callable[..., nn.Module], label_dim: int, output: str) -> nn.Module:
@@ -87,7 +88,7 @@ class VQGAN(CodeModel, GAN):
 
     def _adaptive_weight(self, reconstruction: Tensor, adversarial: Tensor) -> Tensor:
         """The quotient of the norms of both gradients with respect to the decoder's last weights: eq. 7."""
-        last = [parameter for parameter in self.generator.decoder.parameters() if parameter.ndim > 1][-1]
+        last = [parameter for parameter in self.autoencoder.decoder.parameters() if parameter.ndim > 1][-1]
         norms = [
             mean_over_ranks(torch.autograd.grad(loss, last, retain_graph=True)[0]).norm()
             for loss in (reconstruction, adversarial)
@@ -100,15 +101,14 @@ class VQGAN(CodeModel, GAN):
         if player == "discriminator":
             return total, logs
         assert self.coded is not None
-        logs |= self.generator.usage(self.coded.quantized)
+        logs |= self.autoencoder.usage(self.coded.quantized)
         self.coded = None  # its graph
         return total, logs
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The terms of the autoencoder, of which `loss` is the sum, and those of the discriminator."""
+        """The terms of the autoencoder, of which `loss` is the sum, and the discriminator's."""
         round_ = self.forward_generator(batch)
         terms = self._reconstruction_terms(round_.real)
         judged = {f"{side}_output": self.discriminate(getattr(round_, side), None) for side in ("real", "fake")}
-        return {"loss": torch.stack(list(terms.values())).sum(), **terms} | self.discriminator_terms(
-            round_._replace(**judged)
-        )
+        loss = torch.stack(list(terms.values())).sum()
+        return {"loss": loss, **terms} | self.discriminator_terms(round_._replace(**judged))
