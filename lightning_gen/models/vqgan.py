@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +57,8 @@ class VQGAN(CodeModel, GAN):
     @property
     def autoencoder(self) -> GridAutoencoder:  # pyrefly: ignore[bad-override]  # which averages may replace
         """The generator."""
-        return cast(GridAutoencoder, self.generator)
+        assert isinstance(self.generator, GridAutoencoder)
+        return self.generator
 
     def make_generator(self, decoder: Callable[..., nn.Module], label_dim: int, output: str) -> nn.Module:
         """The autoencoder."""
@@ -106,10 +106,9 @@ class VQGAN(CodeModel, GAN):
         return total, logs
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The terms of the autoencoder, of which `loss` is the sum, and those of the discriminator."""
+        """The terms of the autoencoder, of which `loss` is the sum, and the discriminator's."""
         round_ = self.forward_generator(batch)
         terms = self._reconstruction_terms(round_.real)
         judged = {f"{side}_output": self.discriminate(getattr(round_, side), None) for side in ("real", "fake")}
-        return {"loss": torch.stack(list(terms.values())).sum(), **terms} | self.discriminator_terms(
-            round_._replace(**judged)
-        )
+        loss = torch.stack(list(terms.values())).sum()
+        return {"loss": loss, **terms} | self.discriminator_terms(round_._replace(**judged))
