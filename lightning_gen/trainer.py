@@ -39,6 +39,14 @@ MOVED = {
     "max_steps": "trainer.max_images",
     "val_check_interval": "trainer.validate_every_images",
 }
+# Of Lightning's Trainer: what is done here by other means, or not at all.
+OURS = {
+    "check_val_every_n_epoch": None,
+    "num_sanity_val_steps": 0,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "use_distributed_sampler": False,
+}
 
 
 class NoProfiler(PassThroughProfiler):
@@ -111,21 +119,16 @@ class ImageTrainer(LightningTrainer):
         if lightning.get("deterministic"):
             lightning["benchmark"] = False  # cuDNN's fastest kernel may be another one in each run
         self.batch_norm = batch_norm
-        interval = max(1, round(validate_every_images / (batch_size * steps_per_call)))
         callbacks = lightning.get("callbacks") or []
         lightning.setdefault("profiler", NoProfiler())
         try:
             super().__init__(
                 max_epochs=-1,
-                check_val_every_n_epoch=None,
-                val_check_interval=interval,
-                num_sanity_val_steps=0,
-                enable_progress_bar=False,
-                enable_model_summary=False,
+                val_check_interval=max(1, round(validate_every_images / (batch_size * steps_per_call))),
                 enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
-                use_distributed_sampler=False,
                 plugins=[AtomicCheckpointIO()],
                 max_time=duration(max_time) if isinstance(max_time, str) else max_time,
+                **OURS,
                 **lightning,
             )
         except (MisconfigurationException, TypeError, ValueError) as error:

@@ -53,10 +53,6 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
 
     Raises UserError for any mistake in composing.
     """
-    import hydra
-    from hydra.types import RunMode
-
-    from lightning_gen.cli.launch import run_job
     from lightning_gen.config.hydra_errors import explained
 
     arguments = [with_quotes(_HOME.sub(r"\1='\2'", argument)) for argument in arguments]
@@ -64,6 +60,31 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
     arguments, overrides = _in_full(command, arguments, overrides)
     if shown:
         arguments = overrides
+    with explained(command, overrides):
+        composed = _composed(command, arguments, flags)
+    if isinstance(composed, int):
+        return composed
+    config, node = composed
+    if shown:
+        return _show(command, config, node)
+    if _resumes(command, overrides):
+        from lightning_gen.training.resume import fill_missing
+
+        with explained(command, overrides), hydra_config(node):
+            fill_missing(config, overrides)
+    else:
+        with hydra_config(node):
+            _announce(_task(command, config, node))
+    return Job(finish(config, node, command), task_overrides(node), flags + _search_path(node))
+
+
+def _composed(command: str, arguments: list[str], flags: Sequence[str]) -> "tuple[DictConfig, DictConfig] | int":
+    """The config of a job and Hydra's own node, or the exit status if Hydra has done all, the jobs of a multirun too."""
+    import hydra
+    from hydra.types import RunMode
+
+    from lightning_gen.cli.launch import run_job
+
     composed: list[tuple[DictConfig, DictConfig]] = []
     failed: list[int] = []
 
@@ -80,13 +101,7 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
             raise JobFailed(f"job {node.job.num} failed with exit status {status}; its messages are above")
         return score
 
-    with (
-        explained(command, overrides),
-        _arguments(arguments),
-        _full_errors(),
-        hydra_config_restored(),
-        hydra_composing_once(),
-    ):
+    with _arguments(arguments), _full_errors(), hydra_config_restored(), hydra_composing_once():
         try:
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=command)(task)()
         except SystemExit as stop:  # after --hydra-help, --cfg, ...
@@ -95,20 +110,7 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
             if len(failed) < 2:
                 raise
             raise UserError(f"{len(failed)} of the jobs failed; their messages are above") from None
-    if not composed:
-        return 0
-    config, node = composed[0]
-    if shown:
-        return _show(command, config, node)
-    if _resumes(command, overrides):
-        from lightning_gen.training.resume import fill_missing
-
-        with explained(command, overrides), hydra_config(node):
-            fill_missing(config, overrides)
-    else:
-        with hydra_config(node):
-            _announce(_task(command, config, node))
-    return Job(finish(config, node, command), task_overrides(node), flags + _search_path(node))
+    return composed[0] if composed else 0
 
 
 def _in_full(command: str, arguments: list[str], overrides: list[str]) -> tuple[list[str], list[str]]:

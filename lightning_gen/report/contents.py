@@ -82,7 +82,7 @@ def read_contents(folder: Path, outcome: str | None = None) -> Contents:
     series = read("samples", read_series, [])
     settings = read("config.yaml", lambda _: read_settings(config), Settings())
     seen, most = _images_seen(curves, series, scorings), _max_images(config)
-    first = (list(_FIRST_LINE.finditer(log)) or [None])[-1]
+    first = next(reversed(list(_FIRST_LINE.finditer(log))), None)
     return Contents(
         folder=str(folder),
         title=f"{first['model']} on {first['data']}" if first else " on ".join(_classes(config)),

@@ -71,11 +71,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     optimizers = model.build_optimizers()  # raises for wrong settings before anything is written
     seen = _load(model, start, saved, optimizers)
     del saved  # a second copy of the weights
-    plain = as_dict(config)
-    model.provenance = provenance(plain, data) | {OPTIONS: start.options}
-    model.class_names = data.class_names or []
-    model.seed = data.run_seed = config.seed
-    model.num_training_images = data.split_sizes["train"]
+    _describe_origin(model, data, start)
     metrics = build_metrics(config.metrics)
     extractors = build_extractors(config.extractor, metrics)
     notes = warm_ups + check_before(config, model, data, metrics, extractors)
@@ -89,11 +85,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
         _describe(model, data, trainer, config)
         if came_from := _origin(start, seen, trainer.max_images, config.run_dir):
             log.info("%s", came_from)
-        notes += likelihood_notes(model, data) + device_notes(trainer.strategy.root_device, trainer.precision)
-        if config.get("summary"):
-            notes += summary_lines(model, data)
-        for note in [*(f"data={data.name}: {note}" for note in data.notes), *notes]:
-            log.info("%s", note)
+        _tell(notes, model, data, trainer, config)
         if trained:
             progress = f"{seen:,} of {trainer.max_images:,}"
             log.info("nothing to train: %s images seen; raise trainer.max_images", progress)
@@ -103,6 +95,25 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
         if evaluation or not trained:  # else the folder stays as it is
             finish_report(trainer)
         return evaluation
+
+
+def _describe_origin(model: ImageGenerator, data: ImageData, start: Start) -> None:
+    """Tell a model what its checkpoints hold of its run."""
+    model.provenance = provenance(as_dict(start.config), data) | {OPTIONS: start.options}
+    model.class_names = data.class_names or []
+    model.seed = data.run_seed = start.config.seed
+    model.num_training_images = data.split_sizes["train"]
+
+
+def _tell(
+    notes: Sequence[str], model: ImageGenerator, data: ImageData, trainer: ImageTrainer, config: DictConfig
+) -> None:
+    """Log what a user should know of this run, before it begins."""
+    of_data = [f"data={data.name}: {note}" for note in data.notes]
+    of_device = device_notes(trainer.strategy.root_device, trainer.precision)
+    layers = summary_lines(model, data) if config.get("summary") else []
+    for note in [*of_data, *notes, *likelihood_notes(model, data), *of_device, *layers]:
+        log.info("%s", note)
 
 
 def _begin(folder: RunFolder | None, trainer: ImageTrainer, start: Start, rewind_to: int | None) -> None:
