@@ -79,7 +79,7 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
 
 
 def _composed(command: str, arguments: list[str], flags: Sequence[str]) -> "tuple[DictConfig, DictConfig] | int":
-    """The config of a job and Hydra's own node, or the exit status if Hydra has done all, the jobs of a multirun too."""
+    """The config of a job and Hydra's own node; the exit status if Hydra has done all, as the jobs of a multirun."""
     import hydra
     from hydra.types import RunMode
 
