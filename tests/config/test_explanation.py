@@ -22,7 +22,7 @@ def test_an_option_has_its_keys_with_comments_defaults_types_and_parts():
     assert keys["model.beta_warmup_images"].comment.startswith("images of linear warm-up")
     assert (keys["model.optimizer.lr"].value, keys["model.optimizer.lr"].type) == (0.006, "float or Tensor")
     parts = {part.choice.key: part for part in found.parts}
-    assert parts["network@model.encoder"].choice.option == "conv_encoder"
+    assert parts["network@model.encoder"].choice.option == "gated_encoder"
     assert "resnet_decoder" not in {option.name for option in parts["network@model.encoder"].others}
 
 
