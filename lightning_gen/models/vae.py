@@ -92,7 +92,7 @@ class VAE(LatentVariableModel):
     def infer(
         self, posterior: Posterior, prior: Prior, images: Tensor, labels: Tensor | None
     ) -> tuple[Tensor, AnyInference]:
-        """One posterior sample `(B, d)`, and what it says of images in the support."""
+        """One posterior sample `(B, d)`, and its log probabilities of images in the support."""
         noise = posterior.noise()
         latent = posterior.reparameterize(noise)
         log_prob = self.likelihood.log_prob(self.decoder_output(latent, labels), images)

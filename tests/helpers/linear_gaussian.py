@@ -17,7 +17,7 @@ IMAGE_SHAPE, SCALE = (1, 2, 3), 0.3
 class LinearGaussian(VAE):
     """x = W z + b + noise, with orthogonal columns of W, so that the posterior's covariance is diagonal too.
 
-    `mean_error` and `log_var_error` are added to what the encoder says of the posterior.
+    `mean_error` and `log_var_error` are added to the parameters of the exact posterior.
     """
 
     def __init__(self, mean_error: float = 0.0, log_var_error: float = 0.0, beta: float = 1.0, **parts: Any):
