@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -53,8 +54,15 @@ def missing() -> str | None:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[dict[str, str]]:
+def cluster() -> Iterator[dict[str, str]]:
     """Within it two nodes are up; yields the environment of their commands."""
+    # In a folder of its own: the paths of its sockets must be short.
+    with tempfile.TemporaryDirectory(prefix="slurm") as folder, _up(Path(folder)) as environment:
+        yield environment
+
+
+@contextmanager
+def _up(folder: Path) -> Iterator[dict[str, str]]:
     for name in ("state", "run", *(f"spool/{node}" for node in NODES)):
         (folder / name).mkdir(parents=True)
     user = os.environ.get("USER") or "root"

@@ -27,7 +27,7 @@ def test_a_job_survives_its_time_limit_and_a_killed_process(tmp_path):
     text = script(2, 0, "10", [*RUN, "run_dir=run"])
     text = text.replace("lightning-gen train", f"{sys.executable} -m lightning_gen train")
     (tmp_path / "train.sbatch").write_text(text)
-    with cluster(tmp_path / "slurm") as environment:
+    with cluster() as environment:
         environment["PYTHONPATH"] = str(ROOT)
         options = {"cwd": tmp_path, "env": environment, "check": True, "capture_output": True, "text": True}
         job = subprocess.run(["sbatch", "--parsable", "train.sbatch"], **options).stdout.strip()
