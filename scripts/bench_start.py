@@ -35,8 +35,10 @@ IMAGES = ["data=fake", "data.image_shape=[1,28,28]", "trainer.steps_per_call=1"]
 SHAPE = (1, 28, 28)
 CONFIG = """
 latent_dim: 32
-width: 16
+width: 24
+depth: 2
 hidden: 256
+patch: 4
 batch_size: 64
 optimizer:
   _target_: torch.optim.Adam
@@ -57,7 +59,7 @@ class MinimalVAE(LightningModule):
 
     def __init__(self, config: DictConfig):
         super().__init__()
-        sizes = {"width": config.width, "hidden": config.hidden}
+        sizes = {key: config[key] for key in ("width", "depth", "hidden", "patch")} | {"gated": True}
         self.encoder = ConvEncoder(SHAPE, 2 * config.latent_dim, **sizes)
         self.decoder = ConvDecoder(config.latent_dim, SHAPE, **sizes)
         self.make_optimizer = instantiate(config.optimizer)
