@@ -28,6 +28,7 @@ NEEDS = {
     "experiment=my_pictures/classifier": ["data.path=somewhere"],
     "experiment=my_pictures/vae": ["data.path=somewhere"],
     "experiment=my_pictures/gan": ["data.path=somewhere"],
+    "experiment=my_pictures/gan_64": ["data.path=somewhere"],
     "extractor=classifier": ["extractor.classifier.checkpoint=somewhere"],
     "extractor=module": ["extractor.module.network._target_=torch.nn.Identity"],
     "metrics=[classes]": ["metrics.classes.classifier=somewhere"],
