@@ -59,7 +59,7 @@ class MinimalVAE(LightningModule):
 
     def __init__(self, config: DictConfig):
         super().__init__()
-        sizes = {key: config[key] for key in ("width", "depth", "hidden", "patch")} | {"gated": True}
+        sizes: dict[str, Any] = {key: config[key] for key in ("width", "depth", "hidden", "patch")} | {"gated": True}
         self.encoder = ConvEncoder(SHAPE, 2 * config.latent_dim, **sizes)
         self.decoder = ConvDecoder(config.latent_dim, SHAPE, **sizes)
         self.make_optimizer = instantiate(config.optimizer)
