@@ -9,8 +9,8 @@ from typing import Any
 
 from lightning_gen.report.files import json_of
 from lightning_gen.report.settings import brief
+from lightning_gen.runs.record import ENVIRONMENT
 
-FILE = "environment.json"
 MOST_BYTES = 8 * 2**20
 MOST_STARTS = 20  # the newest
 MOST_VERSIONS = 1_000
@@ -46,7 +46,7 @@ class Environment:
 
 def read_environment(folder: Path) -> Environment:
     """The content of environment.json; ValueError, TypeError, ... for a file that holds something else."""
-    entries = json_of(folder, FILE, MOST_BYTES)
+    entries = json_of(folder, ENVIRONMENT, MOST_BYTES)
     if not entries:
         return Environment()
     newest = dict(entries[-1])

@@ -112,14 +112,9 @@ def find_runs(folder: Path) -> Iterator[Run]:
     """The runs in a folder and those below it, or the folder itself; links are not followed."""
     for parent, folders, files in os.walk(folder):
         folders.sort()
-        if is_run(Path(parent), files, folders):
+        if "config.yaml" in files and ("checkpoints" in folders or ENVIRONMENT in files):
             folders.clear()
             yield Run(Path(parent), parent)
-
-
-def is_run(folder: Path, files: list[str], folders: list[str]) -> bool:
-    """Whether a folder with these entries is that of a run."""
-    return "config.yaml" in files and ("checkpoints" in folders or ENVIRONMENT in files)
 
 
 def starts_of(folder: Path) -> list[dict[str, Any]] | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from lightning_gen.config.plugins import CORE, usable
+from lightning_gen.config.plugins import CORE, Plugin, usable
 from lightning_gen.errors import UserError
 from lightning_gen.runs.record import ENVIRONMENT, starts_of
 from lightning_gen.utilities.atomic_files import atomic_write
@@ -36,6 +36,7 @@ class EnvironmentFile:
 
     def begin(self, overrides: Sequence[str], names: Mapping[str, Any], device: torch.device) -> None:
         """Add an entry for this start; `names` are those of its model and data, and its options."""
+        plugins = [plugin for plugin in usable() if plugin.package != CORE]
         self._entry = {
             "command": ["lightning-gen", "train", *overrides],
             **names,
@@ -43,9 +44,9 @@ class EnvironmentFile:
             "cwd": str(Path.cwd()),
             **machine(device),
             "packages": packages(),
-            "plugins": {plugin.name: plugin.version for plugin in usable() if plugin.package != CORE},
+            "plugins": {plugin.name: plugin.version for plugin in plugins},
             "git": code_state(Path.cwd(), self.path.parent),
-            "plugins_git": self._plugins_git(),
+            "plugins_git": self._plugins_git(plugins),
         }
         self._write([*(self._read() or []), self._entry])
 
@@ -56,12 +57,13 @@ class EnvironmentFile:
         ended = {"ended": _now(), "outcome": outcome_of(error)}
         self._write([*(self._read() or [self._entry])[:-1], self._entry | ended])
 
-    def _plugins_git(self) -> dict[str, Any]:
+    def _plugins_git(self, plugins: Sequence[Plugin]) -> dict[str, Any]:
         """The code of plugins that are used from a repository of their own."""
-        here = _git(Path.cwd(), "rev-parse", "--show-toplevel")
-        folders = {plugin.name: plugin.conf_dir for plugin in usable() if plugin.package != CORE}
-        tops = {name: _git(folder, "rev-parse", "--show-toplevel") for name, folder in folders.items()}
-        return {name: code_state(folders[name], self.path.parent) for name, top in tops.items() if top and top != here}
+        if not plugins:
+            return {}
+        here = _repository(Path.cwd())
+        own = [plugin for plugin in plugins if _repository(plugin.conf_dir) not in (None, here)]
+        return {plugin.name: code_state(plugin.conf_dir, self.path.parent) for plugin in own}
 
     def _read(self) -> list[dict[str, Any]] | None:
         return starts_of(self.path.parent)
@@ -122,6 +124,10 @@ def _save_changes(changes: str, folder: Path) -> str | None:
         if not (folder / name).exists():
             atomic_write(folder / name, changes + "\n")
     return name
+
+
+def _repository(place: Path) -> str | None:
+    return _git(place, "rev-parse", "--show-toplevel")
 
 
 def _git(place: Path, *arguments: str) -> str | None:
