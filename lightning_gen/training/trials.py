@@ -154,7 +154,7 @@ def _update_features(metric: FeatureMetric, own: Mapping[str, Extractor], data: 
 
 
 def _check_real_states(metric: ImageMetric) -> None:
-    """ValueError for a state of the real images, the only ones so far, that would be reset with those of the samples."""
+    """ValueError for a state of real images, the only ones so far, that would be reset with those of the samples."""
     for name in state_names(metric):
         state = getattr(metric, name)
         changed = bool(state) if isinstance(state, list) else not torch.equal(state, state_default(metric, name))

@@ -218,7 +218,7 @@ REFUSED = {
     "metrics.x Direction": "metrics.x: `better` of Direction is {'mean': 'smaller'}; map each score to",
     "metrics.x Pictures": "metrics.x: Pictures fails when it is tried: TypeError: Pictures.update() got an unex",
     "metrics.x Unmeasured": "metrics.x: Unmeasured has no method `measure`; implement it, as ModelMetric describes",
-    "metrics.x Lost": "metrics.x: Lost fails when it is tried: ValueError: real images change the state `seen`; name it",
+    "metrics.x Lost": "metrics.x: Lost fails when it is tried: ValueError: real images change the state `seen`; name",
     "metrics.x OwnExtractor": "metrics.x: OwnExtractor has an extractor named `own_extrator`, which is not used; name",
     "extractor.x Plain": "extractor.x: Plain is no Extractor; extend lightning_gen.extractors.extractor.Extractor",
     "extractor.x Unnamed": "extractor.x: Unnamed has no `name`; set it to a value of type str",
