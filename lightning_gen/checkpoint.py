@@ -4,9 +4,7 @@ A checkpoint has the run's whole config under the key `lightning_gen`, so a mode
 """
 
 import difflib
-import pickle
 import reprlib
-import zipfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,6 +24,9 @@ from lightning_gen.config.signatures import describe, fits
 from lightning_gen.config.validation import check_saved_keys
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY, ImageGenerator
+from lightning_gen.origins.archive import read_archive
+from lightning_gen.origins.places import local
+from lightning_gen.origins.weights import AVERAGED, WEIGHTS, read_weights
 from lightning_gen.utilities.atomic_files import atomic_save
 from lightning_gen.utilities.running_means import RunningMeans
 
@@ -70,6 +71,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 def read_checkpoint(path: str | Path, key: str = "checkpoint") -> dict[str, Any]:
     """The content of a checkpoint of lightning-gen, on the CPU; `key` is the config key that errors name.
 
+    A file `*.safetensors` is read with the `config.yaml` beside it (see `origins.weights`).
+
     Raises UserError if the file is missing, cut short, damaged, of another kind, or holds code, which is not run.
     The config in it is read by `saved_config` alone.
     """
@@ -77,39 +80,17 @@ def read_checkpoint(path: str | Path, key: str = "checkpoint") -> dict[str, Any]
     if not path.is_file():
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
         raise UserError(f"{key}={path}: no such file" + (f"; did you mean {path.parent / near[0]}?" if near else ""))
-    try:
-        _check_archive(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged bytes make the unpickler raise anything
-        if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
-            raise UserError(
-                f"{key}={path}: refused, it holds more than tensors and plain data (no code was run); "
-                "use a checkpoint written by lightning-gen"
-            ) from error
-        raise UserError(
-            f"{key}={path}: not a checkpoint, or one cut short or damaged; use another, such as best.ckpt beside it"
-        ) from error
-    if not isinstance(content, dict) or KEY not in content:
-        raise UserError(f"{key}={path}: not written by lightning-gen (no config in it)")
+    content = _read_weights(path, key) if path.suffix == ".safetensors" else read_archive(path, f"{key}={path}")
     check_content(content, f"{key}={path}")
     return content
 
 
-def _check_archive(path: Path) -> None:
-    """Raise zipfile.BadZipFile unless `path` is an archive as torch.save writes it: no bytes differ, none are packed.
-
-    PyTorch reads bare pickles too, unpacks what is compressed (a few MB to any size), and checks no checksum.
-    """
-    with path.open("rb") as file:
-        if file.read(4) != b"PK\x03\x04":
-            raise zipfile.BadZipFile("not an archive")
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
-        if packed or sum(member.file_size for member in members) > path.stat().st_size:
-            raise zipfile.BadZipFile("compressed")
-        if archive.testzip() is not None:
-            raise zipfile.BadZipFile("damaged")
+def _read_weights(path: Path, key: str) -> dict[str, Any]:
+    if key == "resume":
+        raise UserError(
+            f"resume={path}: has weights and no state of training; use init_from, which takes weights alone"
+        )
+    return read_weights(path, f"{key}={path}")
 
 
 def saved_config(content: Mapping[str, Any], origin: str, part: str | None = None) -> dict[str, Any]:
@@ -197,15 +178,18 @@ def _refusal(optimizer: Optimizer, state: Any) -> str:
 
 
 def checkpoint_of(path: str | Path, key: str = "checkpoint") -> Path:
-    """The checkpoint file at `path`, or in the run's folder `path`: the best one, or to resume the last one."""
-    path = Path(path)
+    """The checkpoint file at `path`, or in the folder `path`: of a run the best one, or to resume the last one.
+
+    `zoo:NAME` is one that a plugin brings, `hf://user/name[@revision]` one of the Hugging Face Hub, to be downloaded.
+    """
+    path = local(path, key)
     if not path.is_dir():
         return path
     names = ("last.ckpt", "best.ckpt") if key == "resume" else ("best.ckpt", "last.ckpt")
-    for name in names:
-        if (path / "checkpoints" / name).is_file():
-            return path / "checkpoints" / name
-    raise UserError(f"{key}={path}: a folder without checkpoints/best.ckpt or checkpoints/last.ckpt")
+    for file in (*(path / "checkpoints" / name for name in names), path / WEIGHTS):
+        if file.is_file():
+            return file
+    raise UserError(f"{key}={path}: a folder without checkpoints/best.ckpt, checkpoints/last.ckpt or {WEIGHTS}")
 
 
 def load_model(
@@ -215,7 +199,7 @@ def load_model(
     changes: Mapping[str, Any] | None = None,
     trust: Sequence[str] = (),
 ) -> ImageGenerator:
-    """The model of a checkpoint or a run's folder, in evaluation mode, with averaged weights if `ema`.
+    """The model of a checkpoint, in evaluation mode, with averaged weights if `ema`; `path` is as of `checkpoint_of`.
 
     `changes` are values of its config for another use of the same weights, such as the steps of a solver. `trust` names
     packages of classes that it may use besides those in the configs of lightning-gen and installed plugins.
@@ -223,6 +207,8 @@ def load_model(
     path = checkpoint_of(path)
     content = read_checkpoint(path)
     facts = content[KEY]
+    if facts.get(AVERAGED) and not ema:
+        raise UserError(f"checkpoint={path}: has averaged weights alone; leave out ema=false")
     with trusting(trust):
         config = saved_config(content, f"checkpoint={path}", "model")
     config = with_changes(config, changes or {})

@@ -26,6 +26,7 @@ from lightning_gen.data.inspection import listed
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY
 from lightning_gen.images import MODES, video_library
+from lightning_gen.origins.places import shared_name
 from lightning_gen.sampling.scatter_plot import are_points
 from lightning_gen.utilities.float32 import use_tf32
 from lightning_gen.utilities.suggestions import did_you_mean
@@ -58,7 +59,12 @@ def load(cfg: DictConfig) -> tuple[Path, "ImageGenerator"]:
 
 
 def run_folder(checkpoint: Path) -> Path:
-    """The folder of the run that a checkpoint file belongs to; if it is outside of a run, the folder of the file."""
+    """The folder of the run that a checkpoint file belongs to; if it is outside of a run, the folder of the file.
+
+    For one of a plugin or of the Hugging Face Hub, whose folder is not the user's, it is one in `outputs`.
+    """
+    if name := shared_name(checkpoint):
+        return Path("outputs", name)
     folder = checkpoint.absolute().parent
     return folder.parent if folder.name == "checkpoints" else folder
 

@@ -1,6 +1,5 @@
 """Features of a classifier trained with `python train.py model=classifier`."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +25,7 @@ class ClassifierExtractor(Extractor):
 
     def __init__(self, checkpoint: str, resize: ResizeMode):
         super().__init__()
-        path = checkpoint_of(Path(checkpoint).expanduser(), KEY)
+        path = checkpoint_of(checkpoint, KEY)
         read_checkpoint(path, KEY)  # its errors name the key
         model = load_model(path)
         if not isinstance(model, Classifies):

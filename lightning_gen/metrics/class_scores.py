@@ -4,7 +4,6 @@ On stacked digits these are the modes and the KL of https://arxiv.org/abs/1611.0
 """
 
 import hashlib
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -40,7 +39,7 @@ class ClassScores(SampleMetric):
 
     def __init__(self, classifier: str):
         super().__init__()
-        path = checkpoint_of(Path(classifier).expanduser(), KEY)
+        path = checkpoint_of(classifier, KEY)
         read_checkpoint(path, KEY)  # its errors name the key
         model = load_model(path)
         if not isinstance(model, Classifies) or model.num_classes is None:

@@ -41,7 +41,7 @@ class ConvLSTMLayers(CellLayers[ConvLSTMCell]):
         next_state = []
         hiddens = list(maps.unbind(1))
         for cell, (hidden, memory) in zip(self.cells, state or [(zeros, zeros)] * len(self.cells), strict=True):
-            from_inputs = cell.of_input(torch.cat(hiddens)).chunk(len(hiddens))
+            from_inputs = cell.of_input(torch.cat(hiddens)).tensor_split(len(hiddens))
             hiddens = []
             for from_input in from_inputs:
                 hidden, memory = cell(from_input, hidden, memory)

@@ -22,6 +22,8 @@ _ORDER = [
     "predict",
     "complete",
     "classify",
+    "export",
+    "push",
     "inspect",
     "list",
     "explain",
