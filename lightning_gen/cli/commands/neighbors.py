@@ -13,7 +13,6 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from lightning_gen.cli.checkpoint_options import (
-    check_pictures,
     chosen_classes,
     filled,
     load,
@@ -34,6 +33,7 @@ from lightning_gen.metrics.memorization import NEAR
 from lightning_gen.metrics.neighbors import Nearest
 from lightning_gen.randomness import preserved_rng, seed_all
 from lightning_gen.sampling.captions import class_caption, row_captions, title
+from lightning_gen.sampling.preparation import check_pictures
 from lightning_gen.sampling.samples import samples
 from lightning_gen.utilities.progress import progress
 from lightning_gen.utilities.suggestions import did_you_mean

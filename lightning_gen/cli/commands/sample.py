@@ -20,7 +20,6 @@ from torch import Tensor
 from lightning_gen.capabilities import HasLatent, Truncates
 from lightning_gen.cli.checkpoint_options import (
     check_format,
-    check_pictures,
     chosen_classes,
     filled,
     load,
@@ -35,6 +34,7 @@ from lightning_gen.images import enlarged, film, save_moving, save_png
 from lightning_gen.randomness import preserved_rng
 from lightning_gen.sampling.captions import class_caption, class_grid, row_captions
 from lightning_gen.sampling.latent_space import space_of, walk
+from lightning_gen.sampling.preparation import check_pictures
 from lightning_gen.sampling.samples import check_finite, rows_of, samples
 from lightning_gen.utilities.progress import progress
 
