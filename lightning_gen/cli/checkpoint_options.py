@@ -119,14 +119,6 @@ def tell(*data: "ImageData | None") -> None:
             print(f"data={part.name}: {note}", file=sys.stderr)
 
 
-def spread_labels(classes: list[int] | None, n: int) -> Tensor | None:
-    """`n` labels in the order of `classes`, equally many of each up to one; the first `n` if there are more classes."""
-    if classes is None:
-        return None
-    count = min(n, len(classes))
-    return torch.tensor(classes[:count])[torch.arange(n) * count // n]
-
-
 def load_data(cfg: DictConfig, checkpoint: Path, model: "ImageGenerator") -> "ImageData":
     """The chosen data, or those of the checkpoint. UserError if the shapes of data and model differ."""
     data = matching_data(cfg, checkpoint)

@@ -28,6 +28,7 @@ _ORDER = [
     "compare",
     "runs",
     "report",
+    "view",
     "doctor",
     "new-plugin",
     "new-sbatch",

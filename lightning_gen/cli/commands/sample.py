@@ -26,7 +26,6 @@ from lightning_gen.cli.checkpoint_options import (
     output_folder,
     print_classes,
     print_written,
-    spread_labels,
 )
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.errors import UserError
@@ -35,7 +34,7 @@ from lightning_gen.randomness import preserved_rng
 from lightning_gen.sampling.captions import class_caption, class_grid, row_captions
 from lightning_gen.sampling.latent_space import space_of, walk
 from lightning_gen.sampling.preparation import check_pictures
-from lightning_gen.sampling.samples import check_finite, rows_of, samples
+from lightning_gen.sampling.samples import check_finite, rows_of, samples, spread_labels
 from lightning_gen.utilities.progress import progress
 
 if TYPE_CHECKING:
