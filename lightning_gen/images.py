@@ -111,13 +111,23 @@ def to_pil(images: Tensor) -> "Image | list[Image]":
 
 def save_png(image: Tensor, path: str | os.PathLike) -> None:
     """Write one image `(C, H, W)`, uint8 or in [-1, 1]."""
+    atomic_write(path, png(image))
+
+
+def png(image: Tensor) -> bytes:
+    """One image `(C, H, W)`, uint8 or in [-1, 1], as a PNG file."""
     file = BytesIO()
     to_pillow(image).save(file, "PNG")
-    atomic_write(path, file.getvalue())
+    return file.getvalue()
 
 
 def save_gif(frames: Iterable[Tensor], path: str | os.PathLike, fps: int = 12) -> None:
-    """Write frames `(C, H, W)`, uint8 or in [-1, 1], as an endlessly looping GIF; raises ValueError without frames.
+    """Write frames `(C, H, W)` as an endlessly looping GIF: see `gif`."""
+    atomic_write(path, gif(frames, fps))
+
+
+def gif(frames: Iterable[Tensor], fps: int = 12) -> bytes:
+    """Frames `(C, H, W)`, uint8 or in [-1, 1], as an endlessly looping GIF; raises ValueError without frames.
 
     GIF has 256 colors a frame and times in hundredths of a second; transparency is blended with white.
     """
@@ -127,11 +137,16 @@ def save_gif(frames: Iterable[Tensor], path: str | os.PathLike, fps: int = 12) -
     file = BytesIO()
     duration = round(100 / fps) * 10
     first.save(file, "GIF", save_all=True, append_images=others, duration=duration, loop=0)
-    atomic_write(path, file.getvalue())
+    return file.getvalue()
 
 
 def save_mp4(frames: Iterable[Tensor], path: str | os.PathLike, fps: int = 12) -> None:
-    """Write frames `(C, H, W)`, uint8 or in [-1, 1], as a video (H.264 where there is an encoder, else MPEG-4).
+    """Write frames `(C, H, W)` as a video: see `mp4`."""
+    atomic_write(path, mp4(frames, fps))
+
+
+def mp4(frames: Iterable[Tensor], fps: int = 12) -> bytes:
+    """Frames `(C, H, W)`, uint8 or in [-1, 1], as a video (H.264 where there is an encoder, else MPEG-4).
 
     Sides become even, as the codecs ask, by a black line; transparency is blended with white. Raises ValueError without
     frames, and UserError without PyAV.
@@ -150,7 +165,7 @@ def save_mp4(frames: Iterable[Tensor], path: str | os.PathLike, fps: int = 12) -
             even = picture.crop((0, 0, width, height))
             container.mux(stream.encode(av.VideoFrame.from_image(even)))
         container.mux(stream.encode())
-    atomic_write(path, file.getvalue())
+    return file.getvalue()
 
 
 def video_library() -> Any:

@@ -11,7 +11,7 @@ PACKAGE = Path(lightning_gen.__file__).parent
 LAYERS = [
     "testing __main__ __init__",
     "cli",
-    "training",
+    "training view",
     "callbacks sharing",
     "report",
     "evaluation",

@@ -1,6 +1,7 @@
 """Stops a run that diverged and keeps its last good checkpoint."""
 
 import math
+from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback
@@ -81,3 +82,12 @@ def all_finite(model: ImageGenerator) -> bool:
     """Whether every weight and buffer is finite; one device synchronization."""
     tensors = [t for t in model.state_dict().values() if t.is_floating_point()]
     return bool(torch.stack([t.isfinite().all() for t in tensors]).all())
+
+
+def check_weights(model: ImageGenerator, checkpoint: Path) -> None:
+    """UserError for a model that has diverged: weights that are NaN or infinite."""
+    if not all_finite(model):
+        raise UserError(
+            f"checkpoint={checkpoint}: weights of this model are NaN or infinite, its training diverged; "
+            "use another checkpoint"
+        )

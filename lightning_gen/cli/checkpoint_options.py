@@ -15,8 +15,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor
 
 from lightning_gen.batch import Batch
-from lightning_gen.callbacks.finite_guard import all_finite
-from lightning_gen.capabilities import HasCodes
+from lightning_gen.callbacks.finite_guard import check_weights
 from lightning_gen.checkpoint import checkpoint_of, load_model, match_data, read_checkpoint, saved_config
 from lightning_gen.config.composition import check
 from lightning_gen.config.containers import as_dict, merge
@@ -25,9 +24,9 @@ from lightning_gen.data.folder_scan import shown
 from lightning_gen.data.inspection import listed
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY
-from lightning_gen.images import MODES, video_library
+from lightning_gen.images import video_library
 from lightning_gen.origins.places import shared_name
-from lightning_gen.sampling.scatter_plot import are_points
+from lightning_gen.sampling.preparation import choose_device
 from lightning_gen.utilities.float32 import use_tf32
 from lightning_gen.utilities.suggestions import did_you_mean
 
@@ -50,11 +49,7 @@ def load(cfg: DictConfig) -> tuple[Path, "ImageGenerator"]:
     use_tf32(False)  # images and latents are those of any other device
     path = checkpoint_of(cfg.checkpoint)
     model = load_model(path, ema=cfg.ema, device=device, changes=as_dict(cfg.model))
-    if not all_finite(model):
-        raise UserError(
-            f"checkpoint={path}: weights of this model are NaN or infinite, its training diverged; "
-            "use another checkpoint"
-        )
+    check_weights(model, path)
     return path, model
 
 
@@ -67,44 +62,6 @@ def run_folder(checkpoint: Path) -> Path:
         return Path("outputs", name)
     folder = checkpoint.absolute().parent
     return folder.parent if folder.name == "checkpoints" else folder
-
-
-def choose_device(name: str) -> torch.device:
-    """The device called `name`; `auto` is an accelerator if there is one. UserError for a missing device."""
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    if name == "auto":
-        return accelerator or torch.device("cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        fix = did_you_mean(name, ["auto", "cpu", "cuda", "mps"]) or ", give auto, cpu or cuda"
-        raise UserError(f"device={name}: no such device{fix}") from None
-    if device.type == "cpu":
-        return device
-    same_type = accelerator is not None and device.type == accelerator.type
-    if not (same_type and (device.index or 0) < torch.accelerator.device_count()):
-        raise UserError(f"device={name}: not on this machine, give device={accelerator or 'cpu'} or device=auto")
-    if device.index is not None:
-        torch.accelerator.set_device_index(device.index)  # seeds go to the generator of the current device
-    return device
-
-
-def check_pictures(model: "ImageGenerator", checkpoint: Path, sequences: bool = False) -> None:
-    """UserError unless the model generates images that can be written to files; `sequences` are allowed or not."""
-    if not model.generates:
-        prior = f"; a prior of its codes does: lightning-gen train model=code_prior codes={checkpoint}"
-        fix = prior if isinstance(model, HasCodes) else ""
-        raise UserError(f"checkpoint={checkpoint}: {type(model).__name__} generates no images{fix}")
-    channels = model.image_shape[-3]
-    if channels not in MODES:
-        raise UserError(f"checkpoint={checkpoint}: image files have 1, 3 or 4 channels, this model {channels}")
-    if len(model.image_shape) == 4 and not sequences:
-        raise UserError(f"checkpoint={checkpoint}: {type(model).__name__} makes sequences; this is for single images")
-    if are_points(model.image_shape):
-        raise UserError(
-            f"checkpoint={checkpoint}: its images of {'x'.join(map(str, model.image_shape))} are points, not pictures; "
-            "callbacks=[sample_grid] plots them in training"
-        )
 
 
 def check_format(format: str) -> None:
@@ -166,14 +123,6 @@ def tell(*data: "ImageData | None") -> None:
     for part in filter(None, data):
         for note in part.notes:
             print(f"data={part.name}: {note}", file=sys.stderr)
-
-
-def spread_labels(classes: list[int] | None, n: int) -> Tensor | None:
-    """`n` labels in the order of `classes`, equally many of each up to one; the first `n` if there are more classes."""
-    if classes is None:
-        return None
-    count = min(n, len(classes))
-    return torch.tensor(classes[:count])[torch.arange(n) * count // n]
 
 
 def load_data(cfg: DictConfig, checkpoint: Path, model: "ImageGenerator") -> "ImageData":

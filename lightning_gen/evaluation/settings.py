@@ -1,6 +1,7 @@
 """The keys of their configs in which runs differ, as columns of a comparison."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +67,14 @@ def differing(runs: Sequence[Settings]) -> tuple[dict[str, list[str]], list[str]
     return columns, [_short(key, keys) for key in found[MOST:]]
 
 
-def all_differences(one: Path, other: Path) -> dict[str, list[Any]]:
-    """The two values of each key in which the configs of two run folders differ; "-" where one has no such key.
+def all_differences(*folders: Path) -> dict[str, list[Any]]:
+    """The values of each key in which the configs of run folders differ; "-" where one has no such key.
 
     Paths in the run folders are left out.
     """
-    first, second = map(_whole_settings, (one, other))
-    pairs = {key: [first.get(key, "-"), second.get(key, "-")] for key in dict.fromkeys([*first, *second])}
-    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+    found = [_whole_settings(folder) for folder in folders]
+    values = {key: [settings.get(key, "-") for settings in found] for key in dict.fromkeys(chain(*found))}
+    return {key: row for key, row in values.items() if any(value != row[0] for value in row)}
 
 
 def _whole_settings(folder: Path) -> Settings:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 FILE = "report.html"
 TEMPLATES = Path(__file__).with_name("templates")
+STYLES = ("report.css",)
+SCRIPTS = ("elements.js", "pictures.js", "curves.js", "report.js")
 MARK = '<meta name="generator" content="lightning-gen report">'
 
 # As in CITATION.cff, which installed packages lack.
@@ -51,20 +53,24 @@ def _head(path: Path) -> bytes:
 
 def render(contents: Contents) -> str:
     """The HTML of a report."""
+    return environment().get_template("report.html").render(**variables(contents), **_own_parts())
+
+
+def variables(contents: Contents) -> dict[str, Any]:
+    """What the template `report.html` shows."""
     charts = [*contents.charts, *(chart for scoring in contents.scorings for chart in scoring.charts)]
-    differences = [(row.key, row.value, row.default) for row in contents.settings.differences]
-    return (
-        _environment()
-        .get_template("report.html")
-        .render(
-            run=contents,
-            charts=[asdict(chart) for chart in charts],
-            differences=differences,
-            citation=CITATION % contents.version,
-            mark=MARK,
-            **_own_parts(),
-        )
-    )
+    return {
+        "run": contents,
+        "charts": [asdict(chart) for chart in charts],
+        "differences": [(row.key, row.value, row.default) for row in contents.settings.differences],
+        "citation": CITATION % contents.version,
+        "mark": MARK,
+    }
+
+
+def own_text(*names: str) -> str:
+    """Our style sheets or scripts of these names, one after the other."""
+    return "\n".join((TEMPLATES / name).read_text() for name in names)
 
 
 @cache
@@ -72,7 +78,7 @@ def _own_parts() -> dict[str, Any]:
     """Our style and script, and their hashes."""
     from markupsafe import Markup
 
-    style, script = ((TEMPLATES / name).read_text() for name in ("report.css", "report.js"))
+    style, script = own_text(*STYLES), own_text(*SCRIPTS)
     parts = {"style": Markup(style), "script": Markup(script)}
     return parts | {f"{name}_hash": Markup(_hash(part)) for name, part in parts.items()}
 
@@ -82,11 +88,12 @@ def _hash(text: str) -> str:
 
 
 @cache
-def _environment() -> "Environment":
+def environment(*folders: Path) -> "Environment":
+    """Jinja's environment for the templates of reports, and for those in other folders, which may extend them."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     return Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader([*folders, TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_visible,

@@ -55,29 +55,34 @@ def readable(name: str) -> str:
 
 def read_series(folder: Path) -> list[Series]:
     """The series in `samples/` of a run folder: samples first, then the others in the order of their names."""
+    series = [_series(folder, name, files) for name, files in series_files(folder).items()]
+    return [each for each in series if each.pictures]
+
+
+def series_files(folder: Path) -> dict[str, list[str]]:
+    """The names of files in `samples/` of a run folder by series, in the order of `read_series`, the newest last."""
     found: dict[str, list[str]] = {}
     for name in names_in(folder, "samples"):
         if match := _NAME.fullmatch(name):
             found.setdefault(match["series"], []).append(name)
     names = sorted(found, key=lambda name: (not name.startswith("samples"), name))[:MOST_SERIES]
-    series = [_series(folder, name, found[name]) for name in names]
-    return [each for each in series if each.pictures]
+    return {name: sorted(found[name], key=images_at) for name in names}
 
 
 def _series(folder: Path, series: str, names: Sequence[str]) -> Series:
-    names = sorted(names, key=_images)
     sizes = [path.stat().st_size if (path := inside(folder / "samples", name)) else 0 for name in names]
     choices = (spread(len(names), count) for count in range(MOST, 0, -1))
     chosen = next((choice for choice in choices if sum(sizes[n] for n in choice) <= MOST_BYTES), [])
     pictures = [
-        read_picture(folder, f"samples/{names[n]}", f"{readable(series)} after {_images(names[n]):,} images")
+        read_picture(folder, f"samples/{names[n]}", f"{readable(series)} after {images_at(names[n]):,} images")
         for n in chosen
     ]
     kept = [picture for picture in pictures if picture]
     return Series(series, kept, len(names) - len(kept))
 
 
-def _images(name: str) -> int:
+def images_at(name: str) -> int:
+    """Images seen, by the name of a file in `samples/`; 0 for any other."""
     match = _NAME.fullmatch(name)
     return int(match["images"]) if match else 0
 
@@ -105,17 +110,34 @@ def read_generated(folder: Path) -> list[Picture]:
 
 def read_picture(folder: Path, name: str, title: str, most: int = MOST_BYTES) -> Picture | None:
     """The PNG or GIF `name` of a run folder; None if there is none that can be shown, or of more than `most` bytes."""
+    content = picture_bytes(folder, name, most)
+    if content is None:
+        return None
+    size = _size(content) or (0, 0)
+    factor = enlargement(size)
+    images = images_at(Path(name).name)
+    data = base64.b64encode(content).decode()
+    return Picture(title, data, kind_of(content), size[0] * factor, size[1] * factor, factor, images)
+
+
+def picture_bytes(folder: Path, name: str, most: int = MOST_BYTES) -> bytes | None:
+    """The content of the PNG or GIF `name` of a run folder; None as of `read_picture`."""
     path = inside(folder, name)
     if path is None or path.stat().st_size > most:
         return None
     content = path.read_bytes()
     size = _size(content)
-    if size is None or not 0 < size[0] * size[1] <= MOST_PIXELS:
-        return None
-    factor = min(MOST_FACTOR, max(1, round(SHOWN / max(size))))
-    kind = "png" if content.startswith(_PNG) else "gif"
-    images = _images(path.name)
-    return Picture(title, base64.b64encode(content).decode(), kind, size[0] * factor, size[1] * factor, factor, images)
+    return content if size and 0 < size[0] * size[1] <= MOST_PIXELS else None
+
+
+def kind_of(content: bytes) -> str:
+    """png or gif."""
+    return "png" if content.startswith(_PNG) else "gif"
+
+
+def enlargement(size: tuple[int, int]) -> int:
+    """The factor by which a picture of (width, height) is shown."""
+    return min(MOST_FACTOR, max(1, round(SHOWN / max(size))))
 
 
 def _size(content: bytes) -> tuple[int, int] | None:

@@ -58,6 +58,14 @@ def check_finite(images: Tensor, model: "ImageGenerator") -> None:
         raise UserError(f"checkpoint: images of this {name} hold NaN or infinity, its training diverged; use another")
 
 
+def spread_labels(classes: list[int] | None, n: int) -> Tensor | None:
+    """`n` labels in the order of `classes`, equally many of each up to one; the first `n` if there are more classes."""
+    if classes is None:
+        return None
+    count = min(n, len(classes))
+    return torch.tensor(classes[:count])[torch.arange(n) * count // n]
+
+
 def rows_of(labels: Tensor | None, n: int) -> tuple[list[int], int | None]:
     """Indices of those of `n` images that the grid shows, in order, and its number of columns (None: square).
 

@@ -9,12 +9,12 @@ import torch
 from helpers.tiny_models import TINY_GAN, TINY_VAE, write_checkpoint
 from PIL import Image
 
-from lightning_gen.cli.checkpoint_options import chosen_classes, spread_labels
+from lightning_gen.cli.checkpoint_options import chosen_classes
 from lightning_gen.cli.commands import sample
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.config.composition import compose
 from lightning_gen.errors import UserError
-from lightning_gen.sampling.samples import rows_of, samples
+from lightning_gen.sampling.samples import rows_of, samples, spread_labels
 
 
 def command(*overrides):

@@ -30,6 +30,7 @@ _ORDER = [
     "compare",
     "runs",
     "report",
+    "view",
     "doctor",
     "new-plugin",
     "new-sbatch",

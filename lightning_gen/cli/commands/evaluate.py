@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from lightning_gen.cli.checkpoint_options import choose_device, load, matching_data, run_folder, tell
+from lightning_gen.cli.checkpoint_options import load, matching_data, run_folder, tell
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.cli.sample_files import in_own_keys, read_files
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation.evaluator import Settings, build_extractors, build_metrics, evaluate
 from lightning_gen.evaluation.report import check_readable, save_and_print
+from lightning_gen.sampling.preparation import choose_device
 
 if TYPE_CHECKING:
     from lightning_gen.data.image_data import ImageData

@@ -11,21 +11,20 @@ import torch
 
 from lightning_gen.cli.checkpoint_options import (
     check_format,
-    check_pictures,
     chosen_classes,
     filled,
     load,
     output_folder,
     print_classes,
     print_written,
-    spread_labels,
 )
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.images import enlarged, grid, save_moving, save_png
 from lightning_gen.randomness import preserved_rng
 from lightning_gen.sampling.captions import class_caption, class_grid, row_captions
 from lightning_gen.sampling.latent_space import space_of, walk
-from lightning_gen.sampling.samples import check_finite
+from lightning_gen.sampling.preparation import check_pictures
+from lightning_gen.sampling.samples import check_finite, spread_labels
 
 STRIP_LENGTH = 16  # frames in a row of the strip, or the number of stops if that is larger
 

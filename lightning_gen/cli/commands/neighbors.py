@@ -13,7 +13,6 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from lightning_gen.cli.checkpoint_options import (
-    check_pictures,
     chosen_classes,
     filled,
     load,
@@ -21,7 +20,6 @@ from lightning_gen.cli.checkpoint_options import (
     output_folder,
     print_classes,
     print_written,
-    spread_labels,
     tell,
 )
 from lightning_gen.cli.hydra_app import Job
@@ -34,7 +32,8 @@ from lightning_gen.metrics.memorization import NEAR
 from lightning_gen.metrics.neighbors import Nearest
 from lightning_gen.randomness import preserved_rng, seed_all
 from lightning_gen.sampling.captions import class_caption, row_captions, title
-from lightning_gen.sampling.samples import samples
+from lightning_gen.sampling.preparation import check_pictures
+from lightning_gen.sampling.samples import samples, spread_labels
 from lightning_gen.utilities.progress import progress
 from lightning_gen.utilities.suggestions import did_you_mean
 

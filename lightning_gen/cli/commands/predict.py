@@ -11,7 +11,6 @@ import torch
 from lightning_gen.capabilities import Completes, Predicts
 from lightning_gen.cli.checkpoint_options import (
     check_format,
-    check_pictures,
     filled,
     first_images,
     load,
@@ -23,6 +22,7 @@ from lightning_gen.errors import UserError
 from lightning_gen.images import save_moving, save_png
 from lightning_gen.randomness import preserved_rng, seed_all
 from lightning_gen.sampling.continuation import moving_predictions, predictions
+from lightning_gen.sampling.preparation import check_pictures
 from lightning_gen.sampling.samples import check_finite
 
 

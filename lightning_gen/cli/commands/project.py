@@ -17,7 +17,6 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from lightning_gen.cli.checkpoint_options import (
-    check_pictures,
     filled,
     images_of,
     label_list,
@@ -35,6 +34,7 @@ from lightning_gen.images import pairs, save_png
 from lightning_gen.randomness import preserved_rng, seed_all
 from lightning_gen.sampling.captions import row_captions
 from lightning_gen.sampling.latent_space import LatentSpace, space_of
+from lightning_gen.sampling.preparation import check_pictures
 from lightning_gen.sampling.projection import Descent, project
 from lightning_gen.sampling.samples import check_finite
 from lightning_gen.utilities.atomic_files import atomic_save

@@ -1,0 +1,165 @@
+"""What a model draws for a page: samples, points of its latent space, paths between them, continuations.
+
+All functions are called in the worker's thread, within `full_precision`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from lightning_gen.capabilities import Completes, Encodes, HasLatent, Predicts, Reconstructs, Truncates
+from lightning_gen.config.plugins import conf_dir
+from lightning_gen.errors import UserError
+from lightning_gen.image_generator import ImageGenerator
+from lightning_gen.images import pairs, to_uint8
+from lightning_gen.randomness import seed_all
+from lightning_gen.sampling.captions import class_grid, row_captions
+from lightning_gen.sampling.continuation import completions, moving_predictions, predictions
+from lightning_gen.sampling.latent_space import LatentSpace, StyleSpace
+from lightning_gen.sampling.projection import Descent, Prior, project
+from lightning_gen.sampling.samples import check_finite, samples, spread_labels
+from lightning_gen.view.shelf import Loaded
+
+BATCH = 64
+MOST_CLASSES = 16  # rows of the picture of all classes
+DESCENT = ("starts", "step_size", "noise", "prior_weight", "batch_size", "seed")  # keys of conf/project.yaml
+
+
+def space_and_prior(loaded: Loaded) -> tuple[LatentSpace, Prior]:
+    """Those of a model with latents; UserError for any other."""
+    if loaded.space is None or loaded.prior is None:
+        raise UserError(f"{type(loaded.model).__name__} has no latents")
+    return loaded.space, loaded.prior
+
+
+@contextmanager
+def truncation_of(model: ImageGenerator, truncation: float | None) -> Iterator[None]:
+    """Within it samples are truncated; UserError for a model that can't."""
+    if truncation is None:
+        yield
+        return
+    if not isinstance(model, Truncates):
+        raise UserError(f"truncation={truncation}: {type(model).__name__} does not truncate")
+    before, model.truncation = model.truncation, truncation
+    try:
+        yield
+    finally:
+        model.truncation = before
+
+
+def sample_grid(loaded: Loaded, n: int, seed: int, label: int | None, truncation: float | None) -> Tensor:
+    """A grid of samples, of all classes unless one is chosen: those of `lightning-gen sample` with this seed."""
+    model = loaded.model
+    classes = None if model.num_classes is None else list(range(model.num_classes)) if label is None else [label]
+    labels = spread_labels(classes, n)
+    with truncation_of(model, truncation):
+        drawn = torch.stack([image for _, image in samples(model, n, labels, seed, BATCH)])
+    return class_grid(drawn, labels, None, model.class_names)
+
+
+def draw_point(loaded: Loaded, seed: int, label: int | None, truncation: float | None) -> Tensor:
+    """A point of the latent space `(d,)` in standard deviations from the mean."""
+    space, prior = space_and_prior(loaded)
+    in_styles = isinstance(space, StyleSpace)  # they are truncated by moving them towards their mean
+    seed_all("view", seed)
+    with truncation_of(loaded.model, None if in_styles else truncation):
+        point = prior.whiten(space.sample(1, loaded.labels(label, 1)))[0]
+    return point * truncation if in_styles and truncation is not None else point
+
+
+def decode(loaded: Loaded, point: Tensor, label: int | None) -> Tensor:
+    """The image, or sequence, of a point `(d,)`."""
+    space, prior = space_and_prior(loaded)
+    seed_all("view", "noise")
+    images = space.decode(prior.unwhiten(point[None]), loaded.labels(label, 1))
+    check_finite(images, loaded.model)
+    return images[0]
+
+
+def path(loaded: Loaded, start: Tensor, end: Tensor, label: int | None, steps: int) -> Tensor:
+    """Frames `(T, C, H, W)` from one point to another, and back."""
+    space, prior = space_and_prior(loaded)
+    fractions = torch.linspace(0, 1, steps, device=start.device)[:, None]
+    ends = (prior.unwhiten(point[None]).expand(steps, -1) for point in (start, end))
+    seed_all("view", "noise")
+    frames = space.decode(space.between(*ends, fractions), loaded.labels(label, steps))
+    check_finite(frames, loaded.model)
+    frames = to_uint8(frames)
+    return torch.cat([frames, frames[1:-1].flip(0)])
+
+
+def class_rows(loaded: Loaded, n: int, seed: int) -> Tensor:
+    """A row for each class, at most `MOST_CLASSES`, with the same noise in each column."""
+    model = loaded.model
+    if model.num_classes is None:
+        raise UserError(f"{type(model).__name__} is not conditional")
+    count = min(model.num_classes, MOST_CLASSES)
+    rows = []
+    if isinstance(model, HasLatent):
+        seed_all("view", seed)
+        noise = model.latent(n)
+    for label in range(count):
+        seed_all("view", seed, "rows")
+        labels = torch.full((n,), label, device=model.device)
+        rows.append(model.decode(noise, labels) if isinstance(model, HasLatent) else model.sample(n, labels))
+    check_finite(torch.cat(rows), model)
+    return class_grid(to_uint8(torch.cat(rows)), torch.arange(count).repeat_interleave(n), n, model.class_names)
+
+
+def reconstruct(loaded: Loaded, images: Tensor, label: int | None) -> tuple[Tensor, Tensor | None]:
+    """The images above their reconstructions, and the first one's point, of a model with an encoder."""
+    model = loaded.model
+    if not isinstance(model, Reconstructs):
+        raise UserError(f"{type(model).__name__} reconstructs no images")
+    labels = loaded.labels(label, len(images))
+    seed_all("view", "noise")
+    reconstructed = model.reconstruct(images, labels)
+    check_finite(reconstructed, model)
+    picture = row_captions(pairs(images, reconstructed, len(images)), ["given", "reconstructed"])
+    return picture, _encoded(loaded, images[:1], labels)
+
+
+def _encoded(loaded: Loaded, image: Tensor, labels: Tensor | None) -> Tensor | None:
+    if loaded.space is None or loaded.prior is None or not isinstance(loaded.model, Encodes):
+        return None
+    point = loaded.space.encode(image, None if labels is None else labels[:1])
+    return None if point is None or point.shape[1:] != loaded.prior.mean.shape else loaded.prior.whiten(point)[0]
+
+
+def projected(loaded: Loaded, image: Tensor, label: int | None, steps: int) -> tuple[Tensor, Tensor, float]:
+    """The image `(1, C, H, W)` above the nearest one of the model, that one's point, and the peak signal-to-noise ratio
+    in dB.
+    """
+    space, prior = space_and_prior(loaded)
+    labels = None if isinstance(space, StyleSpace) else loaded.labels(label, 1)
+    defaults = OmegaConf.load(conf_dir() / "project.yaml")
+    descent = Descent(steps=steps, **{key: defaults[key] for key in DESCENT})
+    points, images = project(space, image, labels, descent)
+    check_finite(images, loaded.model)
+    error = (images.clamp(-1, 1) - image).div(2).square().mean()
+    picture = row_captions(pairs(image, images, 1), ["given", "projected"])
+    return picture, prior.whiten(points)[0], -10 * error.clamp(min=1e-10).log10().item()
+
+
+def completed(loaded: Loaded, image: Tensor, rows: int, label: int | None, seed: int) -> Tensor:
+    """An image `(1, C, H, W)`, its first rows, and completions of them, side by side."""
+    if not isinstance(loaded.model, Completes):
+        raise UserError(f"{type(loaded.model).__name__} completes no images")
+    seed_all("complete", seed)
+    picture = completions(loaded.model, image, rows, loaded.labels(label, 1))
+    check_finite(picture, loaded.model)
+    return picture
+
+
+def predicted(loaded: Loaded, sequences: Tensor, context: int, steps: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Frames of sequences `(B, T, C, H, W)` laid out in rows, and moving, with the true next ones."""
+    if not isinstance(loaded.model, Predicts):
+        raise UserError(f"{type(loaded.model).__name__} predicts no frames")
+    seed_all("predict", seed)
+    still = predictions(loaded.model, sequences, context, steps)
+    check_finite(still, loaded.model)
+    seed_all("predict", seed)
+    return still, moving_predictions(loaded.model, sequences, context, steps)
