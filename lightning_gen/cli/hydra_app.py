@@ -57,6 +57,8 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
     from lightning_gen.config.hydra_errors import explained
 
     dry_run = [DRY_RUN] if command == "train" and DRY_RUN in arguments else []
+    if dry_run and {"-m", "--multirun"} & set(arguments):
+        raise UserError("--dry-run: is of one run; leave out -m, and give each key one value")
     arguments = [with_quotes(_HOME.sub(r"\1='\2'", argument)) for argument in arguments if argument not in dry_run]
     flags, overrides, shown = _parse(command, arguments)
     flags += dry_run

@@ -46,7 +46,7 @@ START_KEYS = ("run_dir", "resume", "init_from", "again", "trust")  # of the new 
 # A stranger's file must not decide where a run writes, whom it tells, and which weights may be opened by their hash.
 CONFIRMED_GROUPS = ("callbacks", "extractor", "logger", "metrics", "trainer")
 FOLDER_KEYS = ("dir", "dirpath", "folder", "path")  # ends of keys whose value may be the run's folder
-CONFIRMED_KEYS = {"default_root_dir", "dir", "dirpath", "folder", "save_dir", "settings", "sha256"}
+CONFIRMED_KEYS = {"default_root_dir", "dir", "dirpath", "folder", "save_dir", "settings", "sha256", "tracking_uri"}
 AUTO = "auto"  # of `resume`
 _ABSENT = object()
 

@@ -29,6 +29,7 @@ _ORDER = [
     "runs",
     "report",
     "doctor",
+    "completion",
     "new-plugin",
     "new-sbatch",
 ]
