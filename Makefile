@@ -3,7 +3,8 @@
 # make test-slow  the others, which are marked slow: several processes, wheels, compiled parts, long trainings
 # make coverage  the whole suite, then list the lines of lightning_gen that no test runs
 # make lint    check style and types
-.PHONY: train test test-slow coverage lint format clean
+# make docs    build the site of the documentation in build/docs/html; dead links fail
+.PHONY: train test test-slow coverage lint format docs clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -36,6 +37,11 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python scripts/api_pages.py
+	$(BIN)/python scripts/docs_site.py llms=true
+
+docs: $(READY)
+	$(BIN)/python scripts/docs_site.py
+	@echo "to look at it, with its search: $(BIN)/python -m http.server --bind 127.0.0.1 -d build/docs/html"
 
 # Bytecode is compiled at installation: without it every start is 2.5 to 3 times slower.
 $(READY): pyproject.toml $(CONSTRAINTS)
@@ -43,7 +49,7 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 	command -v uv >/dev/null || $(BIN)/python -m pip install --quiet uv
 	UV=$$(command -v uv || echo $(BIN)/uv); \
 	$$UV pip install --quiet --python $(BIN)/python --compile-bytecode $(addprefix --constraint ,$(CONSTRAINTS)) \
-		--editable '.[offline,fidelity,tensorboard,video,dev]'
+		--editable '.[offline,fidelity,tensorboard,video,docs,dev]'
 	touch $@
 
 clean:

@@ -60,7 +60,9 @@ class MLflow(MLFlowLogger):
             self.experiment.update_run(run_id, status="RUNNING")
         except MlflowException as error:
             message = str(error).splitlines()[0]
-            raise UserError(f"logger.mlflow.tracking_uri: {message}; is there a server, or an older mlflow.db?") from error
+            raise UserError(
+                f"logger.mlflow.tracking_uri: {message}; is there a server, or an older mlflow.db?"
+            ) from error
         if not self._id_file.exists():
             atomic_write(self._id_file, run_id)
         self._open = True

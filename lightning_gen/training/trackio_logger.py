@@ -100,6 +100,6 @@ class Trackio(Logger):
                 artifact = self._trackio.Artifact(f"{self.version}-{path.stem}", type="model")
                 artifact.add_file(str(path))
                 self._run.log_artifact(artifact)
-            self._run.finish()
+            self._trackio.finish()
         self._run = None
         log.info("trackio: to look at the run: trackio show --project %s", self._project)

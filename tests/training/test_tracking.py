@@ -64,7 +64,13 @@ def trackio(folder: Path) -> Any:
 def run_folder(folder: Path) -> Path:
     """A run's files, with two pictures."""
     (folder / "checkpoints").mkdir(parents=True)
-    for name in ("config.yaml", "environment.json", "evaluation.json", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
+    for name in (
+        "config.yaml",
+        "environment.json",
+        "evaluation.json",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+    ):
         (folder / name).write_text(f"{name}\n")
     frames = [Image.new("L", (4, 4), value) for value in (0, 255)]
     frames[0].save(folder / "samples.png")
@@ -127,7 +133,9 @@ def check_mlflow(folder: Path, uri: str | None) -> None:
     assert run.data.metrics["test/kid/efficientnet_lite0"] == 0.25
     assert [(m.step, m.value) for m in client.get_metric_history(first, "train/loss")] == [(64, 32), (128, 64)]
     assert run.data.tags["lightning_gen.group"] == "my_sweep"
-    found = {entry.path for place in ("", "samples/samples", "checkpoints") for entry in client.list_artifacts(first, place)}
+    found = {
+        entry.path for place in ("", "samples/samples", "checkpoints") for entry in client.list_artifacts(first, place)
+    }
     assert {"config.yaml", "evaluation.json", "environment.json", "samples/samples/samples.png"} <= found
     assert {"checkpoints/best.ckpt", "checkpoints/last.ckpt"} <= found
 
@@ -147,7 +155,12 @@ def test_mlflow_on_a_server(tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--artifacts-destination", str(tmp_path / "store")]
+    command += [
+        "--backend-store-uri",
+        f"sqlite:///{tmp_path}/server.db",
+        "--artifacts-destination",
+        str(tmp_path / "store"),
+    ]
     server = subprocess.Popen([sys.executable, *command], cwd=tmp_path, start_new_session=True)
     try:
         deadline = time.monotonic() + 200
