@@ -5,7 +5,8 @@
 # make test-tools  these tests, in a real browser and on a real cluster of two nodes; here a skip is a failure
 # make coverage  the whole suite, then list the lines of lightning_gen that no test runs
 # make lint    check style and types
-.PHONY: train test test-slow tools test-tools coverage lint format clean
+# make docs    build the site of the documentation in build/docs/html; dead links fail
+.PHONY: train test test-slow tools test-tools coverage lint format docs clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -48,13 +49,18 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python scripts/api_pages.py
+	$(BIN)/python scripts/docs_site.py llms=true
+
+docs: $(READY)
+	$(BIN)/python scripts/docs_site.py
+	@echo "to look at it, with its search: $(BIN)/python -m http.server --bind 127.0.0.1 -d build/docs/html"
 
 # Bytecode is compiled at installation: without it every start is 2.5 to 3 times slower.
 $(READY): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	command -v uv >/dev/null || $(BIN)/python -m pip install --quiet uv
 	$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode $(addprefix --constraint ,$(CONSTRAINTS)) \
-		--editable '.[offline,fidelity,tensorboard,video,dev]'
+		--editable '.[offline,fidelity,tensorboard,video,docs,dev]'
 	touch $@
 
 clean:

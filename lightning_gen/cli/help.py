@@ -9,7 +9,7 @@ from lightning_gen.config.plugins import conf_dir
 FOOTER = """Look around:  lightning-gen list     all options; `lightning-gen list model` describes each
               --cfg job              the composed config, without running
               -m seed=1,2 model=a,b  every combination, one process each
-Shell completion and Hydra's own flags: --hydra-help"""
+Shell completion: lightning-gen completion bash; Hydra's own flags: --hydra-help"""
 
 
 def help_text(command: str) -> str:

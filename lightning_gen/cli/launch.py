@@ -45,6 +45,7 @@ def run_job(command: str, config: "DictConfig", node: "DictConfig", flags: Seque
     # Set by `_full_errors` for this process only.
     environment = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
     environment["LIGHTNING_GEN_PATH"] = _user_folders()
+    environment["LIGHTNING_GEN_SWEEP"] = Path(node.sweep.dir).name  # by which loggers group its runs
     status = _run([sys.executable, SCRIPT, *arguments], environment)
     if status:
         print(f"job {node.job.num} failed with exit status {status}", file=sys.stderr, flush=True)

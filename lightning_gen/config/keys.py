@@ -10,6 +10,7 @@ from annotated_types import Ge, Le
 from lightning_gen.bounds import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 KEYS: dict[str, Any] = {
+    "again": str | None,
     "batch_size": PositiveInt,
     "callbacks": dict | None,
     "checkpoint": str,

@@ -19,7 +19,7 @@ def options_among(overrides: Iterable[str]) -> list[str]:
 
 def names_start(overrides: Iterable[str]) -> bool:
     """Whether overrides of `train` name a run to start from."""
-    return any(text.lstrip("+").startswith(("resume=", "init_from=")) for text in overrides)
+    return any(text.lstrip("+").startswith(("resume=", "init_from=", "again=")) for text in overrides)
 
 
 def installed_options(options: Any) -> list[str]:

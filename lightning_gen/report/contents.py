@@ -2,7 +2,6 @@
 
 import csv
 import re
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 from lightning_gen.config.plugins import core_version
 from lightning_gen.config.saved import MAX_BYTES, plain_yaml
 from lightning_gen.errors import UserError
+from lightning_gen.report.commands import commands_of
 from lightning_gen.report.curves import Chart, Curve, charts_of, hours_of, read_curves
 from lightning_gen.report.environment import Environment, from_log, read_environment
 from lightning_gen.report.files import inside, names_in, text_of
@@ -97,7 +97,7 @@ def read_contents(folder: Path, outcome: str | None = None) -> Contents:
         settings=settings,
         config=text_of(folder, "config.yaml", MAX_BYTES)[:CONFIG_CHARACTERS],
         environment=environment,
-        commands=_commands(folder, seen, most, series),
+        commands=commands_of(folder, seen, most, {each.name for each in series}),
         checkpoints=[name for name in names_in(folder, "checkpoints") if name.endswith(".ckpt")],
         papers=read("papers", lambda _: papers_of(config.get("model")), {}),
         remarks=[line for line in log.splitlines() if _REMARK.search(line)][:LOG_LINES],
@@ -166,21 +166,3 @@ def _facts(
     if memory := curves.get("memory_gib"):
         facts["Peak memory"] = f"{max(memory.y):.3g} GiB"
     return facts | {title: environment.rows[title] for title in ("Device", "Trainer") if title in environment.rows}
-
-
-def _commands(folder: Path, seen: int, most: int | None, series: Sequence[Series]) -> dict[str, str]:
-    """Command lines by what they do."""
-    run, names = shlex.quote(str(folder)), {each.name for each in series}
-    done = most is not None and seen >= most
-    more = f" trainer.max_images={2 * most:_}" if most and done else ""
-    commands = {"Train longer" if done else "Go on": f"lightning-gen train run_dir={run} resume=true{more}"}
-    commands["Score the best checkpoint"] = f"lightning-gen evaluate checkpoint={run}"
-    if "samples" in names:
-        commands["Sample"] = f"lightning-gen sample checkpoint={run} n=64 scale=4"
-    if "predictions" in names:
-        commands["Predict frames"] = f"lightning-gen predict checkpoint={run}"
-    if "completions" in names:
-        commands["Complete images"] = f"lightning-gen complete checkpoint={run} n=8"
-    commands["Compare with another run"] = f"lightning-gen compare {run} OTHER_RUN"
-    commands["Renew this page"] = f"lightning-gen report {run}"
-    return commands

@@ -34,8 +34,8 @@ class EnvironmentFile:
         self.path = folder / ENVIRONMENT
         self._entry: dict[str, Any] | None = None
 
-    def begin(self, overrides: Sequence[str], names: Mapping[str, Any], device: torch.device) -> None:
-        """Add an entry for this start; `names` are those of its model and data, and its options."""
+    def begin(self, overrides: Sequence[str], names: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+        """Add an entry for this start, which is returned; `names` are those of its model and data, and its options."""
         plugins = [plugin for plugin in usable() if plugin.package != CORE]
         self._entry = {
             "command": ["lightning-gen", "train", *overrides],
@@ -49,6 +49,7 @@ class EnvironmentFile:
             "plugins_git": self._plugins_git(plugins),
         }
         self._write([*(self._read() or []), self._entry])
+        return self._entry
 
     def end(self, error: BaseException | None) -> None:
         """Add the end of this start, by the exception that ended it."""

@@ -23,6 +23,29 @@ from lightning_gen.utilities.compat import add_encoded_image, is_rank_zero, star
 log = logging.getLogger("lightning_gen")
 
 Params = dict[str, Any] | Namespace  # of Lightning's loggers; ours get a dict
+# Files of a run that tell what it was: config, code and machine, scores with their protocol.
+RECORDS = ("config.yaml", "environment.json", "changes-*.diff", "evaluation.json")
+SWEEP = "LIGHTNING_GEN_SWEEP"  # in the environment of the jobs of a multirun: its name
+
+
+def records_of(folder: Path) -> list[Path]:
+    """The records in a run folder."""
+    return [path for pattern in RECORDS for path in sorted(folder.glob(pattern))]
+
+
+def checkpoints_of(folder: Path) -> list[Path]:
+    """The checkpoints in a run folder that may be uploaded."""
+    return [path for name in ("best", "last") if (path := folder / "checkpoints" / f"{name}.ckpt").is_file()]
+
+
+def sweep_name() -> str | None:
+    """The name of the sweep that this run is of."""
+    return os.environ.get(SWEEP)
+
+
+def missing(package: str) -> UserError:
+    """The error for a logger whose package is not installed."""
+    return UserError(f"logger={package}: the package {package} is missing; pip install 'lightning-gen[{package}]'")
 
 
 class CSV(Logger):
@@ -104,9 +127,7 @@ class TensorBoard(TensorBoardLogger):
             super().__init__(folder, name="", version="tensorboard", default_hp_metric=False)
             self._config: dict[str, Any] = {}
         except ModuleNotFoundError as error:
-            raise UserError(
-                "logger=tensorboard: the package tensorboard is missing; pip install 'lightning-gen[tensorboard]'"
-            ) from error
+            raise missing("tensorboard") from error
 
     @rank_zero_only
     def log_hyperparams(self, params: Params, *args: Any, **kwargs: Any) -> None:
@@ -135,9 +156,24 @@ class TensorBoard(TensorBoardLogger):
 
 
 class Wandb(WandbLogger):
-    """Weights & Biases; offline unless `offline=false`. A resumed run continues its wandb run: the id is in a file."""
+    """Weights & Biases; offline unless `offline=false`. A resumed run continues its wandb run: the id is in a file.
 
-    def __init__(self, folder: str, project: str, offline: bool, name: str | None = None, **settings: Any):
+    `group`: by default the name of the sweep. `checkpoints`: upload best.ckpt and last.ckpt at the end, as artifacts.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        project: str,
+        offline: bool,
+        name: str | None = None,
+        group: str | None = None,
+        checkpoints: bool = False,
+        **settings: Any,
+    ):
+        self._folder, self._checkpoints = Path(folder), checkpoints
+        if group := group or sweep_name():
+            settings["group"] = group
         id_file = Path(folder) / "wandb_id.txt"
         if not id_file.exists() and is_rank_zero():
             atomic_write(id_file, uuid.uuid4().hex[:8])
@@ -176,9 +212,23 @@ class Wandb(WandbLogger):
 
     @rank_zero_only
     def close(self) -> None:
-        """End the wandb run, so that the next run in this process starts another one; say how to upload it."""
+        """Add the records of the run to the wandb run, and end it, so that the next one in this process is another.
+
+        Say how to upload it.
+        """
         run = started_run(self)
         if run is not None:
+            self._upload(run)
             run.finish()
             if run.offline:
                 log.info("wandb was offline; to upload the run: wandb sync %s", run.sync_dir)
+
+    def _upload(self, run: Any) -> None:
+        import wandb
+
+        for path in records_of(self._folder):
+            run.save(str(path), base_path=str(self._folder), policy="now")
+        for path in checkpoints_of(self._folder) if self._checkpoints else ():
+            artifact = wandb.Artifact(f"checkpoint-{run.id}", type="model")
+            artifact.add_file(str(path))
+            run.log_artifact(artifact, aliases=[path.stem])

@@ -1,10 +1,11 @@
-"""The four ways to start a run: each gives a config and a checkpoint to load.
+"""The five ways to start a run: each gives a config and a checkpoint to load.
 
 - new: `resume` and `init_from` are null.
 - continue: `run_dir=PATH resume=true` goes on with the run in that folder, under its own config; `resume=auto`, which
   restarts by Slurm and torchrun imply, does so if there is one, and else starts it.
 - warm start: `resume=CHECKPOINT` takes that run's config and whole state into a new folder.
 - finetune: `init_from=CHECKPOINT` takes its model config and weights, nothing else.
+- repeat: `again=RUN` takes that run's config, and none of its weights, into a new folder.
 
 Overrides of the command line apply in all of them: they are composed on the options that the run was composed of, and
 what they change is changed in its saved config. All else stays as it was saved.
@@ -37,14 +38,15 @@ from lightning_gen.config.saved import installed_hashes, leaves, read_saved_yaml
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY
 from lightning_gen.training.codes import keep_first_stage
+from lightning_gen.training.repetition import check_repeatable
 from lightning_gen.utilities.compat import hydra_config
 from lightning_gen.utilities.launchers import was_restarted
 
-START_KEYS = ("run_dir", "resume", "init_from", "trust")  # of the new run, not of the one it starts from
+START_KEYS = ("run_dir", "resume", "init_from", "again", "trust")  # of the new run, not of the one it starts from
 # A stranger's file must not decide where a run writes, whom it tells, and which weights may be opened by their hash.
 CONFIRMED_GROUPS = ("callbacks", "extractor", "logger", "metrics", "trainer")
 FOLDER_KEYS = ("dir", "dirpath", "folder", "path")  # ends of keys whose value may be the run's folder
-CONFIRMED_KEYS = {"default_root_dir", "dir", "dirpath", "folder", "save_dir", "settings", "sha256"}
+CONFIRMED_KEYS = {"default_root_dir", "dir", "dirpath", "folder", "save_dir", "settings", "sha256", "tracking_uri"}
 AUTO = "auto"  # of `resume`
 _ABSENT = object()
 
@@ -57,6 +59,7 @@ class Start:
     in_place: bool = False  # continue the run that is in the folder already
     state: Path | None = None  # a checkpoint to load completely: weights, optimizers, counters
     weights: Path | None = None  # a checkpoint to load the weights of
+    again: Path | None = None  # the folder of a run to repeat
     options: list[str] = field(default_factory=list)  # that the config was composed of
     changes: list[str] = field(default_factory=list)  # of the saved config, by the command line
 
@@ -81,7 +84,10 @@ def start_of(config: DictConfig, overrides: Sequence[str] = ()) -> Start:
     if run is None:
         return Start(config, options=options_among(overrides))
     merged = _merged(config, run, overrides)
-    keep_first_stage(merged, run.config, in_place=_continues(config))
+    if config.again:
+        check_repeatable(merged, run.config, run.origin)
+    else:
+        keep_first_stage(merged, run.config, in_place=_continues(config))
     if config.init_from and not _continues(config):
         return Start(merged, weights=run.checkpoint, options=_with(run.options, overrides, of_model=True))
     merged = _confirmed(config, merged, run.origin)
@@ -92,13 +98,14 @@ def start_of(config: DictConfig, overrides: Sequence[str] = ()) -> Start:
         merged,
         in_place=_continues(config),
         state=run.checkpoint,
+        again=Path(config.again) if config.again else None,
         options=_with(run.options, overrides),
         changes=changes,
     )
 
 
 def saved_run(config: DictConfig, targets: Sequence[str]) -> SavedRun | None:
-    """The run that `resume` and `init_from` of a config name; None for a new run.
+    """The run that `resume`, `init_from` and `again` of a config name; None for a new run.
 
     It may name `targets`, which are typed again, as by the command line of a requeued job.
     """
@@ -106,6 +113,10 @@ def saved_run(config: DictConfig, targets: Sequence[str]) -> SavedRun | None:
         if _continues(config):
             return _run_in(Path(config.run_dir))
         resume = None if config.resume == AUTO else config.resume
+        if config.again and (resume or config.init_from):
+            raise UserError(f"again={config.again}: starts without weights; leave out resume and init_from")
+        if config.again:
+            return _run_in(Path(config.again), key="again")._replace(checkpoint=None)
         if resume and config.init_from:
             fix = f"can't be used with resume={config.resume}; use one of them"
             raise UserError(f"init_from={config.init_from}: {fix}")
@@ -126,13 +137,15 @@ def _continues(config: DictConfig) -> bool:
     return config.resume is True or (if_any and (Path(config.run_dir) / "config.yaml").is_file())
 
 
-def _run_in(folder: Path) -> SavedRun:
+def _run_in(folder: Path, key: str = "run_dir") -> SavedRun:
     if not folder.is_dir() or not (folder / "config.yaml").is_file():
-        raise UserError(f"run_dir={folder}: no run to resume there; resume=true needs run_dir=PATH of a run's folder")
-    saved = read_saved_yaml(folder / "config.yaml", f"run_dir={folder}")
+        needs = "resume=true needs run_dir=PATH of" if key == "run_dir" else "name"
+        do = "resume" if key == "run_dir" else "repeat"
+        raise UserError(f"{key}={folder}: no run to {do} there; {needs} a run's folder")
+    saved = read_saved_yaml(folder / "config.yaml", f"{key}={folder}")
     options = _options(saved.pop(OPTIONS, None))
     checkpoints = [folder / "checkpoints" / name for name in ("last.ckpt", "best.ckpt")]
-    return SavedRun(f"run_dir={folder}", next((p for p in checkpoints if p.is_file()), None), saved, options)
+    return SavedRun(f"{key}={folder}", next((p for p in checkpoints if p.is_file()), None), saved, options)
 
 
 def _options(saved: Any) -> list[str] | None:
@@ -196,7 +209,8 @@ def _resumed(overrides: Sequence[str], targets: Sequence[str]) -> SavedRun | Non
     values = {override.key_or_group: override.value() for override in parsed}
     typed = {key: getattr(value, "text", value) for key, value in values.items()}
     nothing = type(None)
-    kinds = {"run_dir": (str,), "resume": (str, bool, nothing), "init_from": (str, nothing), "trust": (str, list)}
+    kinds = {"run_dir": (str,), "resume": (str, bool, nothing), "trust": (str, list)}
+    kinds |= dict.fromkeys(("init_from", "again"), (str, nothing))
     if not all(isinstance(value, kinds[key]) for key, value in typed.items()):
         return None  # told with the types of all keys
     if typed.get("resume") in (True, AUTO) and not typed.get("run_dir"):

@@ -6,9 +6,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import Callback
@@ -30,14 +29,17 @@ from lightning_gen.errors import UserError
 from lightning_gen.evaluation.evaluator import build_extractors, build_metrics, evaluate
 from lightning_gen.evaluation.report import check_readable, report_lines, save_and_print
 from lightning_gen.evaluation.result import Evaluation
+from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.image_generator import KEY, ImageGenerator
+from lightning_gen.metrics.image_metric import ImageMetric
 from lightning_gen.trainer import ImageTrainer, check_accelerator, check_world_size, processes_on_node
-from lightning_gen.training.checks import check_before, device_notes, likelihood_notes
+from lightning_gen.training.checks import check_before
 from lightning_gen.training.codes import check_codebook, first_stage, use_first_stage
+from lightning_gen.training.messages import closing_lines, describe, origin, tell
+from lightning_gen.training.repetition import differences, facts_of
 from lightning_gen.training.resume import Start, start_of
 from lightning_gen.training.run_folder import RunFolder
 from lightning_gen.training.run_log import note_printed, run_log
-from lightning_gen.training.summary import summary_lines
 from lightning_gen.training.warm_up import shorten_warm_ups
 from lightning_gen.utilities.launchers import is_first_process
 from lightning_gen.utilities.signals import Stopped
@@ -45,11 +47,21 @@ from lightning_gen.utilities.signals import Stopped
 log = logging.getLogger("lightning_gen")
 
 
-def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | None:
-    """Run `config` and return its evaluation, None without metrics; `overrides` are those of the command line.
+class Prepared(NamedTuple):
+    """A run that is checked and built, and has not begun."""
 
-    Raises UserError for a user's mistakes, if possible before anything is written.
-    """
+    start: Start
+    folder: RunFolder | None  # of the main process
+    data: ImageData
+    model: ImageGenerator
+    metrics: dict[str, ImageMetric]
+    extractors: dict[str, Extractor]
+    seen: int  # images
+    notes: list[str]
+
+
+def prepare(config: DictConfig, overrides: Sequence[str] = ()) -> Prepared:
+    """Check and build all that a run needs, without a file in its folder; UserError for a user's mistakes."""
     if not config.run_dir:
         raise UserError(f"run_dir={config.run_dir or ''}: empty; name a folder, or leave run_dir out")
     start = start_of(config, overrides)
@@ -63,8 +75,9 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     data = build_data(config.data, processes_on_node(config.trainer))
     warm_ups = [] if start.continues else shorten_warm_ups(config, overrides, data.split_sizes["train"])
     saved = _saved(start)
-    if saved:
-        data.notes += match_data(data, saved[KEY])
+    facts = facts_of(start.again) if start.again else saved and saved[KEY]
+    if facts:
+        data.notes += match_data(data, facts)
     model = build_model(config.model, data.image_shape, data.num_classes)
     use_first_stage(first, model, data)
     check_codebook(model, data)
@@ -75,17 +88,28 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
     metrics = build_metrics(config.metrics)
     extractors = build_extractors(config.extractor, metrics)
     notes = warm_ups + check_before(config, model, data, metrics, extractors)
+    return Prepared(start, folder, data, model, metrics, extractors, seen, notes)
+
+
+def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | None:
+    """Run `config` and return its evaluation, None without metrics; `overrides` are those of the command line.
+
+    Raises UserError for a user's mistakes, if possible before anything is written.
+    """
+    start, folder, data, model, metrics, extractors, seen, notes = prepare(config, overrides)
+    config = start.config
     with _claimed(folder), _open_trainer(config, data) as trainer, ranks_watched(trainer, model, config.run_dir):
         trained = start.state and trainer.max_images is not None and seen >= trainer.max_images
         if not (trained and start.in_place):  # a folder in which nothing is trained stays as it is
             _begin(folder, trainer, start, rewind_to=seen if start.in_place else None)
             if folder:
                 names = {"model": type(model).__name__, "data": data.name, OPTIONS: start.options}
-                folder.environment.begin(overrides, names, trainer.strategy.root_device)
-        _describe(model, data, trainer, config)
-        if came_from := _origin(start, seen, trainer.max_images, config.run_dir):
+                entry = folder.environment.begin(overrides, names, trainer.strategy.root_device)
+                notes += differences(start.again, entry) if start.again else []
+        describe(model, data, trainer, config)
+        if came_from := origin(start, seen, trainer.max_images, config.run_dir):
             log.info("%s", came_from)
-        _tell(notes, model, data, trainer, config)
+        tell(notes, model, data, trainer, config)
         if trained:
             progress = f"{seen:,} of {trainer.max_images:,}"
             log.info("nothing to train: %s images seen; raise trainer.max_images", progress)
@@ -94,6 +118,8 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
         evaluation = _score(model, data, metrics, extractors, trainer, config)
         if evaluation or not trained:  # else the folder stays as it is
             finish_report(trainer)
+        for line in closing_lines(model, config.run_dir, trainer.max_images) if folder else ():
+            log.info("%s", line)
         return evaluation
 
 
@@ -103,17 +129,6 @@ def _describe_origin(model: ImageGenerator, data: ImageData, start: Start) -> No
     model.class_names = data.class_names or []
     model.seed = data.run_seed = start.config.seed
     model.num_training_images = data.split_sizes["train"]
-
-
-def _tell(
-    notes: Sequence[str], model: ImageGenerator, data: ImageData, trainer: ImageTrainer, config: DictConfig
-) -> None:
-    """Log what a user should know of this run, before it begins."""
-    of_data = [f"data={data.name}: {note}" for note in data.notes]
-    of_device = device_notes(trainer.strategy.root_device, trainer.precision)
-    layers = summary_lines(model, data) if config.get("summary") else []
-    for note in [*of_data, *notes, *likelihood_notes(model, data), *of_device, *layers]:
-        log.info("%s", note)
 
 
 def _begin(folder: RunFolder | None, trainer: ImageTrainer, start: Start, rewind_to: int | None) -> None:
@@ -183,9 +198,12 @@ def _open_trainer(config: DictConfig, data: ImageData) -> Iterator[ImageTrainer]
                 logger.close()
 
 
-def build_trainer(config: DictConfig, data: ImageData, loggers: Sequence[Any]) -> ImageTrainer:
-    """The trainer that `config` describes, for `data`."""
-    callbacks = build_each(config.callbacks, "callbacks", Callback)
+def build_trainer(
+    config: DictConfig, data: ImageData, loggers: Sequence[Any], callbacks: Sequence[Callback] | None = None
+) -> ImageTrainer:
+    """The trainer that `config` describes, for `data`; `callbacks` take the place of the config's."""
+    if callbacks is None:
+        callbacks = build_each(config.callbacks, "callbacks", Callback)
     trainer = instantiate(
         config.trainer,
         batch_size=data.batch_size,
@@ -245,7 +263,6 @@ def _score(
     if trainer.is_global_zero:
         note_printed(report_lines(evaluation))
         save_and_print(evaluation, Path(config.run_dir, "evaluation.json"))
-        log.info("run folder: %s", config.run_dir)
     scores = {f"test/{name}": value for name, value in evaluation.values.items()}
     for logger in trainer.loggers:
         getattr(logger, "log_scores", logger.log_metrics)(scores, model.images_seen)
@@ -256,28 +273,3 @@ def _how_to_score(run_dir: str) -> str:
     checkpoint = Path(run_dir, "checkpoints", "last.ckpt")
     again = f"for all scores of this run: lightning-gen train run_dir={run_dir} resume=true"
     return f"to score it: lightning-gen evaluate checkpoint={checkpoint}; {again}" if checkpoint.is_file() else again
-
-
-def _origin(start: Start, seen: int, max_images: int | None, run_dir: str) -> str | None:
-    """A line on what a run starts from, and how far that is; None for a new run."""
-    if start.weights:
-        return f"starts with the weights of {start.weights}"
-    if start.state is None:
-        return f"continues {run_dir} from its beginning, as it has no checkpoint" if start.in_place else None
-    saved = datetime.fromtimestamp(start.state.stat().st_mtime)
-    when = f"{saved:%H:%M}" if saved.date() == datetime.now().date() else f"{saved:%Y-%m-%d %H:%M}"
-    of = f" of {max_images:,}" if max_images else ""
-    what = run_dir if start.in_place else f"{start.state}, in a new folder,"
-    return f"continues {what} at {seen:,}{of} images, {start.state.name} of {when}"
-
-
-def _describe(model: ImageGenerator, data: ImageData, trainer: ImageTrainer, config: DictConfig) -> None:
-    if not trainer.is_global_zero:
-        return
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    splits = " / ".join(f"{count:,}" for count in data.split_sizes.values())
-    shape = "x".join(map(str, data.image_shape))
-    name = f"{type(model).__name__} ({model.size})" if model.size else type(model).__name__
-    log.info("%s: %s parameters; %s: %s images of %s", name, f"{trained:,}", data.name, splits, shape)
-    where = f"{config.trainer.get('accelerator', 'auto')} x {trainer.world_size}, {trainer.precision}"
-    log.info("%s; run folder: %s", where, config.run_dir)

@@ -191,8 +191,9 @@ def unset_anonymous(logger: "WandbLogger") -> None:
 
 
 def started_run(logger: "WandbLogger") -> Any:
-    """The wandb run if it has started, else None: `logger.experiment` would start one."""
-    return logger._experiment
+    """The wandb run if it has started and has not ended, else None: `logger.experiment` would start one."""
+    run: Any = logger._experiment
+    return None if run is None or run._is_finished else run
 
 
 # torch and torchmetrics

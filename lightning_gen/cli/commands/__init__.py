@@ -32,6 +32,7 @@ _ORDER = [
     "report",
     "view",
     "doctor",
+    "completion",
     "new-plugin",
     "new-sbatch",
 ]
