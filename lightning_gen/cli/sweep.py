@@ -191,7 +191,7 @@ def of_command(command: str, typed: Sequence[str]) -> Iterator[Ended]:
 def end(sweep: Path, typed: Sequence[str]) -> int:
     """Print the table of a sweep and what has failed of this command line; the exit status, 1 if anything has."""
     points = read_points(sweep)
-    _print_table([Path(point.folder) for point in points if (Path(point.folder) / "evaluation.json").is_file()])
+    print_table([Path(point.folder) for point in points if (Path(point.folder) / "evaluation.json").is_file()])
     ours = [point for point in points if point.command == hash_of(of_runs(typed))]
     left = [point for point in ours if point.status != "finished"]
     if not left:
@@ -209,7 +209,7 @@ def how_to_go_on(sweep: Path) -> str:
     return f"the same command with sweep={sweep.name} runs what is left"
 
 
-def _print_table(folders: Sequence[Path]) -> None:
+def print_table(folders: Sequence[Path]) -> None:
     """The scores of the runs, best first; runs that differ in their seed alone are one row."""
     from lightning_gen.evaluation.comparison import columns_of, compare, read_runs
 
