@@ -85,7 +85,9 @@ def flat(space: Mapping[Any, Any], parent: str = "") -> Iterator[tuple[str, Any]
             yield key, value
 
 
-def default_values(space: Mapping[str, Dimension], config: "DictConfig", choices: Mapping[str, Any]) -> dict[str, Value]:
+def default_values(
+    space: Mapping[str, Dimension], config: "DictConfig", choices: Mapping[str, Any]
+) -> dict[str, Value]:
     """What a config, with its chosen options, has for the keys of a space; empty if something of it is outside."""
     from omegaconf import OmegaConf
 

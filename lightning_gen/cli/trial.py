@@ -80,5 +80,7 @@ def _scored(study: SharedStudy, number: int, run: Run, objective: str) -> str:
         return f"{objective} {value:.5g}"
     study.tell(number, "FAIL")
     if not run.evaluations or objective not in run.evaluations[-1]["scores"]:
-        raise UserError(f"objective={objective}: {run.path} has no such score; it has {', '.join(run.scores) or 'none'}")
+        raise UserError(
+            f"objective={objective}: {run.path} has no such score; it has {', '.join(run.scores) or 'none'}"
+        )
     return f"failed, {objective} is no number"

@@ -94,4 +94,4 @@ def _brief(override: str) -> str:
     """`optimizer@model.optimizer=sgd` as `optimizer_sgd`."""
     key, _, value = override.lstrip("+~").partition("=")
     last = re.split(r"[./@]", key)[-1]
-    return re.sub(r"[^\w.+-]+", "_", f"{last}_{value}").strip("_.")
+    return re.sub(r"[^a-zA-Z0-9.+-]+", "_", f"{last}_{value}").strip("_.")

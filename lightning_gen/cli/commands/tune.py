@@ -141,7 +141,9 @@ def _parsed(arguments: Sequence[str]) -> tuple[dict[str, str], dict[str, str], l
     if options["prune"] not in ("true", "false"):
         raise UserError(f"prune={options['prune']}: give true or false")
     if not re.fullmatch(r"(\w[\w.+-]*)?", options["name"]):
-        raise UserError(f"name={options['name']}: its folder is outputs/tune/NAME; give letters, digits and . _ + - alone")
+        raise UserError(
+            f"name={options['name']}: its folder is outputs/tune/NAME; give letters, digits and . _ + - alone"
+        )
     return options, space, overrides
 
 
