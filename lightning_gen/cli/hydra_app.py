@@ -45,15 +45,12 @@ class Job(NamedTuple):
     flags: Sequence[str] = ()
 
 
-class JobFailed(UserError):
-    """A job of a multirun has failed."""
-
-
 def read_command_line(command: str, arguments: list[str]) -> Job | int:
     """The job that `arguments` describe, or the exit status if Hydra has done all (help, --cfg, multirun).
 
     Raises UserError for any mistake in composing.
     """
+    from lightning_gen.cli.sweep import check_single, check_words
     from lightning_gen.config.hydra_errors import explained
 
     dry_run = [DRY_RUN] if command == "train" and DRY_RUN in arguments else []
@@ -65,11 +62,13 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
     arguments, overrides = _in_full(command, arguments, overrides)
     if shown:
         arguments = overrides
+    check_words(overrides)
     with explained(command, overrides):
-        composed = _composed(command, arguments, flags)
+        composed = _composed(command, arguments, flags, overrides)
     if isinstance(composed, int):
         return composed
     config, node = composed
+    check_single(config, node)
     if shown:
         return _show(command, config, node)
     if _resumes(command, overrides):
@@ -83,15 +82,16 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
     return Job(finish(config, node, command), task_overrides(node), flags + _search_path(node))
 
 
-def _composed(command: str, arguments: list[str], flags: Sequence[str]) -> "tuple[DictConfig, DictConfig] | int":
+def _composed(
+    command: str, arguments: list[str], flags: Sequence[str], overrides: Sequence[str]
+) -> "tuple[DictConfig, DictConfig] | int":
     """The config of a job and Hydra's own node; the exit status if Hydra has done all, as the jobs of a multirun."""
     import hydra
     from hydra.types import RunMode
 
-    from lightning_gen.cli.launch import run_job
+    from lightning_gen.cli import launch, sweep
 
     composed: list[tuple[DictConfig, DictConfig]] = []
-    failed: list[int] = []
 
     def task(config: "DictConfig") -> float | None:
         node = current_hydra_node()
@@ -99,23 +99,22 @@ def _composed(command: str, arguments: list[str], flags: Sequence[str]) -> "tupl
         if node.mode == RunMode.RUN:
             composed.append((config, node))
             return None
-        status, score = run_job(command, config, node, flags)
+        if command == "train":
+            status, score = sweep.run_point(config, node, flags, overrides)
+        else:
+            status, score = launch.run_job(command, config, node, flags), None
         if status:
-            failed.append(status)
             # Launchers whose jobs are in other processes bring only exceptions back.
-            raise JobFailed(f"job {node.job.num} failed with exit status {status}; its messages are above")
+            raise launch.JobFailed(f"job {node.job.num} failed with exit status {status}; its messages are above")
         return score
 
     with _arguments(arguments), _full_errors(), hydra_config_restored(), hydra_composing_once():
         try:
-            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=command)(task)()
+            with sweep.of_command(command, overrides) as ended:
+                hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=command)(task)()
         except SystemExit as stop:  # after --hydra-help, --cfg, ...
             return int(stop.code or 0)
-        except JobFailed:
-            if len(failed) < 2:
-                raise
-            raise UserError(f"{len(failed)} of the jobs failed; their messages are above") from None
-    return composed[0] if composed else 0
+    return composed[0] if composed else ended.status
 
 
 def _in_full(command: str, arguments: list[str], overrides: list[str]) -> tuple[list[str], list[str]]:

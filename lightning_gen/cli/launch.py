@@ -5,14 +5,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_gen.config.composition import task_overrides
 from lightning_gen.config.plugins import PACKAGE
 from lightning_gen.config.text_values import quoted
+from lightning_gen.errors import UserError
 from lightning_gen.utilities.launchers import RELAUNCHED, is_first_process
 from lightning_gen.utilities.signals import Stopped, handled
 
@@ -20,8 +21,13 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 SCRIPT = str(PACKAGE / "__main__.py")
+EVERY = 2.0  # seconds between calls of `watch`
 # In the environment of the first process, where they would make of its next command a rank.
 LIGHTNING_SETS = ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "WORLD_SIZE")
+
+
+class JobFailed(UserError):
+    """A job of a multirun has failed."""
 
 
 def command_arguments(
@@ -35,26 +41,38 @@ def command_arguments(
     return arguments
 
 
-def run_job(command: str, config: "DictConfig", node: "DictConfig", flags: Sequence[str]) -> tuple[int, float | None]:
-    """Run one job of a multirun in a new process; its exit status, and its objective if it has one.
+def run_job(command: str, config: "DictConfig", node: "DictConfig", flags: Sequence[str]) -> int:
+    """Run one job of a multirun in a new process; its exit status.
 
     Jobs share no memory, CUDA context, wandb run or process group, and one that fails does not stop the others.
     """
     arguments = command_arguments(command, config, task_overrides(node), flags)
     print(f"job {node.job.num}: lightning-gen {' '.join(arguments)}", flush=True)
-    # Set by `_full_errors` for this process only.
-    environment = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
-    environment["LIGHTNING_GEN_PATH"] = _user_folders()
-    environment["LIGHTNING_GEN_SWEEP"] = Path(node.sweep.dir).name  # by which loggers group its runs
-    status = _run([sys.executable, SCRIPT, *arguments], environment)
+    status = run_child(arguments)
     if status:
         print(f"job {node.job.num} failed with exit status {status}", file=sys.stderr, flush=True)
-        return status, None
-    return 0, _objective(config)
+    return status
 
 
-def _run(command: Sequence[str], environment: dict[str, str]) -> int:
-    """The exit status of a process. A signal is passed on to it; when it has saved and ended, raise Stopped."""
+def run_child(
+    arguments: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    watch: Callable[[subprocess.Popen], None] | None = None,
+) -> int:
+    """The exit status of `python -m lightning_gen <arguments>`, 128 + N if signal N has killed it.
+
+    `environment` are further variables, those that are set stay. `watch` is called at once and then every few seconds.
+    A signal is passed on to the process; when it has saved and ended, raise Stopped.
+    """
+    # Set by `_full_errors` for this process only.
+    inherited = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
+    own = {"LIGHTNING_GEN_PATH": _user_folders()}
+    return _run([sys.executable, SCRIPT, *arguments], {**(environment or {}), **inherited, **own}, watch)
+
+
+def _run(
+    command: Sequence[str], environment: dict[str, str], watch: Callable[[subprocess.Popen], None] | None = None
+) -> int:
     received: list[int] = []
     processes: list[subprocess.Popen] = []
 
@@ -67,13 +85,21 @@ def _run(command: Sequence[str], environment: dict[str, str]) -> int:
         processes.append(subprocess.Popen(command, env=environment))
         if received:  # before the job was there
             processes[0].send_signal(received[-1])
-        status = processes[0].wait()
+        status = _wait(processes[0], watch)
     if received:
         raise Stopped(received[-1])
-    return status
+    return status if status >= 0 else 128 - status
 
 
-def _objective(config: "DictConfig") -> float | None:
+def _wait(process: subprocess.Popen, watch: Callable[[subprocess.Popen], None] | None) -> int:
+    while watch:
+        watch(process)
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(EVERY)
+    return process.wait()
+
+
+def objective_of(config: "DictConfig") -> float | None:
     """The score that a sweeper optimizes: that of evaluation.json whose name is `objective`."""
     if not config.get("objective") or not config.get("run_dir"):
         return None

@@ -16,7 +16,7 @@ from lightning_gen.config.yaml_comments import comments_in, dotted
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.suggestions import did_you_mean
 
-GLOBAL = ("debug", "experiment")  # groups whose files set keys of the whole config
+GLOBAL = ("debug", "experiment", "launcher")  # groups whose files set keys of the whole config
 _HIDDEN = {"_target_", "_partial_", "_convert_", "_recursive_"}
 _GIVEN = {"params", "maximize", "capturable", "differentiable"}  # of optimizers: by the model, or of no use here
 

@@ -55,6 +55,7 @@ KEYS: dict[str, Any] = {
     "steps": Annotated[int, Ge(1), Le(1_000_000)],
     "stops": Annotated[int, Ge(2), Le(10_000)],
     "summary": bool,
+    "sweep": str | None,
     "trainer": dict,
     "trust": str | list[str],
     "truncation": PositiveFloat | None,
@@ -72,6 +73,7 @@ _OF_COMMAND: dict[str, Any] = {
     "neighbors.num_real": Annotated[int, Ge(2)] | None,
     "predict.steps": Annotated[int, Ge(1), Le(10_000)] | None,
     "train.data": dict,
+    "train.space": dict | None,
 }
 SECTIONS = ("evaluation",)  # mappings whose members are such keys, too
 OBJECTS = ("data", "model", "trainer")  # each describes one object

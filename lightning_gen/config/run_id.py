@@ -1,4 +1,4 @@
-"""The OmegaConf resolver `${run_id:}`: the name of a run."""
+"""The OmegaConf resolvers `${run_id:}`, the name of a run, and `${sweep_name:...}`, that of a multirun."""
 
 import os
 import secrets
@@ -10,10 +10,11 @@ _current: str | None = None
 
 
 def register_resolver() -> None:
-    """Make `${run_id:}` known to OmegaConf."""
+    """Make them known to OmegaConf."""
     from omegaconf import OmegaConf
 
     OmegaConf.register_new_resolver("run_id", run_id, replace=True)
+    OmegaConf.register_new_resolver("sweep_name", lambda name, time: time if name is None else name, replace=True)
 
 
 def reset_run_id() -> None:

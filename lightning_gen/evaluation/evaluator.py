@@ -30,7 +30,14 @@ from lightning_gen.evaluation.result import (
 from lightning_gen.evaluation.sample_sources import FileSampler, ModelSampler, Sampler
 from lightning_gen.extractors.extractor import Extractor, protocol_of
 from lightning_gen.metrics.image_means import deviation
-from lightning_gen.metrics.image_metric import FeatureMetric, ImageMetric, ModelMetric, PairedMetric, extractors_for
+from lightning_gen.metrics.image_metric import (
+    Direction,
+    FeatureMetric,
+    ImageMetric,
+    ModelMetric,
+    PairedMetric,
+    extractors_for,
+)
 from lightning_gen.sampling.evaluation_mode import evaluation_mode, full_precision
 
 if TYPE_CHECKING:
@@ -158,15 +165,23 @@ def score_names(
     model: "ImageGenerator", data: "ImageData", metrics: Mapping[str, ImageMetric], extractors: Mapping[str, Extractor]
 ) -> list[str]:
     """The scores that `evaluate` can give; it leaves out some, such as those of a kind of likelihood."""
-    names = []
+    return list(score_directions(model, data, metrics, extractors))
+
+
+def score_directions(
+    model: "ImageGenerator", data: "ImageData", metrics: Mapping[str, ImageMetric], extractors: Mapping[str, Extractor]
+) -> dict[str, Direction]:
+    """For each of these scores whether lower or higher is better."""
+    directions: dict[str, Direction] = {}
     for key, metric in metrics.items():
         own = extractors_for(key, metric, extractors)
         if metric.why_unavailable(model, None, data, own):
             continue
         of_features = isinstance(metric, FeatureMetric | ModelMetric)
-        names += [e.score_name(name) for name in metric.better for e in own.values()] if of_features else []
-        names += [] if of_features else list(metric.better)
-    return names
+        for name, direction in metric.better.items():
+            names = [extractor.score_name(name) for extractor in own.values()] if of_features else [name]
+            directions |= dict.fromkeys(names, direction)
+    return directions
 
 
 def _num_real(data: "ImageData", split: str, limit: int | None) -> int:

@@ -19,13 +19,13 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.atomic_files import atomic_write
 from lightning_gen.utilities.compat import add_encoded_image, is_rank_zero, started_run, unset_anonymous
+from lightning_gen.utilities.launchers import SWEEP
 
 log = logging.getLogger("lightning_gen")
 
 Params = dict[str, Any] | Namespace  # of Lightning's loggers; ours get a dict
 # Files of a run that tell what it was: config, code and machine, scores with their protocol.
 RECORDS = ("config.yaml", "environment.json", "changes-*.diff", "evaluation.json")
-SWEEP = "LIGHTNING_GEN_SWEEP"  # in the environment of the jobs of a multirun: its name
 
 
 def records_of(folder: Path) -> list[Path]:

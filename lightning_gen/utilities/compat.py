@@ -289,3 +289,14 @@ def state_default(metric: "Metric", name: str) -> Any:
 def without_sync(metric: "Metric") -> None:
     """Have `compute` look at this rank alone: torchmetrics would wait for ranks that do not compute it."""
     metric.distributed_available_fn = lambda: False
+
+
+# Optuna
+
+
+def trial_of_study(study: Any, number: int) -> Any:
+    """A trial that another process has begun, to be reported to: Optuna gives only trials that were asked for here."""
+    from optuna.trial import Trial
+
+    found = next(trial for trial in study.get_trials(deepcopy=False) if trial.number == number)
+    return Trial(study, found._trial_id)

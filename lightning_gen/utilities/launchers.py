@@ -16,6 +16,7 @@ class Launched(NamedTuple):
     size: int
 
 
+SWEEP = "LIGHTNING_GEN_SWEEP"  # in the environment of runs of a sweep or a search: its name
 RELAUNCHED = "LIGHTNING_GEN_RELAUNCHED"  # in the environment of ranks that a first one of ours has started
 _Row = tuple[str, str, str, tuple[str, ...]]
 # Those that Lightning knows, in its order: name, variables of rank and size, and the others that they come with.

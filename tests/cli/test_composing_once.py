@@ -3,7 +3,7 @@
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
-from lightning_gen.cli import launch
+from lightning_gen.cli import sweep
 from lightning_gen.cli.hydra_app import Job, read_command_line
 from lightning_gen.errors import UserError
 
@@ -27,11 +27,11 @@ def jobs(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     seeds = []
 
-    def run_job(command, config, node, flags):
+    def run_point(config, node, flags, typed):
         seeds.append(config.seed)
         return 0, None
 
-    monkeypatch.setattr(launch, "run_job", run_job)
+    monkeypatch.setattr(sweep, "run_point", run_point)
     return seeds
 
 

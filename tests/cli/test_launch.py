@@ -185,7 +185,7 @@ def test_a_relaunched_rank_speaks_when_rank_0_lives_on(monkeypatch):
 
 def test_objective_of_a_sweep(tmp_path):
     config = OmegaConf.create({"run_dir": str(tmp_path), "objective": "kid"})
-    assert launch._objective(config) is None
+    assert launch.objective_of(config) is None
     (tmp_path / "evaluation.json").write_text('[{"scores": {"kid": 0.5}}]')
-    assert launch._objective(config) == 0.5
-    assert launch._objective(OmegaConf.create({"run_dir": str(tmp_path)})) is None
+    assert launch.objective_of(config) == 0.5
+    assert launch.objective_of(OmegaConf.create({"run_dir": str(tmp_path)})) is None

@@ -14,6 +14,7 @@ from lightning_gen.config.plugins import conf_dir
 # The order of `lightning-gen --help`; other modules in this folder follow.
 _ORDER = [
     "train",
+    "tune",
     "evaluate",
     "sample",
     "interpolate",

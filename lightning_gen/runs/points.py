@@ -1,0 +1,97 @@
+"""The points of a sweep: for each a file that tells how far its run is.
+
+A file a point, and not a line of one file: processes on several hosts write them, and network file systems don't append
+atomically.
+"""
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from lightning_gen.runs.heartbeat import SILENT, is_running
+from lightning_gen.runs.record import LARGEST, Run
+from lightning_gen.utilities.atomic_files import atomic_write, is_alive, place
+
+POINTS = "points"  # the folder of the files, in that of the sweep
+LONGEST = 60  # characters of a name before its hash
+
+
+@dataclass
+class Point:
+    """One point; `status` is running, finished, stopped or failed."""
+
+    name: str
+    overrides: list[str]
+    folder: str
+    command: str  # the hash of the command line that it belongs to
+    status: str = "running"
+    exit_status: int | None = None
+    scores: dict[str, float] = field(default_factory=dict)
+    process: str = field(default_factory=lambda: f"{place()} {os.getpid()}")
+
+    @property
+    def run(self) -> Run:
+        """Its run, as its folder is now."""
+        return Run(Path(self.folder), self.folder)
+
+    def save(self, sweep: Path) -> None:
+        """Write its file."""
+        (sweep / POINTS).mkdir(parents=True, exist_ok=True)
+        atomic_write(sweep / POINTS / f"{self.name}.json", json.dumps(asdict(self), indent=1) + "\n")
+
+
+def read_points(sweep: Path) -> list[Point]:
+    """The points of a sweep by name; files that are damaged are left out."""
+    files = sorted((sweep / POINTS).glob("*.json"))
+    return [point for point in map(_read, files) if point]
+
+
+def _read(file: Path) -> Point | None:
+    with suppress(OSError, ValueError, RecursionError, TypeError):
+        content = json.loads(file.read_text()) if file.stat().st_size <= LARGEST else {}
+        return Point(**{key.name: content[key.name] for key in fields(Point) if key.name in content})
+    return None
+
+
+def is_busy(sweep: Path, point: Point) -> bool:
+    """Whether another process works on the point: its run shows life, or was begun a moment ago and is being loaded."""
+    if is_running(Path(point.folder)):
+        return True
+    file = sweep / POINTS / f"{point.name}.json"
+    found = _read(file)
+    if found is None or found.status != "running" or found.process == point.process:
+        return False
+    with suppress(OSError):
+        owner, _, pid = found.process.partition(" ")
+        begun = time.time() - file.stat().st_mtime < SILENT
+        return begun and owner == place() and pid.isdigit() and is_alive(int(pid))
+    return False
+
+
+def name_of(overrides: Sequence[str], typed: Iterable[str]) -> str:
+    """The name of a point: what varies in it, cleaned and shortened, and a hash of all its overrides.
+
+    >>> name_of(["model=vae", "model.optimizer.lr=0.1"], ["model=vae", "model.optimizer.lr=0.1,1"])
+    'lr_0.1-03cc8f94'
+    """
+    same = set(typed)
+    varied = "-".join(_brief(text) for text in overrides if text not in same)
+    return "-".join(filter(None, [varied[:LONGEST].rstrip("-_."), hash_of(overrides)]))
+
+
+def hash_of(overrides: Iterable[str]) -> str:
+    """Eight digits for overrides in any order."""
+    return hashlib.blake2b("\n".join(sorted(overrides)).encode(), digest_size=4).hexdigest()
+
+
+def _brief(override: str) -> str:
+    """`optimizer@model.optimizer=sgd` as `optimizer_sgd`."""
+    key, _, value = override.lstrip("+~").partition("=")
+    last = re.split(r"[./@]", key)[-1]
+    return re.sub(r"[^a-zA-Z0-9.+-]+", "_", f"{last}_{value}").strip("_.")

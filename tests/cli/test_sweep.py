@@ -1,0 +1,138 @@
+"""Multiruns that are killed and started again, under each launcher; their runs are pretended (`helpers.fake_train`)."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import ROOT
+from helpers.slurm import cluster, missing, output, wait
+
+from lightning_gen.cli import main, sweep
+from lightning_gen.runs.heartbeat import Heartbeat
+from lightning_gen.runs.points import Point, hash_of, is_busy, name_of, read_points
+from lightning_gen.utilities.atomic_files import place
+
+FAKES = ROOT / "tests" / "helpers" / "fake_train"
+SEEDS = ["-m", "seed=1,2,3,4,5,6", "sweep=seeds"]
+
+
+def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "WANDB_"))}
+    paths = [str(FAKES), str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return subprocess.Popen(
+        [sys.executable, "-m", "lightning_gen", "train", *SEEDS, *arguments],
+        cwd=folder,
+        env=inherited | environment | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def seeds_of_calls(folder: Path) -> list[int]:
+    return [int(line.split()[0]) for line in (folder / "calls.txt").read_text().splitlines()]
+
+
+def kill_at_third(folder: Path, process: subprocess.Popen) -> set[int]:
+    """Kill a sweep, and the processes it has started, while seed 3 runs; the seeds that are finished by then."""
+    wait(lambda: list(folder.glob("outputs/sweeps/seeds/seed_3-*/config.yaml")), 100)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    return {int(path.parent.name[5]) for path in folder.glob("outputs/sweeps/seeds/*/evaluation.json")}
+
+
+def check_second_start(folder: Path, done: set[int], process: subprocess.Popen) -> None:
+    before = len(seeds_of_calls(folder))
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 1, err
+    assert {1, 2} <= done
+    assert set(seeds_of_calls(folder)[before:]) == {1, 2, 3, 4, 5, 6} - done
+    assert "error: 1 of 6 runs have not finished" in err
+    assert "  seed_5-" in err
+    assert "exit status 2; outputs/sweeps/seeds/seed_5-" in err
+    assert "(5 seeds)" in out
+    states = {point.name[:6]: (point.status, point.scores) for point in read_points(folder / "outputs/sweeps/seeds")}
+    assert states["seed_5"] == ("failed", {})
+    assert states["seed_4"] == ("finished", {"m": 4.0})
+    assert {line.split()[1] for line in (folder / "calls.txt").read_text().splitlines()} == {"seeds"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["local", "joblib"])
+def test_a_killed_sweep_goes_on_with_what_is_left(tmp_path, launcher):
+    if launcher == "joblib":
+        pytest.importorskip("joblib")
+    done = kill_at_third(tmp_path, start(tmp_path, f"launcher={launcher}"))
+    check_second_start(tmp_path, done, start(tmp_path, f"launcher={launcher}"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(missing() is not None, reason=str(missing()))
+def test_a_killed_sweep_of_slurm_jobs_goes_on_with_what_is_left(tmp_path):
+    pytest.importorskip("submitit")
+    few = ["launcher=slurm", "hydra.launcher.timeout_min=10", "hydra.launcher.array_parallelism=1"]
+    with cluster() as environment:
+        done = kill_at_third(tmp_path, start(tmp_path, *few, **environment))
+        subprocess.run(["scancel", "--user", environment.get("USER", "root")], env=environment, check=True)
+        wait(lambda: not output(environment, "squeue", "-h"), 60)
+        check_second_start(tmp_path, done, start(tmp_path, *few, **environment))
+
+
+def test_names_of_points():
+    typed = ["model=vae", "seed=0,1", "optimizer@model.optimizer=adam,sgd", "data.path=/a/b c,/d"]
+    point = ["model=vae", "seed=1", "optimizer@model.optimizer=sgd", "data.path=/a/b c"]
+    assert name_of(point, typed) == f"seed_1-optimizer_sgd-path_a_b_c-{hash_of(point)}"
+    assert hash_of(reversed(point)) == hash_of(point) != hash_of(typed)
+    assert name_of(point, point) == hash_of(point)
+    assert len(name_of(["a=" + 300 * "b"], [])) <= 70
+
+
+def test_a_point_is_busy_while_its_run_or_its_process_lives(tmp_path):
+    point = Point("a", [], str(tmp_path / "run"), "0")
+    assert not is_busy(tmp_path, point)
+    Point("a", [], point.folder, "0", process=f"{place()} {os.getppid()}").save(tmp_path)
+    assert is_busy(tmp_path, point)
+    os.utime(tmp_path / "points/a.json", (0, 0))  # another process may have the number by now
+    assert not is_busy(tmp_path, point)
+    (tmp_path / "run").mkdir()
+    heartbeat = Heartbeat(tmp_path / "run")
+    heartbeat.start()
+    assert is_busy(tmp_path, point)
+    heartbeat.stop()
+    assert not is_busy(tmp_path, point)
+
+
+def test_damaged_points_are_left_out(tmp_path):
+    Point("a", ["seed=1"], "run", "0").save(tmp_path)
+    for name, text in {"b": "", "c": "[]", "d": '{"name": 1}', "e": "nul"}.items():
+        (tmp_path / "points" / f"{name}.json").write_text(text)
+    assert [point.overrides for point in read_points(tmp_path)] == [["seed=1"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    {
+        "-m sweep=../x seed=1": "sweep=../x: its runs are in outputs/sweeps/NAME",
+        "sweep=x": "sweep=x: names a multirun, and this is a single run; add -m",
+        "launcher=local": "launcher=local: starts the runs of a multirun, and this is a single run; add -m",
+        "-m launcher=slrum seed=1": "slurm",
+    }.items(),
+)
+def test_mistakes(capsys, monkeypatch, tmp_path, arguments, told):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *arguments.split()]) == 2
+    error = capsys.readouterr().err.strip()
+    assert told in error
+    assert "\n" not in error
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "slurm"])
+def test_a_launcher_that_is_not_installed(capsys, monkeypatch, launcher):
+    monkeypatch.setattr(sweep, "_is_installed", lambda package: False)
+    assert main(["train", "-m", f"launcher={launcher}", "seed=1,2"]) == 2
+    assert capsys.readouterr().err.endswith(f"is missing; pip install 'lightning-gen[{launcher}]'\n")
