@@ -12,6 +12,7 @@ from lightning_gen.data.cache import cache_dir
 from lightning_gen.data.disk_cache import DAMAGED, DiskCache
 from lightning_gen.data.file_index import FileIndex, read_index
 from lightning_gen.data.image_data import ImageData
+from lightning_gen.data.inspection import Rows
 from lightning_gen.data.pixel_cache import DecodedImages, MappedImages, mapped_pixels
 from lightning_gen.data.source import StreamSource
 from lightning_gen.errors import UserError
@@ -41,6 +42,11 @@ class CachedImageData(ImageData):
     def uses_cache(self, files: int) -> bool:
         """Whether a data set of so many files is kept."""
         return self.cache is True or (self.cache == "auto" and files >= MANY)
+
+    def inspect(self) -> Rows:
+        """What the `inspect` command prints; it decodes few images, so none are kept."""
+        self.cache = False
+        return super().inspect()
 
     def sources_of(self, index: FileIndex, images: DecodedImages, origin: object) -> dict[str, StreamSource]:
         """The sources of an index, of which `images` decodes the files; `origin` tells how. Adds to `notes`.

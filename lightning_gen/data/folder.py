@@ -206,7 +206,6 @@ class Folder(CachedImageData):
 
     def inspect(self) -> Rows:
         """Facts of the files; then, if they can be loaded as configured, of the data as models see them."""
-        self.cache = False  # look at the files themselves
         _, parts = self._contents
         paths = [path for paths in parts.files.values() for path in paths]
         headers, _ = read_headers(self.root, paths, self.workers())

@@ -33,7 +33,9 @@ def save(path: Path, seed: int, mode: str = "RGB") -> None:
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     for number in range(60):
-        save(tmp_path / "images" / ("cat", "dog")[number % 2] / f"{number}.png", number, ("RGB", "RGBA", "L")[number % 3])
+        save(
+            tmp_path / "images" / ("cat", "dog")[number % 2] / f"{number}.png", number, ("RGB", "RGBA", "L")[number % 3]
+        )
     (tmp_path / "images" / "notes.txt").write_text("left out")
     os.symlink(tmp_path / "images" / "cat", tmp_path / "images" / "again")
     return tmp_path / "images"
