@@ -15,6 +15,8 @@ from lightning_gen.config.sizes import models_with_sizes
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.suggestions import closest, did_you_mean
 
+OF_DATA = ("train", "inspect", "convert")  # commands with data of their own, not those of a checkpoint
+
 
 @contextmanager
 def explained(command: str, overrides: Sequence[str]) -> Iterator[None]:
@@ -114,7 +116,7 @@ def _unreadable(typed: str, command: str) -> str:
     path = os.path.expanduser(typed)
     if os.path.exists(path):
         meant = f"checkpoint={typed}"
-        if command in ("train", "inspect") and os.path.isdir(path):
+        if command in OF_DATA and os.path.isdir(path):
             is_run = os.path.exists(os.path.join(path, "checkpoints"))
             meant = f"run_dir={typed} resume=true" if is_run else f"data=folder data.path={typed}"
         write = f"name what the path is, as {meant}"
@@ -142,7 +144,7 @@ def _unknown_key(key: str, override_key: str, command: str, overrides: list[str]
     option = rest.partition(".")[0]
     if rest and option in _options(group) and typed.startswith(key):
         return f"{typed}: {option} is not chosen; choose it too, as {group}=[+{option}]"
-    if group in ("model", "data") and command not in ("train", "inspect") and not _chosen(group, typed, overrides):
+    if group in ("model", "data") and command not in OF_DATA and not _chosen(group, typed, overrides):
         fix = f"write +{typed}" if "." in override_key else f"change a value with +{group}.KEY=VALUE"
         return f"{typed}: is the checkpoint's; {fix}"
     if key == "model.size":

@@ -46,6 +46,7 @@ KEYS: dict[str, Any] = {
     "run_dir": str,
     "samples": str | None,
     "scale": Annotated[int, Ge(1), Le(64)],
+    "shard_mb": Annotated[int, Ge(1), Le(100_000)],
     "seed": int,
     "seeds": Annotated[int, Ge(1), Le(10_000)],
     "space": str,
@@ -63,6 +64,8 @@ KEYS: dict[str, Any] = {
 _OF_COMMAND: dict[str, Any] = {
     "classify.images": str,
     "classify.resize": str | None,
+    "convert.data": dict,
+    "convert.out": str,
     "evaluate.checkpoint": str | None,
     "evaluate.split": str | None,
     "export.format": Literal["safetensors", "torch_export", "onnx"],

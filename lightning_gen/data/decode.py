@@ -51,7 +51,7 @@ class ImageFiles:
 
     def __init__(
         self,
-        paths: list[Path],
+        paths: Sequence[Path],
         channels: int,
         size: tuple[int, int],
         resize: Resize | None,

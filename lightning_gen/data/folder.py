@@ -1,16 +1,18 @@
 """A folder of images: sub-folders are classes; `train`, `val` and `test` sub-folders are splits."""
 
-from collections.abc import Mapping, Sequence
-from copy import copy
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import torch
 
 from lightning_gen.bounds import PositiveInt
+from lightning_gen.data.cached import CachedImageData, kept_index
 from lightning_gen.data.decode import ImageFiles, Resize, check_format, check_range, is_gray, pair, unreadable
+from lightning_gen.data.disk_cache import short_hash
 from lightning_gen.data.duplicates import doubts_of_copies
+from lightning_gen.data.file_index import FileIndex, Names
 from lightning_gen.data.folder_scan import (
     FEW,
     Contents,
@@ -24,8 +26,10 @@ from lightning_gen.data.folder_scan import (
     read_headers,
     shown,
 )
-from lightning_gen.data.image_data import SPLITS, ImageData
+from lightning_gen.data.image_data import SPLITS
 from lightning_gen.data.inspection import Rows, counted, listed
+from lightning_gen.data.listing import listing_of, stamps_of
+from lightning_gen.data.pixel_cache import decoder
 from lightning_gen.data.pixels import decode_errors, doubts_of_files, examine, shown_ranges, shown_transparency
 from lightning_gen.data.source import StreamSource, first_of
 from lightning_gen.data.splitting import Pool, SplitBy, check_fractions, digest
@@ -33,7 +37,7 @@ from lightning_gen.errors import UserError
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Folder(ImageData):
+class Folder(CachedImageData):
     """The images under `path`, all converted to `channels` x `size` (null: those of the files).
 
     With `labels` false, sub-folders are not classes. `split` is the fractions of train, val and test; a split with a
@@ -65,6 +69,38 @@ class Folder(ImageData):
         self.name = self.root.resolve().name
 
     def load(self) -> Mapping[str, StreamSource]:
+        listing = None if self.cache is False else listing_of(self.root)
+        if listing is None or not self.uses_cache(listing.files):
+            return self._load_files()
+        name = f"files-{short_hash((decoder(), self._settings))}-{listing.digest}.npy"
+        index = kept_index(self.disk_cache, name, self.root, lambda: folder_index(self._read_anew(), self.root))
+        facts = index.facts
+        self.class_names, self.digests, self.notes = facts["class_names"], facts["digests"], list(facts["notes"])
+        images = ImageFiles(index.names, facts["channels"], tuple(facts["size"]), self._resize, self.limits)
+        return self.sources_of(index, images, (self._settings[0], images.image_shape, self._resize, self.limits))
+
+    @property
+    def _settings(self) -> tuple:
+        """The folder, and all keys by which its listing is read."""
+        keys = (self.channels, self.size, self.resize, self.labels, self.split, self.seed)
+        return str(self.root.resolve()), *keys, self.skip_unreadable, self.split_by, self.range
+
+    @property
+    def _resize(self) -> Resize | None:
+        return None if self.size is None else self.resize
+
+    def _read_anew(self) -> "Folder":
+        """The same data without the cache, for what is forgotten afterwards: its paths take much memory."""
+        anew = replace(self, cache=False)
+        anew.sources = dict(anew.load())
+        return anew
+
+    @cached_property
+    def pool(self) -> Pool:  # pyrefly: ignore[bad-override]
+        """The files from which splits are drawn."""
+        return self._read_anew().pool
+
+    def _load_files(self) -> Mapping[str, StreamSource]:
         contents, parts = self._contents
         files, depth = parts.files, parts.depth
         contents.check(self.root, self.skip_unreadable)
@@ -158,8 +194,7 @@ class Folder(ImageData):
     def _source(
         self, paths: list[Path], classes: list[str] | None, channels: int, size: tuple[int, int]
     ) -> StreamSource:
-        resize = None if self.size is None else self.resize
-        images = ImageFiles([self.root / path for path in paths], channels, size, resize, self.limits)
+        images = ImageFiles([self.root / path for path in paths], channels, size, self._resize, self.limits)
         labels = None
         if self.class_names is not None and classes is not None:
             number = {name: index for index, name in enumerate(self.class_names)}
@@ -221,50 +256,13 @@ def class_doubts(files: dict[str, list[Path]], labeled: list[str], depth: int) -
     return doubts
 
 
-def _files(source: StreamSource) -> ImageFiles:
-    assert isinstance(source.images, ImageFiles)
-    return source.images
-
-
-def image_paths(source: StreamSource) -> list[Path]:
-    """The files of a source that a folder loaded."""
-    return _files(source).paths
-
-
-class WholeFolder(Folder):
-    """All images of a folder as `train`, whatever splits are in it."""
-
-    def load(self) -> Mapping[str, StreamSource]:
-        parts = [part for part in super().load().values() if len(part)]
-        labels = [part.labels for part in parts if part.labels is not None]
-        images, nothing = copy(_files(parts[0])), copy(_files(parts[0]))
-        images.paths, nothing.paths = [path for part in parts for path in image_paths(part)], []
-        together = torch.cat(labels) if len(labels) == len(parts) else None
-        if together is None:
-            self.class_names = None
-        no_labels = None if together is None else together[:0]
-        whole = StreamSource(images, together, self.workers())
-        return {"train": whole} | {split: StreamSource(nothing, no_labels, self.workers()) for split in SPLITS[1:]}
-
-
-def image_folder(
-    path: str, channels: int | None = None, size: Sequence[int] | None = None, split: str | None = None
-) -> Folder:
-    """The images under `path` as they are, all as `train`, or with `split` those of split folders."""
-    return (WholeFolder if split is None else Folder)(
-        path=str(path),
-        channels=channels,
-        size=None if size is None else list(size),
-        resize="crop",
-        labels=True,
-        split=[1.0, 0.0, 0.0],
-        skip_unreadable=False,
-        split_by="path",
-        batch_size=1,
-        seed=0,
-        augment={},
-        augment_share=1.0,
-        binarize=False,
-        in_memory=None,
-        num_workers=None,
-    )
+def folder_index(data: Folder, root: Path) -> FileIndex:
+    """The index of a folder that was read, with its files in the order of their names."""
+    paths = sorted({path for part in data.files.values() for path in part}, key=Path.as_posix)
+    number = {path: place for place, path in enumerate(paths)}
+    rows = {split: torch.tensor([number[path] for path in data.files[split]], dtype=torch.int64) for split in SPLITS}
+    channels, *size = data.sources["train"].image_shape
+    facts = {"class_names": data.class_names, "digests": data.digests, "notes": data.notes}
+    facts |= {"channels": channels, "size": size}
+    labels = {split: source.labels for split, source in data.sources.items()}
+    return FileIndex(Names.of(root, paths), rows, labels, facts, stamps=stamps_of(root, paths))

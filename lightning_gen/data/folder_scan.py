@@ -23,7 +23,7 @@ SUFFIXES = {
 # fmt: on
 Item = TypeVar("Item")
 _SPLIT_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
-_SYSTEM = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
+SYSTEM = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 FEW = 10  # names in one line of a log
 READ_ALREADY = "links to folders that are read already, or that hold the data"
 
@@ -130,7 +130,7 @@ class Contents:
         """Add a file, or leave out what is neither file nor folder, or hidden; whether it is a folder to be read."""
         kind = _kind(entry)
         self.seen += kind != "folder"
-        if entry.name.startswith(".") or entry.name in _SYSTEM:
+        if entry.name.startswith(".") or entry.name in SYSTEM:
             self.leave_out("hidden or of the system", [shown(path) + "/" * (kind == "folder")])
             return False
         if kind == "file" or (kind == "nothing" and path.suffix):  # reading nothing fails, which names it

@@ -14,7 +14,7 @@ from lightning_gen.bounds import NonNegativeInt, PositiveInt, UnitInterval
 from lightning_gen.data.augment import Augmentation, Binarize
 from lightning_gen.data.inspection import Rows, facts, listed, warnings_of
 from lightning_gen.data.loader import EvaluationBatches, TrainBatches
-from lightning_gen.data.source import Source, StreamSource, TensorSource, num_bytes
+from lightning_gen.data.source import ImageTensor, Source, StreamSource, TensorSource, num_bytes
 from lightning_gen.data.source_checks import check_sources
 from lightning_gen.errors import UserError, named_failure
 from lightning_gen.utilities.foreign import is_foreign
@@ -231,8 +231,10 @@ class ImageData(LightningDataModule):
         if self.in_memory is False and isinstance(source, TensorSource):
             return StreamSource(source.images, source.labels, self.workers())
         if self.in_memory is not False and isinstance(source, StreamSource):
-            # Each process holds its own copy. Several must decide alike, but while some load, less is free for others.
-            memory = free_memory(torch.device("cpu")) if self.processes == 1 else main_memory() / self.processes
+            # Each process holds its own copy, unless it is mapped from a file. Several must decide alike, but while
+            # some load, less is free for others.
+            copies = 1 if isinstance(source.images, ImageTensor) else self.processes
+            memory = free_memory(torch.device("cpu")) if self.processes == 1 else main_memory() / copies
             fits = num_bytes(source) <= MEMORY_FRACTION * memory
             if self.in_memory or fits:
                 return source.in_memory()

@@ -5,9 +5,9 @@ Both map the same stream of indices to batches on a device, so the order of a ru
 
 import math
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ class Images(Protocol):
     def __getitem__(self, index: int, /) -> Tensor: ...
 
 
+@runtime_checkable
 class ImageTensor(Images, Protocol):
     """A tensor of images `(N, *image_shape)`, or an object that gathers images like one."""
 
@@ -120,20 +121,11 @@ class StreamSource:
         return tuple(getattr(self.images, "image_shape", None) or self.images[0].shape)
 
     def in_memory(self) -> TensorSource:
-        """Every image decoded once, by threads (Pillow releases the interpreter lock)."""
+        """Every image decoded once; images that are mapped from a file as they are."""
+        if isinstance(self.images, ImageTensor):
+            return TensorSource(self.images, self.labels)
         images = torch.empty((len(self), *self.image_shape), dtype=torch.uint8)
-
-        def decode(index: int) -> str | None:
-            try:
-                images[index] = self.images[index]
-            except UserError as error:
-                return str(error)
-            return None
-
-        with ThreadPoolExecutor(max(1, self.num_workers)) as pool:
-            errors = [error for error in pool.map(decode, range(len(self))) if error is not None]
-        if errors:
-            raise UserError(first_of(errors))
+        decode_each(self.images, range(len(self)), self.num_workers, images.__setitem__)
         return TensorSource(images, self.labels)
 
     def batches(self, index_batches: Iterable[Tensor], device: torch.device) -> Iterator[Raw]:
@@ -197,6 +189,28 @@ class _Indexed(Dataset[Tensor]):
             return index, torch.stack([self.images[i] for i in indices])
         except UserError as error:
             return index, error
+
+
+def decode_each(images: Images, indices: Sequence[int], num_threads: int, use: Callable[[int, Tensor], None]) -> None:
+    """Decode the images at `indices` and `use` each with its index, by threads (Pillow releases the interpreter lock).
+
+    UserError with the first of those that are unreadable.
+    """
+
+    def decode(some: Sequence[int]) -> list[str]:
+        errors = []
+        for index in some:
+            try:
+                use(index, images[index])
+            except UserError as error:
+                errors.append(str(error))
+        return errors
+
+    with ThreadPoolExecutor(max(1, num_threads)) as pool:  # a task for each image would take longer than small images
+        parts = [indices[start : start + 64] for start in range(0, len(indices), 64)]
+        errors = [error for found in pool.map(decode, parts) for error in found]
+    if errors:
+        raise UserError(first_of(errors))
 
 
 def is_endless(source: Source) -> bool:

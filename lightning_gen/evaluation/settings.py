@@ -16,7 +16,8 @@ LONGEST = 28  # characters of a value
 # They say where a run writes and what it shows, not what it trains.
 LEFT_OUT = {"run_dir", "resume", "trust", "evaluation", "objective", "sweep", "space"}
 LEFT_OUT |= {"extractor", "callbacks", "logger", "metrics"}
-OF_THE_MACHINE = {"data.num_workers", "data.in_memory"}  # without effect on results
+# Without effect on results.
+OF_THE_MACHINE = {"data.num_workers", "data.in_memory", "data.cache", "data.cache_dir", "data.cache_gb"}
 NAMED = ("experiment", "model", "data")  # options that are shown by name
 
 Settings = dict[str, Any]  # by dotted key; an object's own key has the name of its class

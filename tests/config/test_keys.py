@@ -39,7 +39,7 @@ def test_no_declaration_is_left_over():
 
 def refusal(command: str, *overrides: str) -> str:
     with pytest.raises(UserError) as caught:
-        compose([*([] if command in ("train", "inspect") else CHECKPOINT), *overrides], command)
+        compose([*([] if command in ("train", "inspect", "convert") else CHECKPOINT), *overrides], command)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

@@ -25,6 +25,7 @@ NEEDS = {
     "data=huggingface": ["data.path=somewhere"],
     "data=moving_mnist": ["data.path=somewhere"],
     "data=frames": ["data.path=somewhere"],
+    "data=shards": ["data.path=somewhere"],
     "experiment=my_pictures/classifier": ["data.path=somewhere"],
     "experiment=my_pictures/vae": ["data.path=somewhere"],
     "experiment=my_pictures/gan": ["data.path=somewhere"],

@@ -13,8 +13,9 @@ from lightning_gen.cli.commands import inspect
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.config.composition import compose
 from lightning_gen.config.instantiation import build_data
-from lightning_gen.data.folder import Folder, image_folder
+from lightning_gen.data.folder import Folder
 from lightning_gen.data.frames import Frames
+from lightning_gen.data.whole_folder import image_folder
 from lightning_gen.errors import UserError
 
 

@@ -26,6 +26,7 @@ _ORDER = [
     "export",
     "push",
     "inspect",
+    "convert",
     "list",
     "explain",
     "compare",
