@@ -23,6 +23,7 @@ _ORDER = [
     "complete",
     "classify",
     "inspect",
+    "estimate",
     "list",
     "explain",
     "compare",
