@@ -1,8 +1,8 @@
 """Base of all models: losses to minimize, images to sample, training in steps counted in images."""
 
 import logging
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Literal
 
 import torch
@@ -18,11 +18,12 @@ from lightning_gen.networks.synced_batch_norm import synced_batch_norm
 from lightning_gen.optim.ema import WeightAverage
 from lightning_gen.optim.scheduled_scalars import ScheduledScalars
 from lightning_gen.optim.schedules import Schedule, cheap, check_schedule
+from lightning_gen.optim.sharding import gathered, sharded_modules
 from lightning_gen.optim.step_graphs import StepGraphs, obstacle
 from lightning_gen.optim.stepper import Stepper
 from lightning_gen.randomness import seed_all
 from lightning_gen.utilities.compat import count_step
-from lightning_gen.utilities.ranks import broadcast_from_first
+from lightning_gen.utilities.ranks import broadcast_from_first, is_distributed
 from lightning_gen.utilities.renames import keep_overrides
 from lightning_gen.utilities.running_means import RunningMeans
 from lightning_gen.utilities.whole_batch import batch_rows, whole_batch
@@ -50,6 +51,9 @@ class ImageGenerator(LightningModule):
 
     averaged_parts: tuple[str, ...] = ()
     compiled_parts: tuple[str, ...] = ()
+    # Those whose weights `trainer.sharded` divides among ranks, which are only called as functions of tensors, or name
+    # what is in a method `blocks()`; None: the compiled parts.
+    sharded_parts: tuple[str, ...] | None = None
     # What a model can do. Abilities that are methods are protocols in lightning_gen.capabilities.
     takes_images: bool = True
     takes_sequences: bool = False
@@ -103,6 +107,7 @@ class ImageGenerator(LightningModule):
         self.provenance: dict[str, Any] = {}  # entries of checkpoints on the run: config, data facts, versions
         self.terms = RunningMeans()
         self._scheduled = ScheduledScalars()
+        self._validation = ExitStack()  # what ends with a validation
         self.graphs: StepGraphs | None = None  # of steps that are captured
         self.latest: dict[str, float] = {}  # the latest logged scalars, for callbacks
         # Slow `sample` methods report progress to this callback, in images (fractions of one included).
@@ -175,6 +180,33 @@ class ImageGenerator(LightningModule):
             setattr(self, name, average.module)
         self.averages = nn.ModuleDict()
 
+    @property
+    def differentiated_twice(self) -> Collection[str]:
+        """The parts of whose gradients losses take gradients."""
+        return ()
+
+    def parts_to_shard(self) -> Iterator[tuple[nn.Module, bool]]:
+        """The parts to divide among ranks, and their averages; whether to keep them gathered until their step."""
+        if self.to_compile:
+            raise UserError("model.compile: not supported with trainer.sharded=true; use model.compile=false")
+        for name in self.compiled_parts if self.sharded_parts is None else self.sharded_parts:
+            yield getattr(self, name), name in self.differentiated_twice
+            if name in self.averages:
+                yield self.averages[name].module, False
+
+    @contextmanager
+    def whole_weights(self) -> Iterator[None]:
+        """Within it each rank has all weights of the parts in use, for any number of calls without gradients.
+
+        All ranks enter it together; it does nothing unless `trainer.sharded`.
+        """
+        if not is_distributed():
+            yield
+            return
+        names = (name for name, _ in self.named_children() if name != "averages")
+        with gathered(module for name in names for module in sharded_modules(getattr(self, name))):
+            yield
+
     def draw_labels(self, n: int) -> Tensor | None:
         """Sample `n` labels, uniform over the classes; None for unconditional models."""
         return None if self.num_classes is None else torch.randint(self.num_classes, (n,), device=self.device)
@@ -195,7 +227,8 @@ class ImageGenerator(LightningModule):
         """The optimizers, in the order of their steppers."""
         optimizers = self.build_optimizers()
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-        self.steppers = [Stepper(o, self.gradient_clip, self.schedule, scaler) for o in optimizers]
+        sharded = sharded_modules(self) if is_distributed() else []
+        self.steppers = [Stepper(o, self.gradient_clip, self.schedule, scaler, sharded) for o in optimizers]
         return optimizers
 
     def trainable_groups(self) -> list[tuple[Callable[..., Optimizer], list[nn.Parameter]]]:
@@ -321,8 +354,10 @@ class ImageGenerator(LightningModule):
         count_step(self.trainer)
 
     def on_validation_epoch_start(self) -> None:
-        """Reset the validation means."""
+        """Reset the validation means, and gather sharded weights: ranks may have different numbers of batches."""
         self.validation_terms = RunningMeans()
+        with self.averaged_weights():
+            self._validation.enter_context(self.whole_weights())
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Losses of the averaged weights, with the same noise at each validation."""
@@ -341,6 +376,7 @@ class ImageGenerator(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Pass the means to callbacks as `val/<term>`, and to the loggers."""
+        self._validation.close()
         means = {f"val/{name}": value for name, value in self.validation_terms.flush().items()}
         self.log_dict(means, logger=False)
         self.log_now(means)

@@ -13,11 +13,14 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch.optim import Optimizer
 
 from lightning_gen.bounds import Duration, PositiveFloat, PositiveInt, duration
 from lightning_gen.checkpoint import AtomicCheckpointIO
 from lightning_gen.errors import UserError
-from lightning_gen.utilities.compat import set_group_timeout
+from lightning_gen.image_generator import ImageGenerator
+from lightning_gen.optim.sharding import is_sharded, load_whole_state, shard, whole, whole_state
+from lightning_gen.utilities.compat import model_left_in_place, set_group_timeout
 from lightning_gen.utilities.float32 import use_tf32
 from lightning_gen.utilities.hardware import computes_in_bfloat16
 from lightning_gen.utilities.launchers import launched
@@ -72,6 +75,48 @@ class UnwrappedDDP(DDPStrategy):
         broadcast_from_first(chain(self.model.parameters(), self.model.buffers()))
 
 
+class FullyShardedDDP(UnwrappedDDP):
+    """DDP with weights, gradients, averages and the state of optimizers divided among ranks.
+
+    Lightning's FSDP takes no manual optimization. Checkpoints are those of one process: gathered, written by rank 0.
+    """
+
+    def model_to_device(self) -> None:
+        """Later, a part after another: the model as a whole may be too large for the device."""
+
+    def configure_ddp(self) -> None:
+        """Divide the weights of the first rank among all, and give the rest to each."""
+        model = self.lightning_module
+        assert isinstance(model, ImageGenerator)
+        for part, keep in model.parts_to_shard():
+            part.to(self.root_device)
+            broadcast_from_first(part.parameters())
+            shard(part, self.root_device, keep)
+        model.to(self.root_device)
+        broadcast_from_first(t for t in chain(model.parameters(), model.buffers()) if not is_sharded(t))
+
+    def lightning_module_state_dict(self) -> dict[str, Any]:
+        """All weights, on the CPU; on other ranks than the first one none."""
+        state = self.lightning_module.state_dict()  # pyrefly: ignore[missing-attribute]
+        gathered = ((name, whole(tensor)) for name, tensor in state.items())
+        return {name: tensor.cpu() for name, tensor in gathered if self.is_global_zero}
+
+    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
+        """The state of one process."""
+        return whole_state(getattr(optimizer, "optimizer", optimizer))
+
+    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
+        """Divide the state of a run on any number of processes."""
+        for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
+            load_whole_state(optimizer, state)
+
+    def teardown(self) -> None:
+        """Free the state of optimizers; the weights stay on the device."""
+        self.optimizers = []
+        with model_left_in_place(self):
+            super().teardown()
+
+
 class ImageTrainer(LightningTrainer):
     """A Lightning Trainer whose run ends after `max_images`, or `max_epochs` passes over the training images.
 
@@ -83,6 +128,7 @@ class ImageTrainer(LightningTrainer):
     - `tf32`: matrix products and convolutions in TensorFloat-32, else in IEEE float32.
     - `channels_last`: memory format of convolution weights.
     - `batch_norm`: with several processes, statistics of the whole batch (`synced`) or of each process (`local`).
+    - `sharded`: each process keeps a part of weights, gradients, averages and optimizer states (FSDP), not all of them.
     - `timeout`: minutes that a process waits for the others, for instance for the first one to score.
     - `batch_size` and `images_per_epoch` come from the data; all other arguments are Lightning's.
     """
@@ -100,6 +146,7 @@ class ImageTrainer(LightningTrainer):
         validate_every_images: PositiveInt,
         steps_per_call: PositiveInt = 1,
         batch_norm: Literal["synced", "local"] = "synced",
+        sharded: bool = False,
         timeout: PositiveFloat = 120,
         requeue: bool = True,  # read by training/requeue.py, when a signal has ended the run
         precision: Precision | None = None,
@@ -110,6 +157,8 @@ class ImageTrainer(LightningTrainer):
     ):
         lightning["precision"] = precision_on(lightning.get("accelerator", "auto"), precision)
         check_arguments(lightning)
+        if sharded:
+            check_sharding(lightning["precision"], channels_last)
         self.max_images = max_epochs * images_per_epoch if max_epochs else max_images
         self.steps_per_call = steps_per_call
         self.channels_last = channels_last
@@ -135,7 +184,7 @@ class ImageTrainer(LightningTrainer):
             raise UserError(f"trainer: {' '.join(str(error).split())}") from error
         if isinstance(self.strategy, DDPStrategy):
             # Chosen by Lightning, from a name, the number of devices or the launcher: only its class is changed.
-            self.strategy.__class__ = UnwrappedDDP
+            self.strategy.__class__ = FullyShardedDDP if sharded and self.world_size > 1 else UnwrappedDDP
             set_group_timeout(self.strategy, timeout)
 
 
@@ -144,8 +193,20 @@ def check_arguments(lightning: Mapping[str, Any]) -> None:
     for key, ours in MOVED.items():
         if lightning.get(key) is not None:
             raise UserError(f"trainer.{key}: has no effect under manual optimization; use {ours}")
+    strategy = str(lightning.get("strategy", ""))
+    if strategy.startswith(("fsdp", "deepspeed")):
+        fix = "use trainer=fsdp, which divides weights among processes, for any number of optimizers"
+        raise UserError(f"trainer.strategy={strategy}: of Lightning, which takes no manual optimization; {fix}")
     if str(lightning.get("precision", "")) in ("64", "64-true", "16-true", "bf16-true"):
         raise UserError(f"trainer.precision={lightning['precision']}: use 32-true, bf16-mixed or 16-mixed")
+
+
+def check_sharding(precision: Precision | None, channels_last: bool) -> None:
+    """UserError for settings that exclude `trainer.sharded=true`."""
+    if precision == "16-mixed":
+        raise UserError("trainer.precision=16-mixed: its loss scaling needs whole gradients; use bf16-mixed or 32-true")
+    if channels_last:
+        raise UserError("trainer.channels_last=true: PyTorch shards weights in the usual format only; use false")
 
 
 def precision_on(accelerator: str, precision: Precision | None) -> Precision | None:
@@ -163,6 +224,13 @@ def check_accelerator(accelerator: str) -> None:
     if known and not any(kind.is_available() for kind in known.values()):
         why = "`lightning-gen doctor` may say why"
         raise UserError(f"trainer.accelerator={accelerator}: no such device here; use trainer=cpu, or {why}")
+
+
+def device_of(accelerator: str) -> torch.device | None:
+    """The first device here of `trainer.accelerator`; None if there is none."""
+    found = (name for name, kind in _accelerators(accelerator).items() if kind.is_available())
+    name = next(found, None)
+    return None if name is None else torch.device(name)
 
 
 def processes_on_node(config: Mapping[str, Any]) -> int:

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import ImageGenerator
+from lightning_gen.optim.sharding import is_sharded, local
 from lightning_gen.trainer import ImageTrainer
+from lightning_gen.utilities.ranks import mean_over_ranks
 
 # A loss is absurd above a million times its first value. Log-determinants may begin at 0 and critics have no scale, so
 # nothing below FLOOR is absurd; nothing above CEILING is sound, as float32 resolves it to 1e11.
@@ -79,9 +81,10 @@ def diverged(model: ImageGenerator, reason: str) -> UserError:
 
 
 def all_finite(model: ImageGenerator) -> bool:
-    """Whether every weight and buffer is finite; one device synchronization."""
+    """Whether every weight and buffer is finite, on all ranks of a sharded model; one device synchronization."""
     tensors = [t for t in model.state_dict().values() if t.is_floating_point()]
-    return bool(torch.stack([t.isfinite().all() for t in tensors]).all())
+    finite = torch.stack([local(t).isfinite().all() for t in tensors]).all()
+    return bool(mean_over_ranks(finite.float()) == 1 if any(map(is_sharded, tensors)) else finite)
 
 
 def check_weights(model: ImageGenerator, checkpoint: Path) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback
-from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from lightning_gen.batch import Batch
@@ -22,6 +21,7 @@ from lightning_gen.sampling.continuation import completions, moving_predictions,
 from lightning_gen.sampling.evaluation_mode import evaluation_mode
 from lightning_gen.sampling.scatter_plot import are_points, scatter
 from lightning_gen.trainer import ImageTrainer
+from lightning_gen.utilities.ranks import broadcast_from_first
 
 log = logging.getLogger("lightning_gen")
 
@@ -60,7 +60,9 @@ class Pictures(Callback):
         if crossed(model, self.every_images) or self._pause.is_over(trainer):
             start = time.monotonic()
             self._save(trainer, model)
-            self._pause.restart(trainer, at_least=(time.monotonic() - start) / MOST_TIME)
+            seconds = torch.tensor(time.monotonic() - start, device=model.device)
+            broadcast_from_first([seconds])  # ranks agree on the next time
+            self._pause.restart(trainer, at_least=seconds.item() / MOST_TIME)
 
     def on_train_end(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
         """Save pictures of the final state, unless the last step was followed by them."""
@@ -72,14 +74,12 @@ class Pictures(Callback):
         images, labels = next(iter(trainer.datamodule.batches("val", model.device, limit=self.n)))
         return Batch(images[: self.n], None if labels is None else labels[: self.n])
 
-    @rank_zero_only
     def _save(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
         self.drawn_at = model.images_seen
         if not drawable(model):
             return
         with evaluation_mode(model):
-            seed_all("pictures", model.seed)
-            pictures = self.pictures(trainer, model)
+            pictures = self._drawn(trainer, model) if trainer.is_global_zero else {}
         for name, picture in pictures.items():
             self.folder.mkdir(parents=True, exist_ok=True)
             save, suffix = (save_gif, "gif") if picture.ndim == 4 else (save_png, "png")
@@ -88,6 +88,10 @@ class Pictures(Callback):
             for logger in trainer.loggers:
                 if hasattr(logger, "log_picture"):
                     logger.log_picture(name, path, model.images_seen)
+
+    def _drawn(self, trainer: ImageTrainer, model: ImageGenerator) -> dict[str, Tensor]:
+        seed_all("pictures", model.seed)
+        return self.pictures(trainer, model)
 
 
 class SampleGrid(Pictures):

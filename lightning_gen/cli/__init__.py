@@ -6,8 +6,9 @@ from typing import NoReturn
 
 from lightning_gen.cli.commands import COMMANDS, description, has_config, load_run, summary
 from lightning_gen.errors import UserError
-from lightning_gen.utilities.launchers import ignore_stray_ranks, is_first_process, prepare_restarts
+from lightning_gen.utilities.launchers import ignore_stray_ranks, is_first_process
 from lightning_gen.utilities.printable import make_printable, printable
+from lightning_gen.utilities.rendezvous import meet_anew
 from lightning_gen.utilities.signals import Stopped, handled, stop
 from lightning_gen.utilities.suggestions import did_you_mean
 
@@ -100,7 +101,7 @@ def _run_with_config(command: str, arguments: list[str]) -> int:
 
     for stray in ignore_stray_ranks():
         print(f"{stray} in the environment is ignored: the rest of a launcher's variables is missing", file=sys.stderr)
-    prepare_restarts()
+    meet_anew()
     job = read_command_line(command, arguments)
     if isinstance(job, int):
         return job

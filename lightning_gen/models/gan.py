@@ -21,6 +21,7 @@ from lightning_gen.models.truncation import truncated
 from lightning_gen.networks.ada import Adaptive, Prepared
 from lightning_gen.networks.players import Generator
 from lightning_gen.optim.schedules import Schedule, cheap
+from lightning_gen.optim.sharding import local
 from lightning_gen.optim.stepper import Stepper
 from lightning_gen.utilities.compat import clamp_each
 
@@ -247,6 +248,12 @@ class GAN(ImageGenerator):
         if isinstance(self.augment, Prepared):
             self.augment.prepare(self.images_seen, self.total_images)
 
+    @property
+    def differentiated_twice(self) -> set[str]:
+        """The players with gradient penalties."""
+        penalties = (penalty for penalty in self.penalties.values() if isinstance(penalty, Penalty))
+        return {penalty.player for penalty in penalties if penalty.double_backward}
+
     def step_variant(self) -> Hashable:
         """The players that are updated, and the due penalties."""
         players = PLAYERS if self.updates_generator else PLAYERS[1:]
@@ -257,7 +264,7 @@ class GAN(ImageGenerator):
         stepper.step()
         if player == "discriminator" and self.weight_clip is not None:
             with torch.no_grad():
-                clamp_each(stepper.parameters, -self.weight_clip, self.weight_clip)
+                clamp_each([*map(local, stepper.parameters)], -self.weight_clip, self.weight_clip)
 
     @contextmanager
     def frozen_discriminator(self) -> Iterator[None]:

@@ -56,6 +56,10 @@ class StyleGenerator(Generator):
         """Styles `(B, style_dim)` or `(B, num_layers, style_dim)` to images."""
         return self.output(self.decoder.synthesis(styles).float())
 
+    def blocks(self) -> list[nn.Module]:
+        """What is called as a function, inner modules first: `style` and `render` use them, too."""
+        return [self.decoder.mapping, *self.decoder.synthesis.levels, self.decoder.synthesis]
+
     @torch.no_grad()
     def update_mean(self, style: Tensor) -> None:
         """Update the running mean with styles `(B, style_dim)` of all ranks; at first it is the plain mean."""

@@ -27,6 +27,7 @@ class VQGAN(CodeModel, GAN):
     """
 
     averaged_parts = ("generator",)
+    sharded_parts = ("discriminator",)  # the adversarial weight needs the whole last weights of the generator
     validation_loss = True  # that of the autoencoder alone
     latent = decode = None  # pyrefly: ignore[bad-override]  # unlike other GANs it has no latent vectors
 

@@ -9,6 +9,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
+from lightning_gen.optim.sharding import local
 from lightning_gen.utilities.compat import copy_each, move_each
 
 Pairs = tuple[list[Tensor], list[Tensor]]  # of an average, and of its source
@@ -51,9 +52,9 @@ class WeightAverage(nn.Module):
 
 
 def _pairs(average: nn.Module, source: nn.Module) -> tuple[Pairs, Pairs]:
-    """The averaged and the copied tensors of two modules of one architecture."""
-    averages = [*average.parameters(), *average.buffers()]
-    current = [*source.parameters(), *source.buffers()]
+    """The averaged and the copied tensors of two modules of one architecture, this rank's parts of sharded ones."""
+    averages = map(local, [*average.parameters(), *average.buffers()])
+    current = map(local, [*source.parameters(), *source.buffers()])
     floating: Pairs = [], []
     others: Pairs = [], []
     for ours, theirs in zip(averages, current, strict=True):

@@ -5,8 +5,8 @@ and its DDP can neither share one forward between two players nor take several s
 are averaged by one all-reduce per optimizer, so any number of optimizers works.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from lightning_gen.errors import UserError
 from lightning_gen.optim.schedules import Schedule
+from lightning_gen.optim.sharding import clip_gradients, groups_apart, is_sharded
 from lightning_gen.utilities.autocast import without_autocast
 from lightning_gen.utilities.compat import copy_each
 from lightning_gen.utilities.ranks import is_distributed, mean_over_ranks
@@ -26,7 +27,8 @@ class Stepper:
     """Steps `optimizer`.
 
     `gradient_clip` bounds the gradient norm over all its parameters, after unscaling, whatever the precision.
-    `schedule(images_seen, total_images)` is the factor on each group's base learning rate.
+    `schedule(images_seen, total_images)` is the factor on each group's base learning rate. `sharded` are the modules
+    of the model whose weights are divided among ranks.
     """
 
     def __init__(
@@ -35,11 +37,13 @@ class Stepper:
         gradient_clip: float | None,
         schedule: Schedule | None,
         scaler: GradScaler | None = None,
+        sharded: Sequence[Any] = (),
     ):
         self.optimizer = optimizer
         self.gradient_clip = gradient_clip
         self.schedule = schedule
         self.scaler = scaler
+        self.sharded = sharded
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.learning_rate = optimizer.param_groups[0]["lr"]  # of the current step
         for group in optimizer.param_groups:
@@ -115,16 +119,20 @@ class Stepper:
     @no_draws()
     def step(self) -> None:
         """Step with the accumulated gradients, then clear them."""
+        for module in self.sharded:
+            module.reshard()  # what is still gathered would keep the weights of before the step
         average_gradients(self.parameters)
         if self.scaler:  # after averaging, so that an overflow on one rank makes all of them skip the step
             self.scaler.unscale_(self.optimizer)
         if self.gradient_clip is not None:
-            nn.utils.clip_grad_norm_(self.parameters, self.gradient_clip)
+            clip = clip_gradients if self.sharded else nn.utils.clip_grad_norm_
+            clip(self.parameters, self.gradient_clip)
         if self.scaler:
             self.scaler.step(self.optimizer)
             self.scaler.update()
         else:
-            self.optimizer.step()
+            with groups_apart(self.optimizer) if self.sharded else nullcontext():
+                self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
 
@@ -140,10 +148,13 @@ def lay_out_as(parameter: nn.Parameter, state: dict[str, Any]) -> None:
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Average gradients over ranks in one all-reduce; a run of one process has nothing to do."""
-    if not is_distributed():
+    """Average gradients over ranks in one all-reduce; a run of one process has nothing to do.
+
+    Those of sharded weights have been averaged by the backward pass.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None and not is_sharded(p)]
+    if not is_distributed() or not gradients:
         return
-    gradients = [p.grad for p in parameters if p.grad is not None]
     flat = mean_over_ranks(torch.cat([g.flatten() for g in gradients]))
     parts = flat.split([g.numel() for g in gradients])
     copy_each(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])

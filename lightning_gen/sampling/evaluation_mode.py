@@ -15,9 +15,13 @@ if TYPE_CHECKING:
 
 @contextmanager
 def evaluation_mode(model: "ImageGenerator", ema: bool = True) -> Iterator[None]:
-    """Evaluation mode, averaged weights if `ema`, float32, no gradients; everything is restored afterwards."""
+    """Evaluation mode, averaged weights if `ema`, float32, no gradients; everything is restored afterwards.
+
+    All ranks enter it together, since they gather weights that are divided among them.
+    """
     modules_in_training = [module for module in model.modules() if module.training]
-    with full_precision(), torch.autocast(model.device.type, enabled=False), model.averaged_weights(ema):
+    averages, autocast = model.averaged_weights(ema), torch.autocast(model.device.type, enabled=False)
+    with full_precision(), autocast, averages, model.whole_weights():
         model.eval()
         try:
             yield

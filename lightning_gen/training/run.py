@@ -83,7 +83,7 @@ def prepare(config: DictConfig, overrides: Sequence[str] = ()) -> Prepared:
     check_codebook(model, data)
     optimizers = model.build_optimizers()  # raises for wrong settings before anything is written
     seen = _load(model, start, saved, optimizers)
-    del saved  # a second copy of the weights
+    del saved, optimizers  # a second copy of the weights; what would keep the device's memory of sharded ones
     _describe_origin(model, data, start)
     metrics = build_metrics(config.metrics)
     extractors = build_extractors(config.extractor, metrics)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lightning.pytorch.strategies import DDPStrategy
     from omegaconf import DictConfig
     from torch import Tensor
+    from torch.nn import Module
     from torchmetrics import Metric
 
 # Hydra and OmegaConf
@@ -158,6 +159,16 @@ def set_group_timeout(strategy: "DDPStrategy", minutes: float) -> None:
     strategy._timeout = timedelta(minutes=minutes)
 
 
+@contextmanager
+def model_left_in_place(strategy: "DDPStrategy") -> Iterator[None]:
+    """Within it the strategy's `teardown` does not move the model to the CPU."""
+    module, strategy._lightning_module = strategy._lightning_module, None
+    try:
+        yield
+    finally:
+        strategy._lightning_module = module
+
+
 def count_step(trainer: "Trainer") -> None:
     """Count one step in `trainer.global_step`, which counts only Lightning's own optimizer wrappers (#17958)."""
     progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
@@ -242,6 +253,18 @@ def move_each(tensors: list["Tensor"], targets: list["Tensor"], fraction: "float
     torch._foreach_add_(tensors, steps)
 
 
+def scale_each(tensors: list["Tensor"], factor: "Tensor") -> None:
+    """Multiply all tensors by a tensor of one value, in place, in one kernel: `Tensor.mul_` takes one a tensor."""
+    import torch
+
+    torch._foreach_mul_(tensors, factor)
+
+
+def initialize_sharded(module: "Module") -> None:
+    """Let PyTorch know that this module contains other sharded ones: it refuses one that is called before this."""
+    module._get_fsdp_state()._lazy_init()  # pyrefly: ignore[not-callable]
+
+
 def copy_each(targets: list["Tensor"], sources: list["Tensor"]) -> None:
     """Copy each source into its target in one kernel: `Tensor.copy_` takes one a tensor."""
     import torch
@@ -274,6 +297,25 @@ def register_pretended_device(name: str, available: Callable[[], bool]) -> None:
             return available()
 
     _setup_privateuseone_for_python_backend(name, backend_module=Backend())
+
+
+@contextmanager
+def without_data(module: "Module") -> Iterator[None]:
+    """Take the data of a module's weights away, for good; within it operations give tensors without data, at no cost.
+
+    They claim to be on the CPU; tensors on PyTorch's meta device are of a kind that autocast does not know.
+    """
+    from torch._subclasses import FakeTensorMode
+    from torch.nn import Parameter
+
+    mode = FakeTensorMode(allow_non_fake_inputs=True)  # such as the constants of a schedule
+    for part in module.modules():
+        for name, parameter in list(part.named_parameters(recurse=False)):
+            setattr(part, name, Parameter(mode.from_tensor(parameter.data), parameter.requires_grad))
+        for name, buffer in list(part.named_buffers(recurse=False)):
+            setattr(part, name, mode.from_tensor(buffer))
+    with mode:
+        yield
 
 
 def state_names(metric: "Metric") -> list[str]:

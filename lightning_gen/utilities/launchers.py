@@ -58,15 +58,6 @@ def was_restarted() -> bool:
     return any(count.isdecimal() and int(count) > 0 for count in counts)
 
 
-def prepare_restarts() -> None:
-    """Let the ranks of a restarted torchrun find each other: each attempt needs a rendezvous store of its own.
-
-    https://github.com/pytorch/pytorch/issues/167288
-    """
-    if os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") not in ("", "0"):
-        os.environ.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
-
-
 def ignore_stray_ranks() -> list[str]:
     """Remove variables of ranks that no launcher stands behind; what a user should know of, as NAME=VALUE.
 

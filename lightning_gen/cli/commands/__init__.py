@@ -27,6 +27,7 @@ _ORDER = [
     "push",
     "inspect",
     "convert",
+    "estimate",
     "list",
     "explain",
     "compare",
