@@ -78,7 +78,7 @@ def read_checkpoint(path: str | Path, key: str = "checkpoint") -> dict[str, Any]
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
         raise UserError(f"{key}={path}: no such file" + (f"; did you mean {path.parent / near[0]}?" if near else ""))
     try:
-        _check_archive(path)
+        check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make the unpickler raise anything
         if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
@@ -95,7 +95,7 @@ def read_checkpoint(path: str | Path, key: str = "checkpoint") -> dict[str, Any]
     return content
 
 
-def _check_archive(path: Path) -> None:
+def check_archive(path: Path) -> None:
     """Raise zipfile.BadZipFile unless `path` is an archive as torch.save writes it: no bytes differ, none are packed.
 
     PyTorch reads bare pickles too, unpacks what is compressed (a few MB to any size), and checks no checksum.

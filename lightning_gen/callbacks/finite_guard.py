@@ -4,7 +4,7 @@ import math
 
 import torch
 from lightning.pytorch import Callback
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import ImageGenerator
@@ -77,7 +77,7 @@ def diverged(model: ImageGenerator, reason: str) -> UserError:
     )
 
 
-def all_finite(model: ImageGenerator) -> bool:
+def all_finite(model: nn.Module) -> bool:
     """Whether every weight and buffer is finite; one device synchronization."""
     tensors = [t for t in model.state_dict().values() if t.is_floating_point()]
     return bool(torch.stack([t.isfinite().all() for t in tensors]).all())
