@@ -14,6 +14,7 @@ from lightning_gen.batch import Batch
 from lightning_gen.capabilities import Encodes, HasLatent, Reconstructs
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import ImageGenerator
+from lightning_gen.models.posterior_samples import posterior_latents, posterior_points
 from lightning_gen.models.vae import VAE
 from lightning_gen.networks.latent_prior import Prior
 from lightning_gen.networks.mixture_prior import VampPrior
@@ -58,22 +59,15 @@ def new_prior(make: Callable[..., Any], model: Any, key: str) -> Prior:
 
 @torch.no_grad()
 def codes_of(model: Any, batches: Iterable[Batch], advance: Advance = silent) -> Codes:
-    """The latents of the images of `batches`; of a model that is no VAE its `encode` gives them."""
+    """The latents of the images of `batches`; of a model that is no VAE, points of its prior."""
     latents, images, count = [], [], 0
     for batch in batches:
-        latents.append(_encoded(model, batch))
+        latents.append((posterior_latents if isinstance(model, VAE) else posterior_points)(model, batch))
         if count < KEPT_IMAGES:
             images.append(batch.images)
         count += len(batch.images)
         advance(len(batch.images))
     return Codes(torch.cat(latents), torch.cat(images)[:KEPT_IMAGES])
-
-
-def _encoded(model: Any, batch: Batch) -> Tensor:
-    if not isinstance(model, VAE):
-        return model.encode(*batch)
-    posterior = model.posterior(model.to_support(batch.images), batch.labels)
-    return posterior.reparameterize(posterior.noise())
 
 
 def fit(prior: Prior, codes: Codes, encode: Callable[[Tensor], Any]) -> None:

@@ -10,7 +10,7 @@ from lightning_gen.bounds import PositiveInt
 from lightning_gen.networks.latent_prior import Prior
 
 WIDTHS = 40  # that are tried, from a hundredth of the latents' standard deviations to twice those
-ROWS = 1000  # of a table of distances that are held at once
+ROWS = 1000  # latents that the width is chosen by
 
 
 class KernelDensity(Prior):
@@ -47,13 +47,11 @@ def best_width(latents: Tensor) -> float:
     if count < 2:
         return 1.0
     widths = torch.logspace(-2, math.log10(2), WIDTHS, device=latents.device)
-    totals = torch.zeros(WIDTHS, dtype=torch.float64, device=latents.device)
-    for start in range(0, count, ROWS):
-        rows = torch.arange(start, min(start + ROWS, count), device=latents.device)
-        squared = torch.cdist(latents[rows], latents).square()
-        squared[rows - start, rows] = math.inf
-        totals += torch.stack([(-0.5 * squared / width**2).logsumexp(1).double().sum() for width in widths])
-    return float(widths[(totals / count - dim * widths.double().log()).argmax()])
+    rows = torch.arange(min(count, ROWS), device=latents.device)
+    squared = torch.cdist(latents[rows], latents).square()
+    squared[rows, rows] = math.inf
+    means = torch.stack([(-0.5 * squared / width**2).logsumexp(1).double().mean() for width in widths])
+    return float(widths[(means - dim * widths.double().log()).argmax()])
 
 
 def _as_many(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
