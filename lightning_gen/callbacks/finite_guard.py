@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import ImageGenerator
@@ -80,7 +80,7 @@ def diverged(model: ImageGenerator, reason: str) -> UserError:
     )
 
 
-def all_finite(model: ImageGenerator) -> bool:
+def all_finite(model: nn.Module) -> bool:
     """Whether every weight and buffer is finite, on all ranks of a sharded model; one device synchronization."""
     tensors = [t for t in model.state_dict().values() if t.is_floating_point()]
     finite = torch.stack([local(t).isfinite().all() for t in tensors]).all()

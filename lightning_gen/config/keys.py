@@ -38,6 +38,7 @@ KEYS: dict[str, Any] = {
     "num_samples": PositiveInt | None,
     "objective": str | None,
     "out": str | None,
+    "prior": dict | None,
     "prior_weight": NonNegativeFloat,
     "reference": str | None,
     "resize": str,
@@ -80,7 +81,7 @@ _OF_COMMAND: dict[str, Any] = {
 }
 SECTIONS = ("evaluation",)  # mappings whose members are such keys, too
 OBJECTS = ("data", "model", "trainer")  # each describes one object
-MEMBERS = ("callbacks", "extractor", "logger", "metrics")  # mappings of objects by name
+MEMBERS = ("callbacks", "extractor", "logger", "metrics", "prior")  # mappings of objects by name
 
 
 def annotation_of(key: str, command: str) -> Any:

@@ -11,6 +11,7 @@ from lightning_gen.config.instantiation import instantiate
 from lightning_gen.errors import UserError, named_failure
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.metrics.image_metric import (
+    FactorMetric,
     FeatureMetric,
     ImageMetric,
     ModelMetric,
@@ -29,6 +30,7 @@ KINDS: dict[type[ImageMetric], str] = {
     RealAndSampleMetric: "update",
     PairedMetric: "update_from",
     ModelMetric: "measure",
+    FactorMetric: "measure",
 }
 OWN = "own_extractor"  # the attribute of a metric that brings an extractor
 TRIED_SIZE = 64  # pixels a side of the black images that an extractor is tried on

@@ -40,9 +40,20 @@ class RunScores:
 
 
 def read_runs(paths: list[Path]) -> list[RunScores]:
-    """The runs in these folders or files, named by the part of their paths that differs."""
+    """The runs in these folders or files, named by the part of their paths that differs.
+
+    Each prior that was fitted to a run's latents after training is a run of its own.
+    """
     names = _short_names([path.parent if path.name == "evaluation.json" else path for path in paths])
-    return [RunScores(name, _read(path), read_settings(path)) for name, path in zip(names, paths, strict=True)]
+    return [run for name, path in zip(names, paths, strict=True) for run in _with_each_prior(name, path)]
+
+
+def _with_each_prior(name: str, path: Path) -> Iterator[RunScores]:
+    evaluations, settings = _read(path), read_settings(path)
+    for prior in dict.fromkeys(evaluation.prior for evaluation in evaluations) or [""]:
+        of_prior = [evaluation for evaluation in evaluations if evaluation.prior == prior]
+        chosen = {"prior": prior} if prior else {}
+        yield RunScores(f"{name} prior={prior}" if prior else name, of_prior, settings | chosen)
 
 
 def _short_names(paths: list[Path]) -> list[str]:

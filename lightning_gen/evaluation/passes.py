@@ -18,6 +18,7 @@ from lightning_gen.images import to_uint8
 from lightning_gen.metrics.features import Features
 from lightning_gen.metrics.image_means import deviation
 from lightning_gen.metrics.image_metric import (
+    FactorMetric,
     FeatureMetric,
     ImageMetric,
     ModelMetric,
@@ -116,6 +117,7 @@ class EvaluationPasses:
         self.sample_metrics: dict[str, SampleMetric] = {}
         self.comparing_metrics: dict[str, RealAndSampleMetric] = {}
         self.paired_metrics: dict[str, PairedMetric] = {}
+        self.factor_metrics: dict[str, FactorMetric] = {}
         for name, metric in metrics.items():
             if isinstance(metric, SampleMetric):
                 self.sample_metrics[name] = metric
@@ -123,6 +125,8 @@ class EvaluationPasses:
                 self.comparing_metrics[name] = metric
             elif isinstance(metric, PairedMetric):
                 self.paired_metrics[name] = metric
+            elif isinstance(metric, FactorMetric):
+                self.factor_metrics[name] = metric
             elif isinstance(metric, FeatureMetric | ModelMetric):
                 self._add_for_extractors(name, metric, extractors_for(name, metric, extractors))
         self.draws_samples = bool(self.feature_metrics or self.sample_metrics or self.comparing_metrics)
@@ -146,9 +150,11 @@ class EvaluationPasses:
         for metrics in (self.feature_metrics, self.model_metrics):
             for (name, key), metric in metrics.items():
                 yield name, key, metric
-        for metrics in (self.sample_metrics, self.comparing_metrics, self.paired_metrics):
-            for name, metric in metrics.items():
-                yield name, None, metric
+        for name, metric in self._without_features().items():
+            yield name, None, metric
+
+    def _without_features(self) -> dict[str, ImageMetric]:
+        return self.sample_metrics | self.comparing_metrics | self.paired_metrics | self.factor_metrics
 
     # Real images
 
@@ -258,10 +264,14 @@ class EvaluationPasses:
             metric.start(self.data, self.split)
             seed_all("evaluate", seed, name)
             metric.measure(self.model, self.extractors[key], seed, self.ranks.rank, self.ranks.size)
+        for name, metric in self.factor_metrics.items():
+            metric.start(self.data, self.split)
+            seed_all("evaluate", seed, name)
+            metric.measure(self.model, self.data, self.batch_size)
         found = self.ranks.run_on_first(lambda: list(self._compare()))
         for (name, key), metric in self.model_metrics.items():
             found += self._compute(name, metric, key)
-        for name, metric in (self.sample_metrics | self.comparing_metrics | self.paired_metrics).items():
+        for name, metric in self._without_features().items():
             found += self._compute(name, metric)
         found.sort(key=lambda item: self.order.index(item[1].origin.metric))
         scores: dict[str, SeedScore] = {}

@@ -87,10 +87,11 @@ class Protocol:
     images_seen: int | None = None  # None for files
     versions: dict[str, str]
     model: dict[str, Any] | None = None  # changes of the checkpoint's config
+    prior: dict[str, Any] | None = None  # of latents, fitted after training; None for the model's own
 
     def to_json(self) -> dict[str, Any]:
         """Its fields in their order, without those of `optional` where there is nothing to state."""
-        optional = ("model", "resized", "precision", "standard_errors")
+        optional = ("model", "prior", "resized", "precision", "standard_errors")
         return {key: value for key, value in vars(self).items() if key not in optional or value}
 
     @classmethod
@@ -116,6 +117,11 @@ class Evaluation:
     time: str = ""  # ISO 8601
     broken_samples: int = 0  # with NaN or infinity; no part of the JSON
     source: dict[str, str] = field(default_factory=dict)  # the "checkpoint" file, or the folder of "samples"
+
+    @property
+    def prior(self) -> str:
+        """The name of the prior that was fitted after training; empty for the model's own."""
+        return str((self.protocol.prior or {}).get("name", ""))
 
     @property
     def values(self) -> dict[str, float]:

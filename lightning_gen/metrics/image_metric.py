@@ -7,6 +7,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from lightning_gen.batch import Batch
+from lightning_gen.data.factors import FactorData
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.images import MODES
 from lightning_gen.metrics.features import Features
@@ -210,6 +211,28 @@ class ModelMetric(ImageMetric):
 
     def measure(self, model: Any, extractor: Extractor, seed: int, rank: int, world_size: int) -> None:
         """Update with this process's part of the work; random generators are seeded, `compute` reduces."""
+        raise NotImplementedError
+
+
+class FactorMetric(ImageMetric):
+    """Evaluates the encoder of a model on images that it draws itself from data whose factors of variation are known.
+
+    Every process does the same work.
+    """
+
+    needs = "encode"
+
+    def why_unavailable(self, model: Any, files: Any, data: Any, extractors: Mapping[str, Extractor]) -> str | None:
+        if model is None:
+            return NEEDS_MODEL
+        if not hasattr(model, self.needs):
+            return f"{type(model).__name__} has no {self.needs}"
+        if not isinstance(data, FactorData):
+            return f"the factors of data={data.name} are not known, as those of data=dsprites are"
+        return super().why_unavailable(model, files, data, extractors)
+
+    def measure(self, model: Any, data: FactorData, batch_size: int) -> None:
+        """Update with images of `data.draw(levels)`; random generators are seeded."""
         raise NotImplementedError
 
 

@@ -108,9 +108,9 @@ class VAE(LatentVariableModel):
 
     def prior_density(self) -> Prior:
         """p(z), with what the encoder adds to it."""
-        return self.prior.density(self._posterior_of_classes)
+        return self.prior.density(self.posterior_of_classes)
 
-    def _posterior_of_classes(self, images: Tensor) -> Posterior:
+    def posterior_of_classes(self, images: Tensor) -> Posterior:
         """q(z | x) of images that have no labels: a conditional model takes the classes in turn."""
         labels = torch.arange(len(images), device=images.device) % self.num_classes if self.num_classes else None
         return self.posterior(images, labels)

@@ -41,6 +41,11 @@ class MixturePrior(Prior):
         self.log_var = nn.Parameter(torch.zeros(components, dim))
         self.logits = nn.Parameter(torch.zeros(components))
 
+    @torch.no_grad()
+    def initialize(self, latents: Tensor, images: Tensor) -> None:
+        self.mean.copy_(_repeated(latents, len(self.mean)))
+        self.log_var.copy_(latents.var(0, correction=0).clamp(min=1e-6).log())
+
     def density(self, encode: Callable[[Tensor], Any]) -> NormalMixture:
         return NormalMixture(DiagonalNormal(self.mean, self.log_var.clamp(-15, 15)), self.logits.log_softmax(0))
 
@@ -60,6 +65,15 @@ class VampPrior(Prior):
             raise UserError("model/prior=vamp: is a mixture of normal posteriors; use model/posterior=diagonal_normal")
         self.images = nn.Parameter(torch.randn(self.components, *model.image_shape))  # before tanh
 
+    @torch.no_grad()
+    def initialize(self, latents: Tensor, images: Tensor) -> None:
+        self.images.copy_(_repeated(images, self.components).clamp(-0.99, 0.99).atanh())
+
     def density(self, encode: Callable[[Tensor], Any]) -> NormalMixture:
         log_weights = self.images.new_full((self.components,), -math.log(self.components))
         return NormalMixture(encode(self.images.tanh()), log_weights)
+
+
+def _repeated(values: Tensor, count: int) -> Tensor:
+    """The first `count` of values `(N, ...)`, from the first on again if there are fewer."""
+    return values[torch.arange(count, device=values.device) % len(values)]

@@ -14,7 +14,7 @@ from lightning_gen.image_generator import KEY
 def read_archive(path: Path, origin: str) -> dict[str, Any]:
     """The content of a file of torch.save; UserError, which names `origin`, if it is damaged or holds code."""
     try:
-        _check_archive(path)
+        check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make the unpickler raise anything
         if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
@@ -30,7 +30,7 @@ def read_archive(path: Path, origin: str) -> dict[str, Any]:
     return content
 
 
-def _check_archive(path: Path) -> None:
+def check_archive(path: Path) -> None:
     """Raise zipfile.BadZipFile unless `path` is an archive as torch.save writes it: no bytes differ, none are packed.
 
     PyTorch reads bare pickles too, unpacks what is compressed (a few MB to any size), and checks no checksum.

@@ -58,14 +58,17 @@ class Scoring:
 
 
 def read_scores(folder: Path) -> list[Scoring]:
-    """The evaluations of a run, the newest first; ValueError, TypeError, ... for a file that holds something else."""
+    """The evaluations of a run, the newest first, last those with another prior than the model's own.
+
+    ValueError, TypeError, ... for a file that holds something else.
+    """
     entries = json_of(folder, FILE, MOST_BYTES)
     if entries is None:
         return []
     if not are_evaluations(entries):
         raise ValueError("holds something other than evaluations")
-    newest = reversed([entry for entry in entries if "origin" in entry][-MOST_EVALUATIONS:])
-    return [_scoring(folder, entry) for entry in newest]
+    newest = list(reversed([entry for entry in entries if "origin" in entry][-MOST_EVALUATIONS:]))
+    return [_scoring(folder, entry) for entry in sorted(newest, key=lambda entry: bool(entry["protocol"].get("prior")))]
 
 
 def _scoring(folder: Path, entry: dict[str, Any]) -> Scoring:

@@ -69,8 +69,9 @@ class Run:
 
     @cached_property
     def scores(self) -> dict[str, float]:
-        """The newest value of each score."""
-        pairs = [pair for entry in self.evaluations for pair in entry["scores"].items()]
+        """The newest value of each score, with the model's own prior."""
+        own = [entry for entry in self.evaluations if not (entry.get("protocol") or {}).get("prior")]
+        pairs = [pair for entry in own for pair in entry["scores"].items()]
         return {name: float(value) for name, value in pairs if isinstance(value, int | float)}
 
     @cached_property

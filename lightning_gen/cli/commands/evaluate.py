@@ -4,6 +4,7 @@ Examples:
 
   lightning-gen evaluate checkpoint=outputs/my_run/checkpoints/last.ckpt
   lightning-gen evaluate checkpoint=PATH metrics=[frechet]
+  lightning-gen evaluate checkpoint=PATH prior=gmm
   lightning-gen evaluate samples=FOLDER reference=FOLDER metrics=[kid]
 """
 
@@ -14,11 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from lightning_gen.cli.checkpoint_options import load, matching_data, run_folder, tell
+from lightning_gen.cli.fitted_prior import use_prior
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.cli.sample_files import in_own_keys, read_files
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation.evaluator import Settings, build_extractors, build_metrics, evaluate
 from lightning_gen.evaluation.report import check_readable, save_and_print
+from lightning_gen.models.vae import VAE
 from lightning_gen.sampling.preparation import choose_device
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ def run(job: Job) -> None:
     cfg = job.config
     inputs = _from_files(cfg) if cfg.samples else _from_checkpoint(cfg)
     metrics = build_metrics(cfg.metrics)
+    if inputs.prior and not isinstance(inputs.model, VAE):
+        metrics = {name: metric for name, metric in metrics.items() if metric.needs != "log_likelihood"}
     settings: dict[str, Any] = {option.name: cfg[option.name] for option in fields(Settings)} | {"split": inputs.split}
     with in_own_keys(cfg, inputs.data):
         evaluation = evaluate(
@@ -49,7 +54,7 @@ def run(job: Job) -> None:
         )
     tell(inputs.files, inputs.data)
     changes: Any = OmegaConf.to_container(cfg.model)
-    protocol = replace(evaluation.protocol, model=changes or None, resized=inputs.resized)
+    protocol = replace(evaluation.protocol, model=changes or None, prior=inputs.prior, resized=inputs.resized)
     save_and_print(replace(evaluation, source=inputs.source, protocol=protocol), inputs.out)
     if inputs.out is not None:
         print(f"added to {inputs.out}")
@@ -65,6 +70,7 @@ class Inputs(NamedTuple):
     source: dict[str, str]  # as in Evaluation
     split: str
     resized: str | None = None  # as in Protocol
+    prior: dict[str, Any] | None = None  # as in Protocol
 
 
 def _from_checkpoint(cfg: DictConfig) -> Inputs:
@@ -75,13 +81,16 @@ def _from_checkpoint(cfg: DictConfig) -> Inputs:
     path, model = load(cfg)
     out = run_folder(path) / "evaluation.json" if cfg.out is None else _file(cfg.out)
     check_readable(out)  # before the work, not after it
-    return Inputs(model, None, matching_data(cfg, path), out, {"checkpoint": path.name}, cfg.split or "test")
+    prior = use_prior(cfg, path, model)
+    source = {"checkpoint": path.name}
+    return Inputs(model, None, matching_data(cfg, path), out, source, cfg.split or "test", prior=prior)
 
 
 def _from_files(cfg: DictConfig) -> Inputs:
     """The images in `samples`, to be compared with those in `reference`, or with the chosen data."""
     data = cfg.get("data")
-    for key, value in {"checkpoint": cfg.checkpoint, "model": cfg.model, "data": data and cfg.reference}.items():
+    wrong = {"checkpoint": cfg.checkpoint, "model": cfg.model, "prior": cfg.get("prior"), "data": data and cfg.reference}
+    for key, value in wrong.items():
         if value:
             raise UserError(f"{key}: leave it out, samples={cfg.samples} are compared with the images of reference")
     if not cfg.reference and not data:

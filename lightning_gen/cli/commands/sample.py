@@ -8,6 +8,7 @@ Examples:
   lightning-gen sample checkpoint=PATH label=[3,7] n=32
   lightning-gen sample checkpoint=PATH label=faces scale=4
   lightning-gen sample checkpoint=PATH truncation=0.7
+  lightning-gen sample checkpoint=PATH prior=gmm
 """
 
 from pathlib import Path
@@ -27,6 +28,7 @@ from lightning_gen.cli.checkpoint_options import (
     print_classes,
     print_written,
 )
+from lightning_gen.cli.fitted_prior import use_prior
 from lightning_gen.cli.hydra_app import Job
 from lightning_gen.errors import UserError
 from lightning_gen.images import enlarged, film, save_moving, save_png
@@ -56,6 +58,7 @@ def run(job: Job) -> None:
     path, model = load(cfg)
     check_pictures(model, path, sequences=True)
     check_format(cfg.format)
+    use_prior(cfg, path, model)
     _truncate(model, cfg.truncation)
     classes = chosen_classes(cfg.label, model.num_classes, model.class_names)
     labels = spread_labels(classes, cfg.n)
