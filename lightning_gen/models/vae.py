@@ -1,6 +1,7 @@
 """Variational autoencoder, https://arxiv.org/abs/1312.6114."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -93,14 +94,28 @@ class VAE(LatentVariableModel):
         self, posterior: Posterior, prior: Prior, images: Tensor, labels: Tensor | None
     ) -> tuple[Tensor, AnyInference]:
         """One posterior sample `(B, d)`, and its log probabilities of images in the support."""
+        [sample] = self.infer_together(posterior, prior, images, labels, samples=1)
+        return sample
+
+    def infer_together(
+        self, posterior: Posterior, prior: Prior, images: Tensor, labels: Tensor | None, samples: int
+    ) -> list[tuple[Tensor, AnyInference]]:
+        """Posterior samples as of `infer`, decoded as one batch of `samples * B`: the fastest, if that fits."""
+        latents, inferences = zip(*(self._drawn(posterior, prior) for _ in range(samples)), strict=True)
+        if samples > 1:
+            images, labels = images.repeat(samples, 1, 1, 1), None if labels is None else labels.repeat(samples)
+        log_probs = self.likelihood.log_prob(self.decoder_output(torch.cat(latents), labels), images).chunk(samples)
+        return [(latent, infer(log_prob)) for latent, infer, log_prob in zip(latents, inferences, log_probs, strict=True)]
+
+    def _drawn(self, posterior: Posterior, prior: Prior) -> tuple[Tensor, Callable[[Tensor], AnyInference]]:
+        """A posterior sample, and what makes its inference of log p(x | z)."""
         noise = posterior.noise()
         latent = posterior.reparameterize(noise)
-        log_prob = self.likelihood.log_prob(self.decoder_output(latent, labels), images)
         if isinstance(posterior, DiagonalNormal) and isinstance(prior, LatentPrior):
             whitened = posterior.relative_to(prior(latent))
-            return latent, Inference(log_prob, mean=whitened.mean, log_var=whitened.log_var, noise=noise)
-        densities = prior.log_prob(latent), posterior.log_prob(latent)
-        return latent, SampledInference(log_prob, *densities, closed_kl=posterior.kl(prior))
+            return latent, partial(Inference, mean=whitened.mean, log_var=whitened.log_var, noise=noise)
+        densities = {"log_prior": prior.log_prob(latent), "log_posterior": posterior.log_prob(latent)}
+        return latent, partial(SampledInference, **densities, closed_kl=posterior.kl(prior))
 
     def posterior(self, images: Tensor, labels: Tensor | None = None) -> Posterior:
         """q(z | x), `(B, d)`."""
