@@ -3,7 +3,7 @@
 Models are vae, iwae, vamp, iaf and vqvae; without a name, all. Both libraries train the same networks, of which pythae
 has its own fully connected ones by default, on the same dynamically binarized digits of `data=mnist5k`, with batches of
 64, Adam and its rate, and the same number of epochs: pythae by its trainer, `ours` as `lightning-gen train` does with
-its default callbacks and averaged weights. Each training is a process of its own with one thread, and they take turns.
+its default callbacks and averaged weights. Each library is a process of its own with one thread, and they take turns.
 
 - `nll`: importance-weighted, in nats, of the test digits, by each library's own code; its standard deviation is over
   seeds. `by_other`: the same model by the code of the other library. `vqvae`: the squared error of gray digits.
@@ -45,7 +45,7 @@ OURS = {
 }
 COMMON = ["data=mnist5k", "data/augment=[none]", f"data.batch_size={BATCH}", "schedule@model.schedule=constant"]
 OPTIMIZER = [f"model.optimizer.lr={RATE}", "model.optimizer.betas=[0.9,0.999]", "model.schedule.warmup_images=0"]
-EPOCHS = {"vae": 40, "iwae": 25, "vamp": 30, "iaf": 30, "vqvae": 8}
+EPOCHS = {"vae": 10, "iwae": 4, "vamp": 6, "iaf": 8, "vqvae": 3}
 
 
 class Clock:
@@ -188,30 +188,43 @@ def lines(name: str) -> dict[str, int]:
 
 
 def child(side: str, name: str, *numbers: str) -> None:
-    """Print the result of one training as the last line."""
+    """Train once for each line of the standard input, which is a seed, and print the result as a line."""
     torch.set_num_threads(1)
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        result = {"ours": ours, "pythae": theirs}[side](name, *map(int, numbers))
-    print(json.dumps(result))
+    for seed in sys.stdin:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            result = {"ours": ours, "pythae": theirs}[side](name, int(seed), *map(int, numbers))
+        print(json.dumps(result), flush=True)
 
 
-def run(side: str, name: str, *numbers: int) -> dict[str, Any]:
-    """A training in a process of its own."""
-    command = [sys.executable, __file__, "--child", side, name, *map(str, numbers)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{side} {name}: {done.stderr[-2000:]}")
-    result = json.loads(done.stdout.splitlines()[-1])
-    print(side, name, *numbers, json.dumps(result), file=sys.stderr, flush=True)
-    return result
+class Library:
+    """A process in which one library trains one model, with one seed after another."""
+
+    def __init__(self, side: str, name: str, *numbers: int):
+        self.side, self.name = side, name
+        command = [sys.executable, __file__, "--child", side, name, *map(str, numbers)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def train(self, seed: int) -> dict[str, Any]:
+        """The result of a training, which is also shown on the standard error."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(seed, file=self.process.stdin, flush=True)
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                print(self.side, self.name, seed, line, end="", file=sys.stderr, flush=True)
+                return json.loads(line)
+        sys.exit(f"{self.side} {self.name}: ended with status {self.process.wait()}")
 
 
 def compare(name: str, seeds: int, epochs: int, samples: int) -> dict[str, Any]:
     """The line of one model; which library comes first alternates."""
-    results: dict[str, list[dict[str, Any]]] = {"ours": [], "pythae": []}
+    libraries = {side: Library(side, name, epochs, samples) for side in ("ours", "pythae")}
+    results: dict[str, list[dict[str, Any]]] = {side: [] for side in libraries}
     for seed in range(seeds):
-        for side in sorted(results, reverse=bool(seed % 2)):
-            results[side].append(run(side, name, seed, epochs, samples))
+        for side in sorted(libraries, reverse=bool(seed % 2)):
+            results[side].append(libraries[side].train(seed))
+    for library in libraries.values():
+        library.process.communicate()
     line: dict[str, Any] = {"bench": "vae_vs_pythae", "model": name, "seeds": seeds, "epochs": epochs}
     for side, rows in results.items():
         line |= {f"{side}_{key}": statistics.median(row[key] for row in rows) for key in rows[0]}
@@ -226,6 +239,8 @@ def compare(name: str, seeds: int, epochs: int, samples: int) -> dict[str, Any]:
 def main(arguments: Sequence[str]) -> None:
     """Compare, one line a model."""
     settings = {key: int(value) for key, found, value in (each.partition("=") for each in arguments) if found}
+    if settings.get("epochs", 2) < 2:
+        sys.exit("epochs: the first one is a warm-up; give at least 2")
     for name in [each for each in arguments if "=" not in each] or OURS:
         seeds, samples = settings.get("seeds", 3), settings.get("samples", 64)
         print(json.dumps(compare(name, seeds, settings.get("epochs", EPOCHS[name]), samples)), flush=True)

@@ -1,84 +1,101 @@
-"""experimental"""
-import math
+"""Networks of ladder VAEs: latents of a vector, then of few maps, from coarse to fine, https://arxiv.org/abs/1602.02282.
+
+They are those of `gated_encoder` and `gated_decoder`, which are quick on a CPU, with latents at each of their sizes.
+"""
+
 from itertools import pairwise
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from lightning_gen.networks.conv import Patches, SubPixels, Upsample, map_sizes
-from lightning_gen.networks.layers import widths, with_condition
-from lightning_gen.networks.top_down import of_maps
 
-class G(nn.Module):
-    def __init__(self, channels, size):
+from lightning_gen.networks.conv import Gated, Patches, SubPixels, Upsample, map_sizes
+from lightning_gen.networks.diagonal_normal import DiagonalNormal
+from lightning_gen.networks.layers import widths
+from lightning_gen.networks.top_down import TopDown, of_maps
+
+LARGEST = 512  # most channels of maps
+
+
+class LadderEncoder(nn.Module):
+    """Images `(B, C, H, W)` to the features of each level: `(B, vector, 1, 1)`, then maps from coarse to fine.
+
+    The finest maps are smaller than the image by `patch` and have `width` channels; each halving doubles them.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], condition_dim: int, width: int, vector: int, patch: int):
         super().__init__()
-        k = 1 if size == (1, 1) else 3
-        self.conv = nn.Conv2d(channels, 2 * channels, k, padding=k // 2)
-    def forward(self, maps):
-        return maps + F.glu(self.conv(maps), dim=1)
+        sizes = map_sizes(*image_shape[1:], patch)[1:]
+        channels = widths(width, len(sizes), LARGEST)
+        down: list[nn.Module] = [Patches(image_shape[0] + condition_dim, width, patch)]
+        down += [nn.Conv2d(n, m, 3, stride=2, padding=1) for n, m in pairwise(channels)]
+        self.levels = nn.ModuleList(nn.Sequential(each, nn.SiLU(), Gated(n)) for each, n in zip(down, channels, strict=True))
+        self.top = nn.Sequential(nn.Conv2d(channels[-1], vector, sizes[-1]), nn.SiLU())
 
-def sizes_of(shape, patch):
-    return map_sizes(*shape[1:], patch)[1:]
+    def forward(self, images: Tensor) -> list[Tensor]:
+        maps, features = images, []
+        for level in self.levels:
+            maps = level(maps)
+            features.append(maps)
+        return [self.top(maps), *features[::-1]]
 
-class Encoder(nn.Module):
-    def __init__(self, image_shape, condition_dim, width, vector, patch, depth):
+
+class LadderDecoder(TopDown):
+    """Mirrors the encoder: layers of `latent_dim` values of the vector, and of `latent_channels` maps of each size."""
+
+    def __init__(
+        self,
+        out_shape: tuple[int, int, int],
+        condition_dim: int,
+        *,
+        width: int,
+        vector: int,
+        patch: int,
+        layers: int,
+        latent_dim: int,
+        latent_channels: int,
+    ):
         super().__init__()
-        self.sizes = sizes_of(image_shape, patch)
-        ws = widths(width, len(self.sizes), 512)
-        chans = [image_shape[0] + condition_dim, *ws]
-        self.down = nn.ModuleList([Patches(chans[0], ws[0], patch)] + [nn.Conv2d(a, b, 3, 2, 1) for a, b in pairwise(ws)])
-        self.blocks = nn.ModuleList(nn.Sequential(nn.SiLU(), *(G(c, s) for _ in range(depth))) for c, s in zip(ws, self.sizes))
-        self.top = nn.Sequential(nn.Conv2d(ws[-1], vector, self.sizes[-1]), nn.SiLU())
-    def forward(self, x):
-        feats = []
-        for d, b in zip(self.down, self.blocks):
-            x = b(d(x)); feats.append(x)
-        return [self.top(x), *feats[::-1]]
-
-def combined(a, b):
-    log_precision = torch.logaddexp(-a.log_var, -b.log_var)
-    mean = a.mean * (-a.log_var - log_precision).exp() + b.mean * (-b.log_var - log_precision).exp()
-    return type(a)(mean, -log_precision)
-
-class Layer(nn.Module):
-    def __init__(self, channels, latents, size, seen, depth=1, weighted=False):
-        super().__init__()
-        self.prior = nn.Conv2d(channels, 2 * latents, 1)
-        nn.init.zeros_(self.prior.weight); nn.init.zeros_(self.prior.bias)
-        self.weighted = weighted
-        self.posterior = nn.Conv2d(seen, 2 * latents, 1) if weighted else nn.Sequential(nn.Conv2d(channels + seen, channels, 1), nn.SiLU(), nn.Conv2d(channels, 2 * latents, 1))
-        self.latents = nn.Conv2d(latents, channels, 1)
-        self.last = nn.Sequential(*(G(channels, size) for _ in range(depth)))
-    def forward(self, maps, features, noise):
-        prior = of_maps(self.prior(maps))
-        if features is None:
-            sampled = prior
-        elif self.weighted:
-            sampled = combined(of_maps(self.posterior(features)), prior)
-        else:
-            sampled = of_maps(self.posterior(torch.cat([maps, features], 1)))
-        return self.last(maps + self.latents(sampled.reparameterize(noise))), sampled, prior
-
-class Decoder(nn.Module):
-    def __init__(self, out_shape, condition_dim, width, vector, patch, depth, layers, latents, weighted):
-        super().__init__()
-        sizes = sizes_of(out_shape, patch)[::-1]
-        ws = widths(width, len(sizes), 512)[::-1]
-        self.sizes = [(1, 1), *sizes]
-        chans = [vector, *ws]
-        self.latent_shapes = [(l, *s) for l, s, n in zip(latents, self.sizes, layers) for _ in range(n)]
-        self.counts = layers
+        sizes = [(1, 1), *map_sizes(*out_shape[1:], patch)[:0:-1]]
+        channels = [vector, *widths(width, len(sizes) - 1, LARGEST)[::-1]]
+        latents = [latent_dim, *[latent_channels] * (len(sizes) - 1)]
+        self.layers = layers
+        self.latent_shapes = [(n, *size) for n, size in zip(latents, sizes, strict=True) for _ in range(layers)]
         self.start = nn.Parameter(torch.zeros(1, vector, 1, 1))
-        self.enter = nn.ModuleList([nn.Conv2d(vector + condition_dim, vector, 1), nn.Sequential(nn.SiLU(), nn.ConvTranspose2d(vector, ws[0], sizes[0]), nn.SiLU()),
-            *(nn.Sequential(Upsample(a, b, s), nn.SiLU()) for (a, b), s in zip(pairwise(ws), sizes[1:]))])
-        self.blocks = nn.ModuleList(nn.ModuleList(Layer(c, l, s, c, depth, weighted) for _ in range(n)) for c, l, s, n in zip(chans, latents, self.sizes, layers))
-        self.out = SubPixels(ws[-1], out_shape[0], patch, out_shape[1:])
-    def forward(self, noise, condition, features=None):
-        maps, pairs = with_condition(self.start.expand(len(noise), -1, -1, -1), condition), []
-        noises = iter(noise.split([math.prod(s) for s in self.latent_shapes], dim=1))
-        shapes = iter(self.latent_shapes)
-        for level, (enter, blocks) in enumerate(zip(self.enter, self.blocks)):
-            maps = enter(maps)
-            for layer in blocks:
-                maps, *pair = layer(maps, None if features is None else features[level], next(noises).unflatten(1, next(shapes)))
-                pairs.append(tuple(pair))
-        return self.out(maps).float(), pairs
+        self.enter = nn.ModuleList([nn.Conv2d(vector + condition_dim, vector, 1)])
+        for level, (n, m) in enumerate(pairwise(channels), start=1):
+            larger = nn.ConvTranspose2d(n, m, sizes[1]) if level == 1 else Upsample(n, m, sizes[level])
+            self.enter.append(nn.Sequential(nn.SiLU(), larger, nn.SiLU()))
+        self.blocks = nn.ModuleList(
+            LadderLayer(n, latent, kernel=1 if size == (1, 1) else 3)
+            for n, latent, size in zip(channels, latents, sizes, strict=True)
+            for _ in range(layers)
+        )
+        self.out = SubPixels(channels[-1], out_shape[0], patch, (out_shape[1], out_shape[2]))
+
+    def entered(self, level: int, maps: Tensor) -> Tensor:
+        return self.enter[level](maps)
+
+    def output(self, maps: Tensor) -> Tensor:
+        return self.out(maps)
+
+
+class LadderLayer(nn.Module):
+    """One layer of latents: its prior from the maps above, its posterior from these and the image's features."""
+
+    def __init__(self, channels: int, latent_channels: int, kernel: int):
+        super().__init__()
+        self.prior = nn.Conv2d(channels, 2 * latent_channels, 1)
+        nn.init.zeros_(self.prior.weight)  # a standard normal at first
+        nn.init.zeros_(self.prior.bias)
+        hidden = nn.Conv2d(2 * channels, channels, 1)
+        self.posterior = nn.Sequential(hidden, nn.SiLU(), nn.Conv2d(channels, 2 * latent_channels, 1))
+        self.latents = nn.Conv2d(latent_channels, channels, 1)
+        self.last = Gated(channels, kernel=kernel)
+
+    def forward(
+        self, maps: Tensor, features: Tensor | None, noise: Tensor
+    ) -> tuple[Tensor, DiagonalNormal, DiagonalNormal]:
+        """The maps below, the distribution that was sampled and the prior."""
+        prior = of_maps(self.prior(maps))
+        sampled = prior if features is None else of_maps(self.posterior(torch.cat([maps, features], dim=1)))
+        return self.last(maps + self.latents(sampled.reparameterize(noise))), sampled, prior
