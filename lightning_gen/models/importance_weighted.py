@@ -51,10 +51,8 @@ class ImportanceWeighted(Objective):
     def forward(self, model: VAE, batch: Batch) -> dict[str, Tensor]:
         images = model.to_support(batch.images)
         posterior, prior = model.posterior(images, batch.labels), model.prior_density()
-        latents, inferences = zip(
-            *(model.infer(posterior, prior, images, batch.labels) for _ in range(self.samples * self.groups)),
-            strict=True,
-        )
+        samples = model.infer_together(posterior, prior, images, batch.labels, self.samples * self.groups)
+        latents, inferences = zip(*samples, strict=True)
         log_weights = torch.stack([inference.log_weight for inference in inferences])  # (K, B)
         bound = self.bound(log_weights).mean()
         loss = -bound

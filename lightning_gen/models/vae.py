@@ -1,6 +1,7 @@
 """Variational autoencoder, https://arxiv.org/abs/1312.6114."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -96,11 +97,33 @@ class VAE(LatentVariableModel):
         noise = posterior.noise()
         latent = posterior.reparameterize(noise)
         log_prob = self.likelihood.log_prob(self.decoder_output(latent, labels), images)
+        return latent, self._inference_of(posterior, prior, latent, noise)(log_prob)
+
+    def infer_together(
+        self, posterior: Posterior, prior: Prior, images: Tensor, labels: Tensor | None, samples: int
+    ) -> list[tuple[Tensor, AnyInference]]:
+        """Samples as of `infer`, decoded as one batch of `samples * B`, which is faster than one after another."""
+        drawn = []
+        for _ in range(samples):
+            noise = posterior.noise()
+            latent = posterior.reparameterize(noise)
+            drawn.append((latent, self._inference_of(posterior, prior, latent, noise)))
+        all_labels = None if labels is None else labels.repeat(samples)
+        outputs = self.decoder_output(torch.cat([latent for latent, _ in drawn]), all_labels)
+        log_probs = self.likelihood.log_prob(outputs, images.repeat(samples, 1, 1, 1)).chunk(samples)
+        return [(latent, of(log_prob)) for (latent, of), log_prob in zip(drawn, log_probs, strict=True)]
+
+    def _inference_of(
+        self, posterior: Posterior, prior: Prior, latent: Tensor, noise: Tensor
+    ) -> Callable[[Tensor], AnyInference]:
+        """The inference of the sample drawn last, a function of log p(x | z)."""
         if isinstance(posterior, DiagonalNormal) and isinstance(prior, LatentPrior):
             whitened = posterior.relative_to(prior(latent))
-            return latent, Inference(log_prob, mean=whitened.mean, log_var=whitened.log_var, noise=noise)
-        densities = prior.log_prob(latent), posterior.log_prob(latent)
-        return latent, SampledInference(log_prob, *densities, closed_kl=posterior.kl(prior))
+            return partial(Inference, mean=whitened.mean, log_var=whitened.log_var, noise=noise)
+        log_prior, log_posterior = prior.log_prob(latent), posterior.log_prob(latent)
+        return partial(
+            SampledInference, log_prior=log_prior, log_posterior=log_posterior, closed_kl=posterior.kl(prior)
+        )
 
     def posterior(self, images: Tensor, labels: Tensor | None = None) -> Posterior:
         """q(z | x), `(B, d)`."""

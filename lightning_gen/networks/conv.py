@@ -184,10 +184,10 @@ def convolutions(
 class Gated(nn.Module):
     """A residual convolution with gated linear units, maps `(B, C, H, W)` to the same shape."""
 
-    def __init__(self, channels: int, normalization: Normalization):
+    def __init__(self, channels: int, normalization: Normalization = "none", kernel: int = 3):
         super().__init__()
         self.normalization = normalization_layer(normalization, channels)
-        self.convolution = nn.Conv2d(channels, 2 * channels, 3, padding=1)
+        self.convolution = nn.Conv2d(channels, 2 * channels, kernel, padding=kernel // 2)
 
     def forward(self, maps: Tensor) -> Tensor:
         return maps + F.glu(self.convolution(self.normalization(maps)), dim=1)

@@ -61,7 +61,42 @@ class BottomUp(nn.Module):
 
 
 class TopDown(nn.Module):
-    """Noise of all layers `(B, d)` to parameters of the likelihood, through latents of `latent_shapes`."""
+    """Base of decoders: noise of all layers `(B, d)` to parameters of the likelihood, through their latents.
+
+    A subclass sets the attributes, and implements `entered` and `output`.
+    """
+
+    latent_shapes: list[tuple[int, int, int]]  # of all layers, from coarse to fine
+    layers: int  # of each level
+    start: nn.Parameter  # the coarsest maps, (1, C, 1, 1)
+    blocks: nn.ModuleList  # a `TopDownBlock` or the like for each layer
+
+    def entered(self, level: int, maps: Tensor) -> Tensor:
+        """The maps with which a level begins, from those of the level above."""
+        raise NotImplementedError
+
+    def output(self, maps: Tensor) -> Tensor:
+        """Parameters of the likelihood, from the maps of the last layer."""
+        raise NotImplementedError
+
+    def forward(
+        self, noise: Tensor, condition: Tensor | None, features: list[Tensor] | None = None
+    ) -> tuple[Tensor, list[Pair]]:
+        """Also posterior and prior of each layer, which is sampled from the posterior if there are `features`."""
+        maps, pairs = with_condition(self.start.expand(len(noise), -1, -1, -1), condition), []
+        noises = noise.split([math.prod(shape) for shape in self.latent_shapes], dim=1)
+        for number, (layer, shape) in enumerate(zip(self.blocks, self.latent_shapes, strict=True)):
+            level, begins = divmod(number, self.layers)
+            if not begins:
+                maps = self.entered(level, maps)
+            seen = None if features is None else features[level]
+            maps, *pair = layer(maps, seen, noises[number].unflatten(1, shape))
+            pairs.append(tuple(pair))
+        return self.output(maps).float(), pairs
+
+
+class VeryDeepDecoder(TopDown):
+    """Levels at 1x1 and at each size of feature maps, whose layers have residual blocks."""
 
     def __init__(
         self,
@@ -86,22 +121,12 @@ class TopDown(nn.Module):
         self.half_size = ((out_shape[1] + 1) // 2, (out_shape[2] + 1) // 2)
         self.out = nn.Sequential(nn.SiLU(), Upsample(channels[-1], out_shape[0], (out_shape[1], out_shape[2])))
 
-    def forward(
-        self, noise: Tensor, condition: Tensor | None, features: list[Tensor] | None = None
-    ) -> tuple[Tensor, list[Pair]]:
-        """Also posterior and prior of each layer, which is sampled from the posterior if there are `features`."""
-        maps, pairs = with_condition(self.start.expand(len(noise), -1, -1, -1), condition), []
-        noises = noise.split([math.prod(shape) for shape in self.latent_shapes], dim=1)
-        for number, (layer, shape) in enumerate(zip(self.blocks, self.latent_shapes, strict=True)):
-            level, begins = divmod(number, self.layers)
-            if not begins:
-                maps = nearest(self.enter[level](maps), shape[1:])
-            seen = None if features is None else features[level]
-            maps, *pair = layer(maps, seen, noises[number].unflatten(1, shape))
-            pairs.append(tuple(pair))
+    def entered(self, level: int, maps: Tensor) -> Tensor:
+        return nearest(self.enter[level](maps), self.levels[level][1])
+
+    def output(self, maps: Tensor) -> Tensor:
         # images too small to halve come from 1x1
-        maps = maps if maps.shape[2:] == self.half_size else nearest(maps, self.half_size)
-        return self.out(maps).float(), pairs
+        return self.out(maps if maps.shape[2:] == self.half_size else nearest(maps, self.half_size))
 
 
 class TopDownBlock(nn.Module):
