@@ -1,0 +1,1 @@
+"""Trained checkpoints for lightning-gen: `checkpoint=zoo:digits_vae`."""
