@@ -89,6 +89,7 @@ def describe(loaded: Loaded, asked: Asked) -> Answer:
         "images": model.images_seen,
         "formats": ["gif", *(["mp4"] if find_spec("av") else [])],
         "truncates": isinstance(model, Truncates),
+        "samples": model.generates,
         "latent": space and {"space": space.name, "order": loaded.order, "effects": loaded.effects},
         "interpolates": bool(space and still),
         "reconstructs": still and isinstance(model, Reconstructs),
@@ -107,7 +108,13 @@ def _class_names(loaded: Loaded) -> list[str] | None:
 def samples(loaded: Loaded, asked: Asked) -> Answer:
     """A grid of samples."""
     n = asked.whole("n", 16, 1, MOST_SAMPLES)
-    return _shown(drawing.sample_grid(loaded, n, asked.seed, asked.label(loaded), asked.truncation))
+    factor = _factor(loaded, math.ceil(math.sqrt(n)))
+    return _shown(drawing.sample_grid(loaded, n, asked.seed, asked.label(loaded), asked.truncation, factor), 1)
+
+
+def _factor(loaded: Loaded, columns: int) -> int:
+    """By which images are enlarged that stand in so many columns."""
+    return enlargement((columns * loaded.model.image_shape[-1], loaded.model.image_shape[-2]))
 
 
 def point(loaded: Loaded, asked: Asked) -> Answer:
@@ -137,7 +144,8 @@ def interpolate(loaded: Loaded, asked: Asked) -> Answer:
 
 def rows(loaded: Loaded, asked: Asked) -> Answer:
     """A row for each class."""
-    return _shown(drawing.class_rows(loaded, asked.whole("n", 8, 1, 16), asked.seed))
+    columns = asked.whole("n", 8, 1, 16)
+    return _shown(drawing.class_rows(loaded, columns, asked.seed, _factor(loaded, columns)), 1)
 
 
 def reconstruct(loaded: Loaded, asked: Asked) -> Answer:

@@ -10,7 +10,6 @@ from lightning_gen.report.curves import MACHINE, Chart, Curve, charts_of, read_c
 from lightning_gen.report.pictures import images_at, readable, series_files
 from lightning_gen.report.settings import brief
 from lightning_gen.runs.record import Run
-from lightning_gen.runs.selection import shown
 
 MOST_RUNS = 6
 MOST_STEPS = 200  # of a series
@@ -86,7 +85,7 @@ def differences(runs: Sequence[Run]) -> tuple[list[list[str]], str]:
         found = all_differences(*(run.path for run in runs))
     except (UserError, AttributeError, RecursionError) as error:
         return [], str(error)
-    return [[key, *(brief(shown(value)) for value in values)] for key, values in found.items()], ""
+    return [[key, *map(brief, values)] for key, values in found.items()], ""
 
 
 def scores(runs: Sequence[Run], titles: Sequence[str]) -> Scores | None:

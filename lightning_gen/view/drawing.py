@@ -14,7 +14,7 @@ from lightning_gen.capabilities import Completes, Encodes, HasLatent, Predicts, 
 from lightning_gen.config.plugins import conf_dir
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import ImageGenerator
-from lightning_gen.images import pairs, to_uint8
+from lightning_gen.images import enlarged, pairs, to_uint8
 from lightning_gen.randomness import seed_all
 from lightning_gen.sampling.captions import class_grid, row_captions
 from lightning_gen.sampling.continuation import completions, moving_predictions, predictions
@@ -50,14 +50,16 @@ def truncation_of(model: ImageGenerator, truncation: float | None) -> Iterator[N
         model.truncation = before
 
 
-def sample_grid(loaded: Loaded, n: int, seed: int, label: int | None, truncation: float | None) -> Tensor:
-    """A grid of samples, of all classes unless one is chosen: those of `lightning-gen sample` with this seed."""
+def sample_grid(
+    loaded: Loaded, n: int, seed: int, label: int | None, truncation: float | None, factor: int = 1
+) -> Tensor:
+    """A grid of samples, of all classes unless one is chosen, enlarged; `seed` is as of `lightning-gen sample`."""
     model = loaded.model
     classes = None if model.num_classes is None else list(range(model.num_classes)) if label is None else [label]
     labels = spread_labels(classes, n)
     with truncation_of(model, truncation):
         drawn = torch.stack([image for _, image in samples(model, n, labels, seed, BATCH)])
-    return class_grid(drawn, labels, None, model.class_names)
+    return class_grid(enlarged(drawn, factor), labels, None, model.class_names)
 
 
 def draw_point(loaded: Loaded, seed: int, label: int | None, truncation: float | None) -> Tensor:
@@ -91,8 +93,8 @@ def path(loaded: Loaded, start: Tensor, end: Tensor, label: int | None, steps: i
     return torch.cat([frames, frames[1:-1].flip(0)])
 
 
-def class_rows(loaded: Loaded, n: int, seed: int) -> Tensor:
-    """A row for each class, at most `MOST_CLASSES`, with the same noise in each column."""
+def class_rows(loaded: Loaded, n: int, seed: int, factor: int = 1) -> Tensor:
+    """A row for each class, at most `MOST_CLASSES`, with the same noise in each column; images are enlarged."""
     model = loaded.model
     if model.num_classes is None:
         raise UserError(f"{type(model).__name__} is not conditional")
@@ -105,8 +107,10 @@ def class_rows(loaded: Loaded, n: int, seed: int) -> Tensor:
         seed_all("view", seed, "rows")
         labels = torch.full((n,), label, device=model.device)
         rows.append(model.decode(noise, labels) if isinstance(model, HasLatent) else model.sample(n, labels))
-    check_finite(torch.cat(rows), model)
-    return class_grid(to_uint8(torch.cat(rows)), torch.arange(count).repeat_interleave(n), n, model.class_names)
+    images = torch.cat(rows)
+    check_finite(images, model)
+    labels = torch.arange(count).repeat_interleave(n)
+    return class_grid(enlarged(to_uint8(images), factor), labels, n, model.class_names)
 
 
 def reconstruct(loaded: Loaded, images: Tensor, label: int | None) -> tuple[Tensor, Tensor | None]:
@@ -137,7 +141,8 @@ def projected(loaded: Loaded, image: Tensor, label: int | None, steps: int) -> t
     labels = None if isinstance(space, StyleSpace) else loaded.labels(label, 1)
     defaults = OmegaConf.load(conf_dir() / "project.yaml")
     descent = Descent(steps=steps, **{key: defaults[key] for key in DESCENT})
-    points, images = project(space, image, labels, descent)
+    with torch.enable_grad():
+        points, images = project(space, image, labels, descent)
     check_finite(images, loaded.model)
     error = (images.clamp(-1, 1) - image).div(2).square().mean()
     picture = row_captions(pairs(image, images, 1), ["given", "projected"])

@@ -88,7 +88,12 @@ class Library:
 
 def _is_sound(folder: Path) -> bool:
     """Whether all files by which a run is listed are regular ones inside of its folder."""
-    return all(inside(folder, name) for name in FILES if os.path.lexists(folder / name))
+    try:
+        with os.scandir(folder) as entries:
+            listed = [entry for entry in entries if entry.name in FILES]
+    except OSError:
+        return False
+    return all(entry.is_file(follow_symlinks=False) or inside(folder, entry.name) for entry in listed)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lightning_gen.batch import Batch
 from lightning_gen.callbacks.finite_guard import check_weights
+from lightning_gen.capabilities import Reconstructs
 from lightning_gen.checkpoint import load_model, match_data, read_checkpoint, saved_config
 from lightning_gen.config.instantiation import build_data
 from lightning_gen.config.saved import trusting
@@ -81,7 +82,8 @@ class Shelf:
     def _load(self, path: Path) -> Loaded:
         model = load_model(path, device=choose_device(self.device), trust=self.trust)
         check_weights(model, path)
-        check_pictures(model, path, sequences=True)
+        if model.generates or not isinstance(model, Reconstructs):
+            check_pictures(model, path, sequences=True)
         model.requires_grad_(False)
         loaded = Loaded(path, model, trust=self.trust)
         if _has_latents(model, path):

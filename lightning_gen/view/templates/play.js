@@ -86,7 +86,8 @@ function slider(place, n) {
   const range = make("input", { type: "range", min: -3, max: 3, step: 0.05, id: `latent-${place}` });
   const value = make("output", { for: range.id });
   const effect = about.latent.effects[n] / (about.latent.effects[0] || 1);
-  const bar = make("meter", { min: 0, max: 1, value: effect, title: "share of the greatest change", "aria-hidden": "true" });
+  const bar = make("span", { class: "effect", title: `changes pixels by ${numbers.format(about.latent.effects[n])} of 255` });
+  bar.style.setProperty("--share", effect);
   range.addEventListener("input", () => {
     point[place] = range.valueAsNumber;
     value.textContent = range.valueAsNumber.toFixed(2);
@@ -205,7 +206,7 @@ class Easel {
 // The page ---------------------------------------------------------------------------------------------------------
 
 function reveal() {
-  const can = { ...about, samples: true, picture: about.reconstructs || about.projects };
+  const can = { ...about, picture: about.reconstructs || about.projects };
   for (const part of document.querySelectorAll("[data-needs]")) part.hidden = !can[part.dataset.needs];
   by("settings").hidden = !(about.classes || about.truncates);
   for (const select of [by("format"), by("predict-format")]) {
