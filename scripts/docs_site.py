@@ -194,10 +194,10 @@ def build(out: Path) -> Path:
 
 def main() -> None:
     """Build the site, or write docs/llms.txt."""
-    options = dict(argument.partition("=")[::2] for argument in sys.argv[1:])
     LLMS.write_text(llms_text())
-    if options.get("llms") != "true":
-        print(build(Path(options.get("out", "build/docs")).absolute()))
+    if "llms=true" not in sys.argv:
+        out = next((text.removeprefix("out=") for text in sys.argv if text.startswith("out=")), "build/docs")
+        print(build(Path(out).absolute()))
 
 
 if __name__ == "__main__":

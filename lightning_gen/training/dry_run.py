@@ -6,11 +6,10 @@ import time
 from collections.abc import Sequence
 
 import torch
-from lightning.pytorch import Callback
 from omegaconf import DictConfig
 
 from lightning_gen.callbacks.stopping import Interrupted
-from lightning_gen.callbacks.time_estimate import TimeEstimate
+from lightning_gen.callbacks.timed_steps import TimedSteps
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.trainer import ImageTrainer
@@ -21,23 +20,6 @@ from lightning_gen.utilities.durations import duration
 from lightning_gen.utilities.signals import Stopped
 
 log = logging.getLogger("lightning_gen")
-
-
-class TimedSteps(Callback):
-    """Ends a training once its time is estimated, or after it has seen all of its images."""
-
-    def on_train_start(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
-        """Start the clock."""
-        self.estimate = TimeEstimate(trainer, model)
-        model.on_step = self._after_step
-
-    def _after_step(self) -> None:
-        if not self.estimate.done:
-            self.estimate.after_step()
-
-    def on_train_batch_end(self, trainer: ImageTrainer, model: ImageGenerator, outputs, batch, batch_idx: int) -> None:
-        """Stop."""
-        trainer.should_stop = trainer.should_stop or self.estimate.done
 
 
 def dry_run(config: DictConfig, overrides: Sequence[str] = ()) -> None:

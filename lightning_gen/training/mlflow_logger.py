@@ -59,10 +59,8 @@ class MLflow(MLFlowLogger):
             assert run_id
             self.experiment.update_run(run_id, status="RUNNING")
         except MlflowException as error:
-            message = str(error).splitlines()[0]
-            raise UserError(
-                f"logger.mlflow.tracking_uri: {message}; is there a server, or an older mlflow.db?"
-            ) from error
+            why = str(error).splitlines()[0]
+            raise UserError(f"logger.mlflow.tracking_uri: {why}; is there a server, or an older mlflow.db?") from error
         if not self._id_file.exists():
             atomic_write(self._id_file, run_id)
         self._open = True

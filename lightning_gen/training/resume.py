@@ -84,7 +84,8 @@ def start_of(config: DictConfig, overrides: Sequence[str] = ()) -> Start:
     if run is None:
         return Start(config, options=options_among(overrides))
     merged = _merged(config, run, overrides)
-    if config.again:
+    again = None if _continues(config) else config.again  # a restarted job types it again
+    if again:
         check_repeatable(merged, run.config, run.origin)
     else:
         keep_first_stage(merged, run.config, in_place=_continues(config))
@@ -98,7 +99,7 @@ def start_of(config: DictConfig, overrides: Sequence[str] = ()) -> Start:
         merged,
         in_place=_continues(config),
         state=run.checkpoint,
-        again=Path(config.again) if config.again else None,
+        again=Path(again) if again else None,
         options=_with(run.options, overrides),
         changes=changes,
     )

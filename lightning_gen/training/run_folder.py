@@ -20,14 +20,8 @@ from lightning_gen.utilities.atomic_files import atomic_write, remove_leftovers
 
 # What a run writes besides its config: in a folder without one, it is somebody else's.
 RESULTS = ("checkpoints", "samples", "generated", "metrics.csv", "evaluation.json", "environment.json", "report.html")
-BEGUN = (
-    "log.txt",
-    "tensorboard",
-    "wandb",
-    "wandb_id.txt",
-    "mlflow_run_id.txt",
-    "trackio_name.txt",
-)  # before the config; beside `.lock`, by a run killed then
+IDENTITIES = ("wandb_id.txt", "mlflow_run_id.txt", "trackio_name.txt")  # of the run on trackers
+BEGUN = ("log.txt", "tensorboard", "wandb", *IDENTITIES)  # before the config; beside `.lock`, by a run killed then
 
 
 class RunFolder:
@@ -99,13 +93,7 @@ class RunFolder:
                 self.path.mkdir(parents=True, exist_ok=True)
                 atomic_write(self.config_file, self._config)
         elif not self.config_file.exists():
-            for name in {
-                ".lock",
-                "log.txt",
-                "wandb_id.txt",
-                "mlflow_run_id.txt",
-                "trackio_name.txt",
-            } - self._names_before:
+            for name in {".lock", "log.txt", *IDENTITIES} - self._names_before:
                 (self.path / name).unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # not empty: files of a user or another process
                 if "checkpoints" not in self._names_before:

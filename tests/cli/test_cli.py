@@ -1,5 +1,6 @@
 """The command as it is used: what it prints, what it runs, and its exit status."""
 
+import os
 import re
 import shlex
 import signal
@@ -18,6 +19,8 @@ from lightning_gen.cli import main
 from lightning_gen.cli.commands import COMMANDS, has_config
 from lightning_gen.config.composition import compose, conf_dir
 from lightning_gen.errors import UserError
+
+DONE = subprocess.CompletedProcess([], 0)
 
 
 @pytest.fixture
@@ -207,6 +210,30 @@ def test_doctor_without_a_required_package(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "_version", lambda package: None if package == "lightning" else real(package))
     assert main(["doctor"]) == 1
     assert "! lightning is missing: pip install lightning" in capsys.readouterr().out
+
+
+def test_doctor_repairs(tmp_path, monkeypatch, capsys):
+    from lightning_gen.cli import repairs
+
+    monkeypatch.setenv("LIGHTNING_GEN_CACHE", str(tmp_path))
+    left, other = tmp_path / "set" / ".data.npz.1.tmp", tmp_path / "set" / "data.npz"
+    left.parent.mkdir()
+    for file in (left, other):
+        file.touch()
+    os.utime(left, (0, 0))
+    installed = []
+    monkeypatch.setattr(repairs.subprocess, "run", lambda command: installed.append(command) or DONE)
+    removed, install = repairs.repair(["torch"])
+    assert removed == f"removed 1 unfinished files from {tmp_path}"
+    assert install.startswith("not installed: ")  # nobody was there to agree
+    assert not installed
+    assert [path.name for path in left.parent.iterdir()] == ["data.npz"]
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda question: "y")
+    assert list(repairs.repair(["torch"])) == ["no unfinished files", "installed torch"]
+    assert installed[0][-2:] == ["install", "torch"]
+    assert main(["doctor", "fix"]) == 2
+    assert "takes fix=true" in capsys.readouterr().err
 
 
 def test_train_py_is_the_train_command(tmp_path):

@@ -53,7 +53,8 @@ def test_bash_completes_what_follows_an_equals_sign(tmp_path, capsys):
     (tmp_path / "lightning-gen").chmod(0o755)
     main(["completion", "bash"])
     line = "lightning-gen train seed=1 model=dcg"
-    script = f'{capsys.readouterr().out}\nCOMP_LINE="{line}" COMP_POINT={len(line)}\n_lightning_gen\necho "${{COMPREPLY[@]}}"'
+    script = capsys.readouterr().out + f'COMP_LINE="{line}" COMP_POINT={len(line)}\n'
+    script += '_lightning_gen\necho "${COMPREPLY[@]}"'
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "dcgan\n"

