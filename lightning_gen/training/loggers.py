@@ -140,7 +140,8 @@ class Wandb(WandbLogger):
     def __init__(self, folder: str, project: str, offline: bool, name: str | None = None, **settings: Any):
         id_file = Path(folder) / "wandb_id.txt"
         if not id_file.exists() and is_rank_zero():
-            atomic_write(id_file, uuid.uuid4().hex[:8])
+            given = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None  # by `wandb agent`
+            atomic_write(id_file, given or uuid.uuid4().hex[:8])
         os.environ.setdefault("WANDB_SILENT", "true")
         run_id = id_file.read_text() if id_file.exists() else None
         super().__init__(name=name, save_dir=folder, project=project, offline=offline, id=run_id, **settings)
