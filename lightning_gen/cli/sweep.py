@@ -223,7 +223,7 @@ def print_table(folders: Sequence[Path]) -> None:
     try:
         runs = read_runs(list(folders))
         columns = columns_of("", runs)
-        objective = Run(folders[0], folders[0]).config.get("objective")
+        objective = Run(folders[0], str(folders[0])).config.get("objective")
         print(compare(runs, columns, objective if objective in columns else None, force=False).text())
     except UserError as error:  # a folder that was changed meanwhile, or no scores
         print(printable(f"no table: {error}"), file=sys.stderr)
