@@ -92,6 +92,7 @@ def test_runs_of_joblib_save_when_the_sweep_is_stopped(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.tools
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))
 def test_a_killed_sweep_of_slurm_jobs_goes_on_with_what_is_left(tmp_path):
     pytest.importorskip("submitit")
