@@ -50,7 +50,7 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
 
     Raises UserError for any mistake in composing.
     """
-    from lightning_gen.cli.sweep import check_single, check_words
+    from lightning_gen.cli.sweep_words import check_single, check_words
     from lightning_gen.config.hydra_errors import explained
 
     dry_run = [DRY_RUN] if command == "train" and DRY_RUN in arguments else []

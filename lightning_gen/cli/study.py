@@ -46,14 +46,14 @@ class SharedStudy:
         self._space = {key: dimension.distribution() for key, dimension in space.items()}
         self._pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=1)
         journal = folder / "journal.log"
-        if not journal.exists():
-            better = DIRECTIONS[direction()]  # before anything is made
-            folder.mkdir(parents=True, exist_ok=True)
+        way = "" if journal.exists() else DIRECTIONS[direction()]  # before anything is made
+        folder.mkdir(parents=True, exist_ok=True)
         self._lock = JournalFileOpenLock(str(folder / "trials"))
         storage = JournalStorage(JournalFileBackend(str(journal), JournalFileOpenLock(str(journal))))
         with self._locked():
             if self.name not in optuna.get_all_study_names(storage):
-                study = optuna.create_study(storage=storage, study_name=self.name, direction=better)
+                way = way or DIRECTIONS[direction()]
+                study = optuna.create_study(storage=storage, study_name=self.name, direction=way)
                 study.set_user_attr(COMMAND, list(command))
                 if default:
                     study.enqueue_trial(dict(default))

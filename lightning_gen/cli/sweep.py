@@ -1,15 +1,14 @@
-"""Sweeps (`-m`) that survive: each point has a folder of its name, so that the same command goes on with what is left.
+"""Sweeps (`-m`) that survive: each point has a folder of its name, so the same command goes on with what is left.
 
-`outputs/sweeps/<name>/<point>` is the run folder of a point, unless `run_dir` is typed, and `points/<point>.json` beside
-it tells how far it is. All launchers of Hydra come here: they call `run_point` in processes of their own.
+`outputs/sweeps/<name>/<point>` is the run folder of a point, unless `run_dir` is typed; `points/<point>.json` beside it
+tells how far it is. All launchers of Hydra come here: they call `run_point` in processes of their own.
 """
 
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,10 +20,10 @@ from lightning_gen.config.composition import task_overrides
 from lightning_gen.errors import UserError
 from lightning_gen.runs.points import Point, hash_of, is_busy, name_of, read_points
 from lightning_gen.runs.record import Run
-from lightning_gen.utilities.atomic_files import place
+from lightning_gen.utilities.atomic_files import is_alive, place
 from lightning_gen.utilities.launchers import SWEEP, is_first_process
 from lightning_gen.utilities.printable import printable
-from lightning_gen.utilities.signals import Stopped
+from lightning_gen.utilities.signals import ENDING, Stopped, handled, stop
 
 if TYPE_CHECKING:
     from subprocess import Popen
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 OF_SWEEP = ("sweep", "launcher")  # keys that are of the sweep, and of none of its runs
-LAUNCHERS = {"joblib": "hydra_joblib_launcher", "slurm": "hydra_submitit_launcher"}  # packages in `hydra_plugins`
 EVERY = 1.0  # seconds between looks at a run that another process works on
 
 
@@ -40,39 +38,14 @@ class Begun(Callback):
     """Hydra's callback that tells the folder of a multirun to the process that has started it."""
 
     folder: ClassVar[Path | None] = None
+    launcher: ClassVar[str] = ""
 
     def on_multirun_start(self, config: "DictConfig", **kwargs: Any) -> None:
         """Note the folder; have Slurm send the warning of a time limit that runs know."""
-        Begun.folder = Path(config.hydra.sweep.dir)
-        if config.hydra.runtime.choices.get("launcher") == "slurm":
+        choices = config.hydra.runtime.choices
+        Begun.folder, Begun.launcher = Path(config.hydra.sweep.dir), choices["hydra/launcher"]
+        if choices.get("launcher") == "slurm":
             os.environ.setdefault("SUBMITIT_PREEMPT_SIGNAL", "USR1")
-
-
-def check_words(overrides: Sequence[str]) -> None:
-    """UserError for a name of a sweep that is no folder's name, or a launcher whose package is missing."""
-    typed = dict(text.split("=", 1) for text in overrides if text.startswith(("sweep=", "launcher=")))
-    name = typed.get("sweep", "null").strip("'\"")
-    if not re.fullmatch(r"\w[\w.+-]*", name):
-        raise UserError(f"sweep={name}: its runs are in outputs/sweeps/NAME; give letters, digits and . _ + - alone")
-    launcher = typed.get("launcher", "")
-    if launcher in LAUNCHERS and not _is_installed(LAUNCHERS[launcher]):
-        package = LAUNCHERS[launcher].replace("_", "-")
-        fix = f"pip install 'lightning-gen[{launcher}]'"
-        raise UserError(f"launcher={launcher}: the package {package} is missing; {fix}")
-
-
-def _is_installed(package: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("hydra_plugins") is not None and find_spec(f"hydra_plugins.{package}") is not None
-
-
-def check_single(config: "DictConfig", node: "DictConfig") -> None:
-    """UserError if a single run has what only a multirun uses."""
-    if config.get("sweep") is not None:
-        raise UserError(f"sweep={config.sweep}: names a multirun, and this is a single run; add -m")
-    if launcher := node.runtime.choices.get("launcher"):
-        raise UserError(f"launcher={launcher}: starts the runs of a multirun, and this is a single run; add -m")
 
 
 def run_point(
@@ -84,23 +57,36 @@ def run_point(
     """
     overrides, sweep = of_runs(task_overrides(node)), Path(node.sweep.dir)
     name = name_of(overrides, of_runs(typed))
-    if _is_named_by_clock(config):
+    is_ours = _is_named_by_clock(config)
+    if is_ours:
         config.run_dir = str(sweep / name)
     point = Point(name, overrides, config.run_dir, hash_of(of_runs(typed)))
+    is_ours |= any(other.name == name for other in read_points(sweep))
     if is_first_process():  # the others of its run follow it
         _wait(sweep, point)
-    if _is_done(point, config):
+    if _is_of_another(sweep, point):
+        print(
+            f"error: run_dir={point.folder}: another run of this sweep has it; put what varies in it", file=sys.stderr
+        )
+        point.folder, status = "", 2
+    elif is_ours and _is_done(point, config):
         print(f"job {node.job.num}: {name} is finished", flush=True)
         status = 0
     else:
-        arguments = command_arguments("train", config, _going_on(point), flags)
+        arguments = command_arguments("train", config, _going_on(point) if is_ours else overrides, flags)
         print(f"job {node.job.num}: lightning-gen {' '.join(arguments)}", flush=True)
         status = _run(sweep, point, arguments)
-    _save(sweep, point, "failed" if status else "finished", exit_status=status)
+    _save(sweep, point, _name_of(status), exit_status=status)
     if status:
         print(f"job {node.job.num} failed with exit status {status}", file=sys.stderr, flush=True)
         return status, None
     return 0, objective_of(config)
+
+
+def _name_of(status: int) -> str:
+    if status == 0:
+        return "finished"
+    return "stopped" if status - 128 in ENDING else "failed"
 
 
 def of_runs(overrides: Sequence[str]) -> list[str]:
@@ -114,6 +100,11 @@ def _is_named_by_clock(config: "DictConfig") -> bool:
 
     plain: Any = OmegaConf.to_container(config, resolve=False)
     return "${run_id:}" in str(plain["run_dir"])
+
+
+def _is_of_another(sweep: Path, point: Point) -> bool:
+    """Whether another point has its folder, by a `run_dir` that is typed."""
+    return any(other.folder == point.folder and other.name != point.name for other in read_points(sweep))
 
 
 def _wait(sweep: Path, point: Point) -> None:
@@ -171,7 +162,8 @@ def of_command(command: str, typed: Sequence[str]) -> Iterator[Ended]:
     """Within it Hydra runs a command line; if it was a multirun of `train`, its table and what has failed follow."""
     ended, Begun.folder = Ended(), None
     try:
-        yield ended
+        with handled(_stop):
+            yield ended
     except Stopped:
         if command == "train" and Begun.folder and is_first_process():
             print(how_to_go_on(Begun.folder))
@@ -186,6 +178,19 @@ def of_command(command: str, typed: Sequence[str]) -> Iterator[Ended]:
         ended.status = 1
     if command == "train" and Begun.folder and is_first_process():
         ended.status = max(ended.status, end(Begun.folder, typed))
+
+
+def _stop(number: int) -> None:
+    """End by a signal: joblib would kill the runs that it has started, so they are told, and waited for, before."""
+    if Begun.folder and Begun.launcher == "joblib":
+        running = {point.process for point in read_points(Begun.folder) if point.status == "running"}
+        of_place = [int(process.split()[1]) for process in running if process.split()[0] == place()]
+        for pid in of_place:
+            with suppress(OSError):
+                os.kill(pid, number)
+        while any(map(is_alive, of_place)):
+            time.sleep(EVERY)
+    stop(number)
 
 
 def end(sweep: Path, typed: Sequence[str]) -> int:
@@ -218,7 +223,7 @@ def print_table(folders: Sequence[Path]) -> None:
     try:
         runs = read_runs(list(folders))
         columns = columns_of("", runs)
-        objective = Run(folders[0], folders[0]).config.get("objective")
+        objective = Run(folders[0], str(folders[0])).config.get("objective")
         print(compare(runs, columns, objective if objective in columns else None, force=False).text())
     except UserError as error:  # a folder that was changed meanwhile, or no scores
         print(printable(f"no table: {error}"), file=sys.stderr)

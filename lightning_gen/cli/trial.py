@@ -59,10 +59,10 @@ def run_trial(study: SharedStudy, trial: "Trial", overrides: Sequence[str], obje
     folder = study.run_folder(trial.number)
     pruner = Pruner(trial, folder / "metrics.csv", f"val/{objective}")
     status = 0
-    if Run(folder, folder).state != "finished":
+    if Run(folder, str(folder)).state != "finished":
         arguments = ["train", *overrides, "resume=auto", f"run_dir={folder}"]
         status = run_child(arguments, {SWEEP: study.name}, pruner.watch if prune else None)
-    run = Run(folder, folder)
+    run = Run(folder, str(folder))
     if not status:
         return _scored(study, trial.number, run, objective)
     if pruner.pruned:

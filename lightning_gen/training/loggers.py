@@ -176,7 +176,8 @@ class Wandb(WandbLogger):
             settings["group"] = group
         id_file = Path(folder) / "wandb_id.txt"
         if not id_file.exists() and is_rank_zero():
-            atomic_write(id_file, uuid.uuid4().hex[:8])
+            given = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None  # by `wandb agent`
+            atomic_write(id_file, given or uuid.uuid4().hex[:8])
         os.environ.setdefault("WANDB_SILENT", "true")
         run_id = id_file.read_text() if id_file.exists() else None
         super().__init__(name=name, save_dir=folder, project=project, offline=offline, id=run_id, **settings)

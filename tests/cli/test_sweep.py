@@ -10,7 +10,7 @@ import pytest
 from helpers import ROOT
 from helpers.slurm import cluster, missing, output, wait
 
-from lightning_gen.cli import main, sweep
+from lightning_gen.cli import main, sweep_words
 from lightning_gen.runs.heartbeat import Heartbeat
 from lightning_gen.runs.points import Point, hash_of, is_busy, name_of, read_points
 from lightning_gen.utilities.atomic_files import place
@@ -31,6 +31,14 @@ def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen
         text=True,
         start_new_session=True,
     )
+
+
+@pytest.fixture
+def pretended(monkeypatch, tmp_path):
+    """Runs are pretended, in this folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(FAKES), str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    return tmp_path
 
 
 def seeds_of_calls(folder: Path) -> list[int]:
@@ -71,6 +79,20 @@ def test_a_killed_sweep_goes_on_with_what_is_left(tmp_path, launcher):
 
 
 @pytest.mark.slow
+def test_runs_of_joblib_save_when_the_sweep_is_stopped(tmp_path):
+    pytest.importorskip("joblib")
+    (tmp_path / "hang").touch()
+    process = start(tmp_path, "launcher=joblib")
+    wait(lambda: len(list(tmp_path.glob("outputs/sweeps/seeds/*/config.yaml"))) == 2, 100)
+    process.terminate()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert "the same command with sweep=seeds runs what is left" in out
+    assert len(list(tmp_path.glob("outputs/sweeps/seeds/*/checkpoints/last.ckpt"))) >= 2
+
+
+@pytest.mark.slow
+@pytest.mark.tools
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))
 def test_a_killed_sweep_of_slurm_jobs_goes_on_with_what_is_left(tmp_path):
     pytest.importorskip("submitit")
@@ -131,8 +153,19 @@ def test_mistakes(capsys, monkeypatch, tmp_path, arguments, told):
     assert not list(tmp_path.iterdir())
 
 
+def test_run_folders_that_are_typed(pretended, capfd):
+    """Never two points in one, and never one that was there before the sweep."""
+    assert main(["train", "-m", "seed=1,2", "run_dir=run_${seed}", "sweep=a"]) == 0
+    assert main(["train", "-m", "seed=1,2", "run_dir=run_${seed}", "sweep=a"]) == 0
+    assert seeds_of_calls(pretended) == [1, 2]
+    assert main(["train", "-m", "seed=3,4", "run_dir=run", "sweep=b"]) == 1
+    assert "error: run_dir=run: another run of this sweep has it; add what varies" in capfd.readouterr().err
+    assert seeds_of_calls(pretended) == [1, 2, 3]
+    assert [point.status for point in read_points(Path("outputs/sweeps/b"))] == ["finished", "failed"]
+
+
 @pytest.mark.parametrize("launcher", ["joblib", "slurm"])
 def test_a_launcher_that_is_not_installed(capsys, monkeypatch, launcher):
-    monkeypatch.setattr(sweep, "_is_installed", lambda package: False)
+    monkeypatch.setattr(sweep_words, "_is_installed", lambda package: False)
     assert main(["train", "-m", f"launcher={launcher}", "seed=1,2"]) == 2
     assert capsys.readouterr().err.endswith(f"is missing; pip install 'lightning-gen[{launcher}]'\n")

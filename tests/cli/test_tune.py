@@ -60,7 +60,6 @@ def test_a_killed_worker_s_trial_is_taken_up(pretended, capfd):
     out = capfd.readouterr().out
     found = trials()
     assert [trial.state.name for trial in found] == 5 * ["COMPLETE"]
-    assert found[0].params == {"model.optimizer.lr": 1e-3, "model.latent_dim": 32} or found[0].params
     assert found[2].params == values
     assert [trial.value for trial in found] == [trial.params["model.optimizer.lr"] for trial in found]
     best = min(found, key=lambda trial: trial.value)
@@ -87,7 +86,9 @@ def test_a_mistyped_objective_is_refused_before_any_trial(monkeypatch, tmp_path,
     small = ["data=fake", "data.image_shape=[1,8,8]", "metrics=[reconstruction]", "extractor=none"]
     assert main(["tune", "objective=recon_mse", "space.lr=log(1e-5,1e-2)", "model=mlp_vae", *small]) == 2
     error = capsys.readouterr().err
-    assert "error: objective=recon_mse: no metric of this run gives this score; did you mean reconstruction_mse?" in error
+    assert (
+        "error: objective=recon_mse: no metric of this run gives this score; did you mean reconstruction_mse?" in error
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -110,7 +111,7 @@ def test_mistakes_of_a_search(capsys, arguments, told):
 
 @pytest.mark.parametrize("text", ["log(0,1)", "log(2,1)", "int(1,1.5)", "uniform(1)", "choice(a)", "choice(a,a)", "3"])
 def test_no_space(text):
-    with pytest.raises(UserError, match="space.a="):
+    with pytest.raises(UserError, match=r"^space\.a="):
         read_dimension("a", text)
 
 
