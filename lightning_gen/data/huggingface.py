@@ -207,7 +207,7 @@ class _Rows:
     def image_shape(self) -> tuple[int, int, int]:
         return (self.channels, *self.size)
 
-    def order(self, draw: torch.Generator) -> Tensor:
+    def pass_order(self, draw: torch.Generator) -> Tensor:
         """A random order of the images `(N,)`."""
         if isinstance(self.table, ParquetTable) and len(self):
             return order_by_groups(self.table.groups(self.rows), draw)

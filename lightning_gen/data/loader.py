@@ -24,7 +24,7 @@ __getattr__ = renamed(__name__)
 
 def shuffled(source: Source, draw: torch.Generator) -> Tensor:
     """A random order of a source's images `(N,)`; images that are read in groups choose one of their own."""
-    order = getattr(source.images, "order", None)
+    order = getattr(source.images, "pass_order", None)
     return torch.randperm(len(source), generator=draw) if order is None else order(draw)
 
 
