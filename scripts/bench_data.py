@@ -8,6 +8,8 @@ CIFAR-like data (20,000 uint8 images, 32x32 RGB), batches of 128, random flips, 
   two workers, whose speed is by wall time. All others are by CPU time.
 
 They take turns in one process; medians.
+
+`--files 50000` measures instead the starts of a folder of so many PNGs, and of its shards (`large_data.py`).
 """
 
 import argparse
@@ -15,7 +17,9 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
+import large_data
 import torch
 from PIL import Image
 from torch import Tensor
@@ -100,8 +104,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1, help="of the main process")
+    parser.add_argument("--files", type=int, help="measure the starts of a folder of so many PNGs instead")
+    parser.add_argument("--folder", type=Path, help="where these are, or are to be drawn")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    if arguments.files:
+        print(json.dumps(large_data.report(arguments.files, arguments.folder)))
+        return
 
     draw = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (20_000, 3, 32, 32), dtype=torch.uint8, generator=draw)

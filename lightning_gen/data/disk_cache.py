@@ -33,10 +33,14 @@ class MappedFile:
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._file = path.open("rb")
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         self.arrays = list(_mapped(self._file))
+
+    def __reduce__(self) -> tuple[type["MappedFile"], tuple[Path]]:
+        return MappedFile, (self.path,)  # a data worker that is not forked maps it itself
 
 
 def _mapped(file: IO[bytes]) -> Iterator[np.ndarray]:
@@ -141,6 +145,9 @@ class DiskCache:
             return f"they take {size_text(num_bytes)}, more than data.cache_gb allows"
         entries = self._entries()
         used = sum(size for _, size, _ in entries)
+        free = shutil.disk_usage(self.folder).free
+        if num_bytes > free + used:
+            return f"{self.folder}: {size_text(free)} are free, {size_text(num_bytes)} are needed"
         for _, size, name in entries:
             if used + num_bytes <= self.limit and num_bytes <= shutil.disk_usage(self.folder).free:
                 return None
@@ -148,8 +155,7 @@ class DiskCache:
                 used -= size
         if used + num_bytes > self.limit:
             return f"{self.folder} is full of data in use, raise data.cache_gb"
-        free = shutil.disk_usage(self.folder).free
-        return None if num_bytes <= free else f"{self.folder}: {size_text(free)} are free of {size_text(num_bytes)}"
+        return None  # a disk that is full after all fails the write
 
     def _remove(self, name: str) -> bool:
         """Remove a file unless a process uses it; whether it is gone."""

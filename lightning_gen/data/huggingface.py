@@ -24,6 +24,7 @@ from lightning_gen.data.decode import (
 from lightning_gen.data.folder_scan import shown
 from lightning_gen.data.image_data import SPLITS, ImageData
 from lightning_gen.data.inspection import listed
+from lightning_gen.data.parquet_table import ParquetTable, order_by_groups
 from lightning_gen.data.pixels import FEW, doubts_of_frames, doubts_of_values, pixels_of, spread
 from lightning_gen.data.source import StreamSource
 from lightning_gen.data.splitting import check_fractions, missing_fractions, split_indices
@@ -38,7 +39,8 @@ class HuggingFace(ImageData):
     """The data set `path` (`owner/name`, or a local folder of one), optionally its configuration `subset`.
 
     Null columns mean the first one of images and the first one of class labels; null `channels` and `size` mean those
-    of the first image. `split` is the fractions of splits that the data set lacks.
+    of the first image. `split` is the fractions of splits that the data set lacks. With `streaming` Parquet files are
+    read as rows are needed and never downloaded as a whole; images are then shuffled within a few row groups at a time.
     """
 
     path: str
@@ -50,9 +52,14 @@ class HuggingFace(ImageData):
     resize: Resize
     split: list[float]
     range: list[float] | None = None  # as of `folder`
+    streaming: bool = False  # a config from before this key lacks it
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.streaming:
+            self.in_memory = False
+            if self.num_workers is None:
+                self.num_workers = 1  # each reads the row groups of its own batches
         check_format(self.channels, self.size, self.resize)
         check_fractions(self.split)
         self.limits = check_range(self.range)
@@ -124,11 +131,21 @@ class HuggingFace(ImageData):
                 "data=huggingface: the package datasets is missing: pip install 'lightning-gen[huggingface]'"
             ) from error
         try:
+            if self.streaming:
+                return self._parquet(datasets.load_dataset_builder(self.path, name=self.subset))
             return datasets.load_dataset(self.path, name=self.subset)
         except (OSError, ValueError, RuntimeError) as error:
             raise UserError(
                 f"data.path={self.path}: cannot be loaded ({reason(error)}), check the name, data.subset or the network"
             ) from error
+
+    def _parquet(self, builder: Any) -> dict[str, ParquetTable]:
+        """The tables of a data set of Parquet files, by split."""
+        files = {str(split): list(map(str, names)) for split, names in (builder.config.data_files or {}).items()}
+        if not files or not all(name.endswith(".parquet") for names in files.values() for name in names):
+            fix = "only they have random access, for exact resume; set data.streaming=false, which downloads it"
+            raise UserError(f"data.streaming=true: data.path={self.path} is not of Parquet files: {fix}")
+        return {split: ParquetTable(names) for split, names in files.items()}
 
     def _splits(self, tables: Any) -> dict[str, Any]:
         found = {split: tables[name] for split, names in _SPLIT_NAMES.items() for name in names[::-1] if name in tables}
@@ -189,6 +206,12 @@ class _Rows:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         return (self.channels, *self.size)
+
+    def pass_order(self, draw: torch.Generator) -> Tensor:
+        """A random order of the images `(N,)`."""
+        if isinstance(self.table, ParquetTable) and len(self):
+            return order_by_groups(self.table.groups(self.rows), draw)
+        return torch.randperm(len(self), generator=draw)
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -22,6 +22,12 @@ from lightning_gen.utilities.whole_batch import whole_batch
 __getattr__ = renamed(__name__)
 
 
+def shuffled(source: Source, draw: torch.Generator) -> Tensor:
+    """A random order of a source's images `(N,)`; images that are read in groups choose one of their own."""
+    order = getattr(source.images, "pass_order", None)
+    return torch.randperm(len(source), generator=draw) if order is None else order(draw)
+
+
 class LazyBatches:
     """Batches of which each is made when its turn comes: K batches of floats take four times the memory of bytes."""
 
@@ -85,7 +91,7 @@ class TrainBatches:
         per_epoch = len(self.source) // self.batch_size
         start = first % per_epoch
         for epoch in count(first // per_epoch):
-            order = torch.randperm(len(self.source), generator=generator("order", self.seed, epoch))
+            order = shuffled(self.source, generator("order", self.seed, epoch))
             # The whole epoch's order goes to the device at once: no copy, no wait in a step.
             order = order[: per_epoch * self.batch_size].to(self.source.index_device)
             yield from order.view(per_epoch, self.batch_size)[start:, self.rank :: self.world_size].contiguous()
@@ -132,7 +138,7 @@ class EvaluationBatches:
         self.source = source
         self.device = torch.device(device)
         self.binarize = binarize
-        order = torch.randperm(len(source), generator=generator("evaluation order"))[:limit]
+        order = shuffled(source, generator("evaluation order"))[:limit]
         if whole_batches:
             self.index_batches = order.split(batch_size)[rank::world_size]
         else:

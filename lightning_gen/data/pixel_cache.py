@@ -39,6 +39,9 @@ class MappedImages:
         self.shape = torch.Size([len(rows), *self.pixels.shape[1:]])
         self.device = self.pixels.device
 
+    def __reduce__(self) -> tuple[type["MappedImages"], tuple[MappedFile, Tensor]]:
+        return MappedImages, (self.file, self.rows)
+
     def __len__(self) -> int:
         return len(self.rows)
 

@@ -74,6 +74,7 @@ class Shards(CachedImageData):
         try:
             index = read_index(MappedFile(self.root / INDEX), self.root)
             _check_facts(index.facts)
+            _check_places(index)
         except DAMAGED as error:
             raise UserError(f"data.path={self.path}: {INDEX} is damaged ({error}); convert the images again") from error
         for name, size in index.facts["shards"].items():
@@ -92,6 +93,16 @@ def _check_facts(facts: Mapping[str, Any]) -> None:
     if not facts["shards"] or not all(_SHARD.fullmatch(name) for name in facts["shards"]):
         raise ValueError("its names of shards are damaged")
     check_format(facts["channels"], facts["size"], facts["resize"] or "crop")
+
+
+def _check_places(index: FileIndex) -> None:
+    """One of `DAMAGED` unless each image is within its shard."""
+    if index.places is None:
+        raise ValueError("its places are missing")
+    shard, offset, size = index.places.numpy().T
+    ends = np.array(list(index.facts["shards"].values()), np.int64)
+    if index.places.min() < 0 or (size > ends[shard] - offset).any():
+        raise ValueError("its places are damaged")
 
 
 class ShardImages:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -112,6 +113,13 @@ def test_same_data_as_without_a_cache(load, decoded: list[str], keys: dict[str, 
     about_the_cache = second.notes.pop()
     assert "data.cache=false" in about_the_cache
     assert second.notes == plain.notes
+
+
+def test_workers_that_are_not_forked_map_the_file_themselves(load) -> None:
+    images = load().sources["train"].images
+    content = pickle.dumps(images)
+    assert len(content) < images.pixels.nbytes / 2
+    assert torch.equal(pickle.loads(content)[3], images[3])
 
 
 def test_only_changed_files_are_decoded_again(load, images: Path, decoded: list[str], tmp_path: Path) -> None:
