@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from itertools import chain
@@ -86,6 +87,7 @@ class FullyShardedDDP(UnwrappedDDP):
 
     def configure_ddp(self) -> None:
         """Divide the weights of the first rank among all, and give the rest to each."""
+        warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view")  # which nothing changes in place
         model = self.lightning_module
         assert isinstance(model, ImageGenerator)
         for part, keep in model.parts_to_shard():

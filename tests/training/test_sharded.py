@@ -157,6 +157,9 @@ def test_blocks_are_the_larger_members_of_lists(monkeypatch):
 
 
 def test_a_network_names_its_blocks():
-    stack = Stack()
-    stack.blocks = lambda: [stack.first]
-    assert sharding.blocks_of(stack) == [stack.first]
+    class Named(Stack):
+        def blocks(self):
+            return [self.first]
+
+    named = Named()
+    assert sharding.blocks_of(named) == [named.first]
