@@ -17,7 +17,7 @@ TINY = [override for override in TINY_RUN if not override.startswith(("trainer.m
 
 @pytest.fixture
 def printed(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(estimate, "SECONDS", 0.0)
+    monkeypatch.setattr(estimate, "speed", lambda *_: {"images_per_second": 100.0, "hours": 1.0})
     monkeypatch.chdir(tmp_path)
 
     def estimated(*overrides: str) -> dict:
@@ -37,8 +37,15 @@ def test_of_a_run(printed, tmp_path_factory):
     assert guess["parameters"] == sum(guess["parameters_of"].values())
     size = (folder / "checkpoints" / "last.ckpt").stat().st_size
     assert guess["checkpoint_bytes"] == pytest.approx(size, rel=0.15)
-    assert guess["images_per_second"] > 0
     assert guess["network_bytes_per_step"] == 0
+
+
+def test_the_device_is_tried(monkeypatch, capsys):
+    monkeypatch.setattr(estimate, "SECONDS", 0.0)
+    assert main(["estimate", *TINY, "trainer.max_images=8"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("speed:") and line.endswith("s") for line in lines)
+    assert any(line.startswith("  at most at a time:") for line in lines)
 
 
 def test_of_penalties_by_how_often_they_are_due(printed):
