@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from itertools import chain
@@ -86,6 +87,7 @@ class FullyShardedDDP(UnwrappedDDP):
 
     def configure_ddp(self) -> None:
         """Divide the weights of the first rank among all, and give the rest to each."""
+        warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view")  # which nothing changes in place
         model = self.lightning_module
         assert isinstance(model, ImageGenerator)
         for part, keep in model.parts_to_shard():
@@ -156,9 +158,7 @@ class ImageTrainer(LightningTrainer):
         **lightning: Any,
     ):
         lightning["precision"] = precision_on(lightning.get("accelerator", "auto"), precision)
-        check_arguments(lightning)
-        if sharded:
-            check_sharding(lightning["precision"], channels_last)
+        check_arguments({**lightning, "sharded": sharded, "channels_last": channels_last})
         self.max_images = max_epochs * images_per_epoch if max_epochs else max_images
         self.steps_per_call = steps_per_call
         self.channels_last = channels_last
@@ -188,24 +188,20 @@ class ImageTrainer(LightningTrainer):
             set_group_timeout(self.strategy, timeout)
 
 
-def check_arguments(lightning: Mapping[str, Any]) -> None:
-    """UserError for arguments of Lightning's Trainer that have no effect here."""
+def check_arguments(trainer: Mapping[str, Any]) -> None:
+    """UserError for arguments of Lightning's Trainer that have no effect here, and what excludes `sharded`."""
     for key, ours in MOVED.items():
-        if lightning.get(key) is not None:
+        if trainer.get(key) is not None:
             raise UserError(f"trainer.{key}: has no effect under manual optimization; use {ours}")
-    strategy = str(lightning.get("strategy", ""))
+    strategy = str(trainer.get("strategy", ""))
     if strategy.startswith(("fsdp", "deepspeed")):
         fix = "use trainer=fsdp, which divides weights among processes, for any number of optimizers"
         raise UserError(f"trainer.strategy={strategy}: of Lightning, which takes no manual optimization; {fix}")
-    if str(lightning.get("precision", "")) in ("64", "64-true", "16-true", "bf16-true"):
-        raise UserError(f"trainer.precision={lightning['precision']}: use 32-true, bf16-mixed or 16-mixed")
-
-
-def check_sharding(precision: Precision | None, channels_last: bool) -> None:
-    """UserError for settings that exclude `trainer.sharded=true`."""
-    if precision == "16-mixed":
+    if str(trainer.get("precision", "")) in ("64", "64-true", "16-true", "bf16-true"):
+        raise UserError(f"trainer.precision={trainer['precision']}: use 32-true, bf16-mixed or 16-mixed")
+    if trainer.get("sharded") and str(trainer.get("precision", "")) in ("16", "16-mixed"):
         raise UserError("trainer.precision=16-mixed: its loss scaling needs whole gradients; use bf16-mixed or 32-true")
-    if channels_last:
+    if trainer.get("sharded") and trainer.get("channels_last"):
         raise UserError("trainer.channels_last=true: PyTorch shards weights in the usual format only; use false")
 
 

@@ -36,6 +36,9 @@ def explain_failure(error: BaseException, command: str) -> str | None:
         if refused := _NOT_DETERMINISTIC.search(str(cause)):
             fix = "use trainer.deterministic=warn, which trains with it"
             return f"trainer.deterministic=true: {refused[1]} has no deterministic form on this device; {fix}"
+        if "got mixed torch.Tensor and DTensor" in str(cause):
+            why = "a network of this model uses weights while they are divided"
+            return f"trainer.sharded=true: {why}; use trainer=ddp, or name its `blocks()` (docs/plugins.md)"
     return None
 
 

@@ -121,6 +121,10 @@ class Encoder(nn.Module):
         self.cell = nn.LSTMCell(inputs, hidden)
         self.posterior = nn.Linear(hidden, 2 * latent_dim)  # eqs. 1-2
 
+    def blocks(self) -> list[nn.Module]:
+        """What is called as a function; `start` and the window have weights of their own."""
+        return [self.cell, self.posterior]
+
     def start(self, n: int) -> CellState:
         """The learned state before the first step."""
         hidden, cell = self.first_state.expand(-1, n, -1)
@@ -161,6 +165,10 @@ class Decoder(nn.Module):
             nn.Linear(hidden, channels * math.prod(self.window.patch_shape)),
             nn.Unflatten(1, (channels, *self.window.patch_shape)),
         )
+
+    def blocks(self) -> list[nn.Module]:
+        """What is called as a function; `start` and the window have weights of their own."""
+        return [self.cell, self.patch]
 
     def start(self, n: int) -> tuple[Tensor, CellState]:
         """The learned canvas and state before the first step."""

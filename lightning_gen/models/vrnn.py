@@ -23,6 +23,7 @@ class VRNN(LatentVariableModel):
 
     averaged_parts = ("encoder", "decoder", "latent_features", "prior", "posterior", "cell", "label_embedding")
     compiled_parts = ("encoder", "decoder", "latent_features", "prior", "posterior", "cell")
+    sharded_parts = ("encoder", "decoder")  # others are small, and called at each step
     takes_sequences = True
     draws_predictions = True
 

@@ -41,6 +41,10 @@ class CellLayers(RecurrentMaps, Generic[Layer]):
     def make_cell(self, in_channels: int, kernel_size: int) -> Layer:
         raise NotImplementedError
 
+    def blocks(self) -> list[nn.Module]:
+        """The stack as a whole: convolutions of its cells are called by themselves."""
+        return [self]
+
     def zeros(self, maps: Tensor) -> Tensor:
         """The initial hidden state or cell of a layer, `(B, width, H, W)`."""
         return maps.new_zeros(len(maps), self.width, *self.size)

@@ -44,26 +44,32 @@ def shard(part: nn.Module, device: torch.device, keep: bool = False) -> None:
 def blocks_of(part: nn.Module) -> list[Any]:
     """The modules of a network whose weights are gathered together, inner ones first; each is called as a function.
 
-    A network names them in a method `blocks()`: weights outside of them stay whole. By default they are the larger
-    members of its sequences and lists of modules, and the network itself.
+    A network names them in a method `blocks()`: weights outside of them stay whole. By default they are those of the
+    networks in it, the larger members of its sequences and lists of modules, and the network itself.
     """
-    if hasattr(part, "blocks") and callable(part.blocks) and not isinstance(part.blocks, nn.Module):
-        return list(part.blocks())
+    if _names_blocks(part):
+        return list(part.blocks())  # pyrefly: ignore[not-callable]
     members = [member for member in _members(part) if sum(p.numel() for p in member.parameters()) >= SMALLEST]
     return [*members, part]
+
+
+def _names_blocks(module: nn.Module) -> bool:
+    return callable(getattr(type(module), "blocks", None))
 
 
 def _members(module: nn.Module) -> Iterator[nn.Module]:
     """The members of its outermost sequences and lists of modules, but for lists, which are not called."""
     for child in module.children():
-        if not isinstance(child, nn.Sequential | nn.ModuleList):
+        if _names_blocks(child):
+            yield from child.blocks()  # pyrefly: ignore[not-callable]
+        elif not isinstance(child, nn.Sequential | nn.ModuleList):
             yield from _members(child)
-            continue
-        for member in child:
-            if isinstance(member, nn.ModuleList | nn.ModuleDict):
-                yield from _members(member)
-            else:
-                yield member
+        else:
+            for member in child:
+                if isinstance(member, nn.ModuleList | nn.ModuleDict):
+                    yield from _members(member)
+                else:
+                    yield member
 
 
 def group_sizes(part: nn.Module) -> list[int]:
@@ -135,12 +141,12 @@ def sharded_like(parameter: Tensor, value: Any) -> Any:
 
 
 def whole_state(optimizer: Optimizer) -> dict[str, Any]:
-    """The state of an optimizer as that of one process, on the CPU; all ranks ask for it together."""
-    content = optimizer.state_dict()
-    state = {
-        number: {name: whole(value).cpu() if isinstance(value, Tensor) else value for name, value in values.items()}
-        for number, values in sorted(content["state"].items())
-    }
+    """The state of an optimizer as that of one process, on the CPU of the first rank; all ranks ask for it together."""
+    content, first = optimizer.state_dict(), torch.distributed.get_rank() == 0
+    state = {}
+    for number, values in sorted(content["state"].items()):
+        gathered = ((name, whole(value) if isinstance(value, Tensor) else value) for name, value in values.items())
+        state[number] = {n: v.cpu() if isinstance(v, Tensor) else v for n, v in gathered if first}
     return content | {"state": state}
 
 

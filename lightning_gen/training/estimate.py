@@ -23,7 +23,7 @@ from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.optim.sharding import group_sizes
 from lightning_gen.optim.stepper import Stepper
 from lightning_gen.randomness import preserved_rng
-from lightning_gen.trainer import device_of, precision_on, processes_on_node
+from lightning_gen.trainer import check_arguments, device_of, precision_on, processes_on_node
 from lightning_gen.utilities.compat import without_data
 from lightning_gen.utilities.computation import Computation
 
@@ -54,6 +54,7 @@ def estimate(config: DictConfig) -> dict[str, Any]:
 
     Raises UserError as the training would.
     """
+    check_arguments(config.trainer)
     processes = processes_on_node(config.trainer) * config.trainer.get("num_nodes", 1)
     torch.manual_seed(config.seed)
     data = build_data(config.data, 1)
@@ -231,8 +232,7 @@ def attach(model: ImageGenerator, images: int | None) -> None:
     """Give a model new optimizers, and what a training step asks of a trainer."""
     model.train()
     model.trainer = SimpleNamespace(max_images=images, world_size=1)  # pyrefly: ignore[bad-assignment]
-    scaler = None
-    model.steppers = [Stepper(o, model.gradient_clip, model.schedule, scaler) for o in model.build_optimizers()]
+    model.steppers = [Stepper(o, model.gradient_clip, model.schedule) for o in model.build_optimizers()]
 
 
 def autocast(device: str, precision: str) -> AbstractContextManager:

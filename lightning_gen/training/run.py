@@ -32,8 +32,8 @@ from lightning_gen.evaluation.result import Evaluation
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.image_generator import KEY, ImageGenerator
 from lightning_gen.metrics.image_metric import ImageMetric
-from lightning_gen.trainer import ImageTrainer, check_accelerator, check_world_size, processes_on_node
-from lightning_gen.training.checks import check_before
+from lightning_gen.trainer import ImageTrainer, check_accelerator, check_arguments, check_world_size, processes_on_node
+from lightning_gen.training.checks import check_before, device_notes, likelihood_notes
 from lightning_gen.training.codes import check_codebook, first_stage, use_first_stage
 from lightning_gen.training.messages import closing_lines, describe, origin, tell
 from lightning_gen.training.repetition import differences, facts_of
@@ -69,6 +69,7 @@ def prepare(config: DictConfig, overrides: Sequence[str] = ()) -> Prepared:
     first = first_stage(config)
     check(config)
     check_accelerator(config.trainer.get("accelerator", "auto"))
+    check_arguments(config.trainer)
     folder = RunFolder(config.run_dir, start.in_place) if is_first_process() else None
     check_readable(Path(config.run_dir, "evaluation.json"), key="run_dir")  # now, not after the training
     torch.manual_seed(config.seed)  # initial weights
@@ -82,6 +83,8 @@ def prepare(config: DictConfig, overrides: Sequence[str] = ()) -> Prepared:
     use_first_stage(first, model, data)
     check_codebook(model, data)
     optimizers = model.build_optimizers()  # raises for wrong settings before anything is written
+    if config.trainer.get("sharded"):
+        list(model.parts_to_shard())  # raises, too
     seen = _load(model, start, saved, optimizers)
     del saved, optimizers  # a second copy of the weights; what would keep the device's memory of sharded ones
     _describe_origin(model, data, start)

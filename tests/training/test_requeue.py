@@ -10,7 +10,6 @@ from helpers.runs import TINY_RUN, rows, run, same_weights, saved, train_with
 from lightning_gen.cli import main
 from lightning_gen.cli.commands.new_sbatch import script
 from lightning_gen.training.requeue import batch_job, requeued
-from lightning_gen.utilities.launchers import prepare_restarts
 from lightning_gen.utilities.signals import Stopped
 
 
@@ -38,15 +37,6 @@ def test_resume_auto_by_the_command_line(tmp_path, monkeypatch, capsys):
     for _ in range(2):
         assert main(["train", *TINY_RUN, "trainer.max_images=8", "run_dir=run", "resume=auto"]) == 0
     assert "nothing to train" in capsys.readouterr().out
-
-
-def test_torchrun_s_attempts_have_stores_of_their_own(monkeypatch):
-    monkeypatch.delenv("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", raising=False)
-    prepare_restarts()
-    assert "TORCH_DISABLE_SHARE_RDZV_TCP_STORE" not in os.environ
-    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
-    prepare_restarts()
-    assert os.environ.pop("TORCH_DISABLE_SHARE_RDZV_TCP_STORE") == "1"
 
 
 @pytest.fixture
