@@ -5,8 +5,8 @@ It is fitted once, with the same seed each time, and kept beside the checkpoint,
 
 import hashlib
 import json
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 

@@ -121,7 +121,7 @@ def _room(origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
     return (nearest > 0).long(), torch.tensor([0.9, 0.65, 0.8])[nearest]
 
 
-# Distances along rays to the surface of a shape that stands on the floor, inf where it is missed, and its normals there.
+# Distances along rays to a shape that stands on the floor, inf where it is missed, and the normals of its surface.
 
 Hit = tuple[Tensor, Tensor]
 
