@@ -95,12 +95,19 @@ class VAE(LatentVariableModel):
         """One posterior sample `(B, d)`, and its log probabilities of images in the support."""
         noise = posterior.noise()
         latent = posterior.reparameterize(noise)
-        log_prob = self.likelihood.log_prob(self.decoder_output(latent, labels), images)
+        parameters = self.decoder_output(latent, labels)
+        return latent, self.inference_of(posterior, prior, noise, latent, parameters, images)
+
+    def inference_of(
+        self, posterior: Posterior, prior: Prior, noise: Tensor, latent: Tensor, parameters: Tensor, images: Tensor
+    ) -> AnyInference:
+        """The log probabilities of images in the support, given a posterior sample and the decoder's output."""
+        log_prob = self.likelihood.log_prob(parameters, images)
         if isinstance(posterior, DiagonalNormal) and isinstance(prior, LatentPrior):
             whitened = posterior.relative_to(prior(latent))
-            return latent, Inference(log_prob, mean=whitened.mean, log_var=whitened.log_var, noise=noise)
+            return Inference(log_prob, mean=whitened.mean, log_var=whitened.log_var, noise=noise)
         densities = prior.log_prob(latent), posterior.log_prob(latent)
-        return latent, SampledInference(log_prob, *densities, closed_kl=posterior.kl(prior))
+        return SampledInference(log_prob, *densities, closed_kl=posterior.kl(prior))
 
     def posterior(self, images: Tensor, labels: Tensor | None = None) -> Posterior:
         """q(z | x), `(B, d)`."""

@@ -34,6 +34,7 @@ from lightning_gen.image_generator import KEY, ImageGenerator
 from lightning_gen.trainer import ImageTrainer, check_accelerator, check_world_size, processes_on_node
 from lightning_gen.training.checks import check_before, device_notes, likelihood_notes
 from lightning_gen.training.codes import check_codebook, first_stage, use_first_stage
+from lightning_gen.training.perceptual import use_extractor
 from lightning_gen.training.resume import Start, start_of
 from lightning_gen.training.run_folder import RunFolder
 from lightning_gen.training.run_log import note_printed, run_log
@@ -67,6 +68,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | Non
         data.notes += match_data(data, saved[KEY])
     model = build_model(config.model, data.image_shape, data.num_classes)
     use_first_stage(first, model, data)
+    use_extractor(model, config)
     check_codebook(model, data)
     optimizers = model.build_optimizers()  # raises for wrong settings before anything is written
     seen = _load(model, start, saved, optimizers)
