@@ -63,7 +63,8 @@ class Room(NamedTuple):
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        return 3, *self.shown.shape[1:]
+        _, height, width = self.shown.shape
+        return 3, height, width
 
     def to(self, device: torch.device) -> Self:
         """The same on a device."""

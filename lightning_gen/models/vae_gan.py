@@ -129,7 +129,7 @@ class VAEGAN(GAN):
 
 def _last_layer(discriminator: nn.Module) -> nn.Module:
     """The last layer with weights of the discriminator's network; UserError for one with fewer than two."""
-    network = getattr(discriminator, "encoder", discriminator)
+    network: Any = getattr(discriminator, "encoder", discriminator)
     layers = [m for m in network.modules() if isinstance(m, WEIGHT_LAYERS) and not isinstance(m, nn.Embedding)]
     if len(layers) < 2:
         raise UserError("model.discriminator: has no hidden layer, whose features are compared; give it more depth")
