@@ -72,7 +72,7 @@ def _fit(prior: Prior, cfg: DictConfig, path: Path, model: "ImageGenerator", key
     if model.num_classes is not None:
         data.check_labels("train")
     count = data.split_sizes["train"]
-    encode = getattr(model, "posterior_of_classes", model.encode)
+    encode: Any = getattr(model, "posterior_of_classes", None)  # of a VAE
     with preserved_rng(), _without_gradients(model):
         seed_all("prior", 0)
         with progress(f"{key}: latents of training images", count) as advance:

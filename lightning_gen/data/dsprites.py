@@ -35,8 +35,13 @@ class Sprites:
     """A sprite in each image: a pixel is white if its center is inside."""
 
     def __init__(self, size: int, sizes: tuple[int, ...]) -> None:
-        self.image_shape = (1, size, size)
+        self.size = size
         self.sizes = sizes
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """One gray channel."""
+        return 1, self.size, self.size
 
     def to(self, device: torch.device) -> "Sprites":
         """Itself: it has no tensors."""
@@ -48,8 +53,7 @@ class Sprites:
         radius = RADIUS * (SMALLEST + (1 - SMALLEST) * part[:, 1, None, None])
         angle = (2 * math.pi * levels[:, 2] / self.sizes[2])[:, None, None]
         x, y = ((2 * part[:, n, None, None] - 1) * (1 - RADIUS) for n in (3, 4))
-        size = self.image_shape[-1]
-        axis = (torch.arange(size, device=levels.device) + 0.5) * 2 / size - 1
+        axis = (torch.arange(self.size, device=levels.device) + 0.5) * 2 / self.size - 1
         right, up = axis - x, -axis[:, None] - y  # (B, 1, size) and (B, size, 1)
         u = (angle.cos() * right + angle.sin() * up) / radius
         v = (angle.cos() * up - angle.sin() * right) / radius

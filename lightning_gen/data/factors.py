@@ -27,7 +27,8 @@ class Factor(NamedTuple):
 class Scene(Protocol):
     """Draws images from the levels of their factors."""
 
-    image_shape: tuple[int, int, int]
+    @property
+    def image_shape(self) -> tuple[int, int, int]: ...
 
     def render(self, levels: Tensor) -> Tensor:
         """Levels `(B, number of factors)` to uint8 images `(B, C, H, W)`, on the device of the levels."""

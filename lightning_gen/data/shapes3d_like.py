@@ -63,7 +63,8 @@ class Room(NamedTuple):
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        return 3, *self.shown.shape[1:]
+        _, height, width = self.shown.shape
+        return 3, height, width
 
     def to(self, device: torch.device) -> Self:
         """The same on a device."""
@@ -121,7 +122,7 @@ def _room(origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
     return (nearest > 0).long(), torch.tensor([0.9, 0.65, 0.8])[nearest]
 
 
-# Distances along rays to the surface of a shape that stands on the floor, inf where it is missed, and its normals there.
+# Distances along rays to a shape that stands on the floor, inf where it is missed, and the normals of its surface.
 
 Hit = tuple[Tensor, Tensor]
 

@@ -154,7 +154,7 @@ class EvaluationPasses:
             yield name, None, metric
 
     def _without_features(self) -> dict[str, ImageMetric]:
-        return self.sample_metrics | self.comparing_metrics | self.paired_metrics | self.factor_metrics
+        return {**self.sample_metrics, **self.comparing_metrics, **self.paired_metrics, **self.factor_metrics}
 
     # Real images
 

@@ -78,6 +78,10 @@ class Extractor(nn.Module):
     @torch.no_grad()
     def unrounded(self, images: Tensor) -> Tensor:
         """Features of images in [-1, 1] without rounding to 8 bits; needs `takes_fractions`."""
+        return self.with_gradients(images)
+
+    def with_gradients(self, images: Tensor) -> Tensor:
+        """As `unrounded`, with gradients with respect to the images."""
         return self._extract((images.float().clamp(-1, 1) + 1) * 127.5)
 
     def _extract(self, images: Tensor) -> Tensor:

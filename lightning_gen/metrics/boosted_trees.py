@@ -3,6 +3,7 @@
 The trees are oblivious: all nodes of a level ask the same question, so that a level is one histogram.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -69,7 +70,7 @@ def _best_question(bins: Tensor, leaves: Tensor, level: int, residual: Tensor) -
     inputs, sizes = bins.shape[1], (2**level, bins.shape[1], BINS)
     places = ((leaves[:, None] * inputs + torch.arange(inputs, device=bins.device)) * BINS + bins).flatten()
     values = torch.cat([residual, torch.ones_like(residual[:, :1])], 1).repeat_interleave(inputs, 0)
-    table = residual.new_zeros(places.new_tensor(sizes).prod(), values.shape[1]).index_add_(0, places, values)
+    table = residual.new_zeros(math.prod(sizes), values.shape[1]).index_add_(0, places, values)
     below = table.view(*sizes, -1).cumsum(2)
     whole = below[:, :, -1:]
     scores = (_score(below) + _score(whole - below) - _score(whole)).sum(0)[:, :-1]  # (d, BINS - 1)

@@ -215,7 +215,7 @@ class ModelMetric(ImageMetric):
 
 
 class FactorMetric(ImageMetric):
-    """Evaluates the encoder of a model on images that it draws itself from data whose factors of variation are known.
+    """Evaluates the encoder of a model on images that it draws itself from a `FactorData`, whose factors are known.
 
     Every process does the same work.
     """
@@ -231,7 +231,7 @@ class FactorMetric(ImageMetric):
             return f"the factors of data={data.name} are not known, as those of data=dsprites are"
         return super().why_unavailable(model, files, data, extractors)
 
-    def measure(self, model: Any, data: FactorData, batch_size: int) -> None:
+    def measure(self, model: Any, data: Any, batch_size: int) -> None:
         """Update with images of `data.draw(levels)`; random generators are seeded."""
         raise NotImplementedError
 

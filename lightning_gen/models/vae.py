@@ -96,8 +96,14 @@ class VAE(LatentVariableModel):
         """One posterior sample `(B, d)`, and its log probabilities of images in the support."""
         noise = posterior.noise()
         latent = posterior.reparameterize(noise)
-        log_prob = self.likelihood.log_prob(self.decoder_output(latent, labels), images)
-        return latent, self._inference_of(posterior, prior, latent, noise)(log_prob)
+        parameters = self.decoder_output(latent, labels)
+        return latent, self.inference_of(posterior, prior, noise, latent, parameters, images)
+
+    def inference_of(
+        self, posterior: Posterior, prior: Prior, noise: Tensor, latent: Tensor, parameters: Tensor, images: Tensor
+    ) -> AnyInference:
+        """The log probabilities of images in the support, given a posterior sample and the decoder's output."""
+        return self._inference_of(posterior, prior, latent, noise)(self.likelihood.log_prob(parameters, images))
 
     def infer_together(
         self, posterior: Posterior, prior: Prior, images: Tensor, labels: Tensor | None, samples: int

@@ -24,7 +24,7 @@ class Prior(nn.Module):
         """Called once when the VAE has its parts; UserError for parts that don't suit."""
 
     def initialize(self, latents: Tensor, images: Tensor) -> None:
-        """Begin a fit to `latents` `(N, dim)`, in random order, of a trained model; `images` are the first of theirs."""
+        """Begin a fit to `latents` `(N, dim)`, in random order, of a trained model; `images` are of the first."""
 
     def density(self, encode: Callable[[Tensor], Any]) -> "Prior":
         """The prior with its weights of now; one that is made of posteriors gets them by `encode(images)`."""

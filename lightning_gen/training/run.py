@@ -36,6 +36,7 @@ from lightning_gen.trainer import ImageTrainer, check_accelerator, check_argumen
 from lightning_gen.training.checks import check_before, device_notes, likelihood_notes
 from lightning_gen.training.codes import check_codebook, first_stage, use_first_stage
 from lightning_gen.training.messages import closing_lines, describe, origin, tell
+from lightning_gen.training.perceptual import use_extractor
 from lightning_gen.training.repetition import differences, facts_of
 from lightning_gen.training.resume import Start, start_of
 from lightning_gen.training.run_folder import RunFolder
@@ -81,6 +82,7 @@ def prepare(config: DictConfig, overrides: Sequence[str] = ()) -> Prepared:
         data.notes += match_data(data, facts)
     model = build_model(config.model, data.image_shape, data.num_classes)
     use_first_stage(first, model, data)
+    use_extractor(model, config)
     check_codebook(model, data)
     optimizers = model.build_optimizers()  # raises for wrong settings before anything is written
     if config.trainer.get("sharded"):

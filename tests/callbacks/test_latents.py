@@ -9,12 +9,15 @@ from helpers.linear_gaussian import LinearGaussian
 
 from lightning_gen.batch import Batch
 from lightning_gen.callbacks.active_units import LogActiveUnits
+from lightning_gen.callbacks.latent_histograms import LatentHistograms, densities
+from lightning_gen.callbacks.latent_map import LatentMap, draw_map, principal_components
 from lightning_gen.callbacks.traversals import Traversals, used
 from lightning_gen.capabilities import Encodes
 
 
-def trainer_of(images: torch.Tensor) -> SimpleNamespace:
-    return SimpleNamespace(datamodule=SimpleNamespace(batches=lambda *_, limit: iter([Batch(images, None)])))
+def trainer_of(images: torch.Tensor, labels: torch.Tensor | None = None) -> SimpleNamespace:
+    data = SimpleNamespace(batches=lambda *_, limit: iter([Batch(images, labels)]), class_names=["left", "right"])
+    return SimpleNamespace(datamodule=data)
 
 
 def ready(model: LinearGaussian) -> LinearGaussian:
@@ -60,3 +63,54 @@ def test_a_collapse_is_said_once_with_what_helps(scale, warned, caplog):
     lines = [record.message for record in caplog.records if "posterior collapse" in record.message]
     assert len(lines) == warned
     assert all("model.beta_warmup_images=50000 or model.objective.free_nats=0.1" in line for line in lines)
+
+
+def test_principal_components_are_of_largest_variance():
+    torch.manual_seed(0)
+    turn = torch.linalg.qr(torch.randn(3, 3))[0]
+    latents = (torch.randn(5000, 3) * torch.tensor([3.0, 2.0, 1.0])) @ turn
+    points, caption = principal_components(latents)
+    torch.testing.assert_close(points.std(0), torch.tensor([3.0, 2.0]), rtol=0.05, atol=0)
+    assert caption == f"PCA: {9 / 14:.0%} and {4 / 14:.0%} of the variance"
+
+
+def test_a_map_has_the_color_of_each_class_where_its_points_are():
+    points = torch.tensor([[-1.0, 0.0]] * 30 + [[1.0, 0.0]] * 30)
+    picture = draw_map(points, [0] * 30 + [1] * 30, ["left", "right"], "axes")
+    colored = (picture.amax(0) - picture.amin(0) > 0.5).nonzero()[:, 1]
+    in_map = colored[colored < 490]
+    assert {int(place) // 245 for place in in_map} == {0, 1}
+    half = [
+        picture[:, :, part][:, (picture.amax(0) - picture.amin(0) > 0.5)[:, part]]
+        for part in (slice(245), slice(245, 490))
+    ]
+    first, second = (part.mean(1) for part in half)
+    assert (first - second).abs().max() > 0.5
+    assert draw_map(points, None, [], "axes").shape[2] < picture.shape[2]  # no legend
+
+
+@pytest.mark.parametrize("axes", ["pca", "used"])
+@torch.no_grad()
+def test_a_map_of_a_model(axes):
+    model = ready(LinearGaussian())
+    trainer = trainer_of(model.images(50), torch.arange(50) % 2)
+    picture = LatentMap("x", 1, n=50, axes=axes).pictures(trainer, model)["latent_map"]
+    assert picture.shape[0] == 3
+    assert LatentMap("x", 1, n=50, axes=axes).pictures(trainer, SimpleNamespace(image_shape=(1, 2, 3))) == {}
+
+
+def test_densities_share_a_range_and_have_area_1():
+    torch.manual_seed(0)
+    first, second = densities(torch.randn(50_000) * 0.5 + 3, torch.randn(50_000))
+    width = (3 + 3.09 * 0.5 + 3.09) / len(first)  # from the 0.1 % quantile of one to the 99.9 % one of the other
+    assert first.sum().item() * width == pytest.approx(1, rel=0.03)
+    assert second.max().item() == pytest.approx(0.399, rel=0.1)
+    assert int(first.argmax()) > int(second.argmax())
+
+
+@torch.no_grad()
+def test_histograms_of_the_latents_used_most():
+    model = ready(LinearGaussian())
+    pictures = LatentHistograms("x", 1, n=12).pictures(trainer_of(model.images(100)), model)
+    assert pictures["latent_histograms"].shape == (3, 106 + 4, 2 * 160 + 6)  # a panel for each of 2 latents
+    assert LatentHistograms("x", 1, n=2).pictures(None, SimpleNamespace(image_shape=(1, 2, 3))) == {}

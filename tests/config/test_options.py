@@ -41,6 +41,7 @@ PARTS = {
     "conv_lstm": ("model/cells",),
     "vqvae": ("model/quantizer",),
 }
+COMMANDS = {"prior": "evaluate"}  # groups of other commands than `train`
 NETWORKS = {"generator": "dcgan", "discriminator": "dcgan", "encoder": "vae", "decoder": "vae"}
 
 
@@ -51,7 +52,12 @@ def override(group: str, name: str) -> str:
 
 
 def host(group: str, name: str) -> str:
-    """The model whose part the option is; "" of options beside any model, and "experiment" of what chooses models."""
+    """The model whose part the option is; "" of options beside any model.
+
+    "experiment" of what chooses models, and a command of what belongs to that.
+    """
+    if group in COMMANDS:
+        return COMMANDS[group]
     if group == "network":
         return NETWORKS.get(name.rpartition("_")[2], "pixel_rnn_row")
     return next((model for model, groups in PARTS.items() if group in groups), "experiment" * (group == "experiment"))
@@ -65,15 +71,16 @@ def choices() -> Iterator[list[str]]:
             chosen = override(group, option.name)
             hosts[host(group, option.name)][chosen.partition("=")[0]].append(chosen)
     for model, columns in hosts.items():
-        base = [] if model in ("", "experiment") else [f"model={model}"]
+        base = [] if model in ("", "experiment", *COMMANDS.values()) else [f"model={model}"]
         for row in zip_longest(*columns.values()):
             yield [*base, *filter(None, row)]
 
 
 def mistake(chosen: Sequence[str]) -> str:
     """What is wrong with a composition; "" of a right one."""
+    command = COMMANDS.get(chosen[0].partition("=")[0], "train")
     try:
-        compose([*chosen, *(need for each in chosen for need in NEEDS.get(each, []))])
+        compose([*chosen, *(need for each in chosen for need in NEEDS.get(each, []))], command)
     except UserError as error:
         return str(error)
     return ""

@@ -7,7 +7,7 @@ SUITING = [
     ("mmd", "householder", "mixture"),
     ("iwae", "low_rank_normal", "autoregressive"),
     ("factor", "von_mises_fisher", "uniform_sphere"),
-    ("elbo", "planar", "standard_normal"),
+    ("perceptual", "planar", "standard_normal"),
 ]
 FEW = {"iwae": ["model.objective.samples=2"], "vamp": ["model.prior.components=3"]}
 

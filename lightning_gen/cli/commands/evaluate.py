@@ -89,7 +89,12 @@ def _from_checkpoint(cfg: DictConfig) -> Inputs:
 def _from_files(cfg: DictConfig) -> Inputs:
     """The images in `samples`, to be compared with those in `reference`, or with the chosen data."""
     data = cfg.get("data")
-    wrong = {"checkpoint": cfg.checkpoint, "model": cfg.model, "prior": cfg.get("prior"), "data": data and cfg.reference}
+    wrong = {
+        "checkpoint": cfg.checkpoint,
+        "model": cfg.model,
+        "prior": cfg.get("prior"),
+        "data": data and cfg.reference,
+    }
     for key, value in wrong.items():
         if value:
             raise UserError(f"{key}: leave it out, samples={cfg.samples} are compared with the images of reference")
