@@ -96,7 +96,9 @@ class VonMisesFisherPosterior(PosteriorFamily):
     def forward(self, output: Tensor) -> VonMisesFisher:
         direction, concentration = output.float().tensor_split([self.dim], dim=1)
         # 1 + softplus, as in the paper's code; exp() of larger steps ends in a collapse to the prior
-        return VonMisesFisher(F.normalize(direction, dim=1), (self.scale * (1 + F.softplus(concentration))).clamp(max=MOST))
+        return VonMisesFisher(
+            F.normalize(direction, dim=1), (self.scale * (1 + F.softplus(concentration))).clamp(max=MOST)
+        )
 
 
 class UniformSpherePrior(Prior):
