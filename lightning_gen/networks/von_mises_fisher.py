@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightning_gen.bounds import PositiveFloat
 from lightning_gen.errors import UserError
 from lightning_gen.networks.latent_prior import Prior
 from lightning_gen.networks.posterior import PosteriorFamily
@@ -74,14 +73,7 @@ class VonMisesFisher(NamedTuple):
 
 
 class VonMisesFisherPosterior(PosteriorFamily):
-    """Latents around a direction; for `model/prior=uniform_sphere`.
-
-    Concentrations are predicted in units of `scale`: those far below the dimension are nearly uniform.
-    """
-
-    def __init__(self, dim: int, *, scale: PositiveFloat = 1.0):
-        super().__init__(dim)
-        self.scale = scale
+    """Latents around a direction; for `model/prior=uniform_sphere`."""
 
     @property
     def out_dim(self) -> int:
@@ -96,9 +88,7 @@ class VonMisesFisherPosterior(PosteriorFamily):
     def forward(self, output: Tensor) -> VonMisesFisher:
         direction, concentration = output.float().tensor_split([self.dim], dim=1)
         # 1 + softplus, as in the paper's code; exp() of larger steps ends in a collapse to the prior
-        return VonMisesFisher(
-            F.normalize(direction, dim=1), (self.scale * (1 + F.softplus(concentration))).clamp(max=MOST)
-        )
+        return VonMisesFisher(F.normalize(direction, dim=1), (1 + F.softplus(concentration)).clamp(max=MOST))
 
 
 class UniformSpherePrior(Prior):

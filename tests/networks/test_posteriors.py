@@ -151,9 +151,3 @@ def test_points_of_a_mixture_are_latents():
     assert mixture.sample(points) is points
     assert mixture.whiten(points) is points
     assert VonMisesFisherPosterior(4).out_dim == 5
-
-
-def test_concentrations_are_in_units_of_their_scale():
-    output = torch.randn(5, 4)
-    plain, scaled = VonMisesFisherPosterior(3)(output), VonMisesFisherPosterior(3, scale=8.0)(output)
-    torch.testing.assert_close(scaled.concentration, 8 * plain.concentration)
