@@ -28,7 +28,9 @@ class LadderEncoder(nn.Module):
         channels = widths(width, len(sizes), LARGEST)
         down: list[nn.Module] = [Patches(image_shape[0] + condition_dim, width, patch)]
         down += [nn.Conv2d(n, m, 3, stride=2, padding=1) for n, m in pairwise(channels)]
-        self.levels = nn.ModuleList(nn.Sequential(each, nn.SiLU(), Gated(n)) for each, n in zip(down, channels, strict=True))
+        self.levels = nn.ModuleList(
+            nn.Sequential(each, nn.SiLU(), Gated(n)) for each, n in zip(down, channels, strict=True)
+        )
         self.top = nn.Sequential(nn.Conv2d(channels[-1], vector, sizes[-1]), nn.SiLU())
 
     def forward(self, images: Tensor) -> list[Tensor]:

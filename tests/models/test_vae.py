@@ -53,6 +53,19 @@ def test_more_samples_tighten_the_bound_up_to_the_evidence():
     assert evidence - 0.01 < bounds[-1] < evidence + 0.002
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("part", ["diagonal_normal", "iaf"])
+def test_samples_decoded_together_are_those_of_one_after_another(part):
+    model = tiny_vae("model.conditional=true", f"model/posterior={part}")[0].eval()
+    images, labels = model.to_support(torch.rand(3, *model.image_shape) * 2 - 1), torch.tensor([2, 0, 1])
+    posterior, prior = model.posterior(images, labels), model.prior_density()
+    torch.manual_seed(1)
+    expected = [model.infer(posterior, prior, images, labels)[1].log_weight for _ in range(4)]
+    torch.manual_seed(1)
+    samples = model.infer_together(posterior, prior, images, labels, samples=4)
+    torch.testing.assert_close([inference.log_weight for _, inference in samples], expected)
+
+
 def test_beta_warms_up_in_training():
     model = LinearGaussian(mean_error=0.1, beta=4.0)
     model.beta_warmup_images = 100
