@@ -33,7 +33,7 @@ from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.image_generator import KEY, ImageGenerator
 from lightning_gen.metrics.image_metric import ImageMetric
 from lightning_gen.trainer import ImageTrainer, check_accelerator, check_arguments, check_world_size, processes_on_node
-from lightning_gen.training.checks import check_before, device_notes, likelihood_notes
+from lightning_gen.training.checks import check_before
 from lightning_gen.training.codes import check_codebook, first_stage, use_first_stage
 from lightning_gen.training.messages import closing_lines, describe, origin, tell
 from lightning_gen.training.perceptual import use_extractor
