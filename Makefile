@@ -60,7 +60,7 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	command -v uv >/dev/null || $(BIN)/python -m pip install --quiet uv
 	$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode $(addprefix --constraint ,$(CONSTRAINTS)) \
-		--editable '.[offline,fidelity,tensorboard,video,docs,dev]'
+		--editable '.[offline,fidelity,tensorboard,video,dev]'
 	touch $@
 
 clean:
