@@ -9,7 +9,7 @@ from typing import Any
 from lightning_gen.config.hydra_setup import Choice, compose_unchecked, files_of, prepare_hydra
 from lightning_gen.config.keys import annotation_of
 from lightning_gen.config.option_files import file_of, read_option
-from lightning_gen.config.options import Option, list_groups, list_options
+from lightning_gen.config.options import Option, list_groups, list_options, options_of
 from lightning_gen.config.signatures import describe, signature_of
 from lightning_gen.config.validation import locate
 from lightning_gen.config.yaml_comments import comments_in, dotted
@@ -113,7 +113,7 @@ def _comments(files: Iterable[tuple[str, str, str]]) -> dict[str, str]:
 
 
 def _part(choice: Choice) -> Part:
-    options = {option.name: option for option in list_options(choice.group)}
+    options = {option.name: option for option in options_of(choice.group)}
     description = options[choice.option].description if choice.option in options else ""
     # An encoder is no place for a decoder.
     kind = choice.option.rpartition("_")[2] if choice.group == "network" else ""
