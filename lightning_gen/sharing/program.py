@@ -117,16 +117,16 @@ def _program(
     name: str, model: Any, function: Callable[..., Tensor], example: dict[str, Tensor], output: str
 ) -> Program:
     """The program of a copy of the model, without what it doesn't need."""
+    latents = None
+    if "latent" in example and not _is_standard_normal(model):
+        seed_all("export", "bank")
+        latents = model.latent(BANK)
     model = deepcopy(model)
     model.to_support = _unchanged
     module = _Function(model, function).eval()
     with _Recorded() as recorded:
         outputs = [_seeded(module, example, seed) for seed in range(2)]
     _remove_unused(model, recorded.seen)
-    latents = None
-    if "latent" in example and not _is_standard_normal(model):
-        seed_all("export", "bank")
-        latents = model.latent(BANK)
     return Program(name, module, example, output, model.num_classes, not torch.equal(*outputs), latents)
 
 
