@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from lightning_gen.capabilities import Classifies, Predicts, Reconstructs
+from lightning_gen.capabilities import Classifies, Reconstructs
 from lightning_gen.checkpoint import load_model, read_checkpoint, saved_config, with_changes
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY, ImageGenerator
@@ -138,5 +138,5 @@ def outputs(model: ImageGenerator) -> Tensor:
         images = torch.rand(2, *model.image_shape) * 2 - 1
         if isinstance(model, Classifies):
             return model.classify(images)
-        assert isinstance(model, Reconstructs | Predicts)
+        assert isinstance(model, Reconstructs)
         return model.reconstruct(images)

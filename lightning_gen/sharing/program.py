@@ -69,7 +69,12 @@ def only_continues(model: Any) -> bool:
     return len(model.image_shape) == 4 and isinstance(model, Predicts) and not model.draws_predictions
 
 
-def _programs(model: Any, steps: int | None) -> Iterator[Program]:
+def context_frames(model: Any) -> int:
+    """The number of frames that a model which only continues sequences is given."""
+    return model.context_frames
+
+
+def _programs(model: ImageGenerator, steps: int | None) -> Iterator[Program]:
     labels = {"label": torch.arange(ROWS) % model.num_classes} if model.num_classes else {}
     if isinstance(model, HasLatent) and model.generates:
         seed_all("export")
@@ -80,13 +85,13 @@ def _programs(model: Any, steps: int | None) -> Iterator[Program]:
         images = {"images": _images(model, model.image_shape)}
         yield _program("classifier", model, _classify, images, "probabilities")
     elif only_continues(model):
-        frames, *frame_shape = model.image_shape
-        steps = steps or frames - model.context_frames
+        given, (frames, *frame_shape) = context_frames(model), model.image_shape
+        steps = steps or frames - given
 
         def predict(model: Any, context: Tensor) -> Tensor:
             return model.predict(context, steps)
 
-        context = {"context": _images(model, (model.context_frames, *frame_shape))}
+        context = {"context": _images(model, (given, *frame_shape))}
         yield _program("predictor", model, predict, context, "frames")
 
 
@@ -112,16 +117,16 @@ def _program(
     name: str, model: Any, function: Callable[..., Tensor], example: dict[str, Tensor], output: str
 ) -> Program:
     """The program of a copy of the model, without what it doesn't need."""
+    latents = None
+    if "latent" in example and not _is_standard_normal(model):
+        seed_all("export", "bank")
+        latents = model.latent(BANK)
     model = deepcopy(model)
     model.to_support = _unchanged
     module = _Function(model, function).eval()
     with _Recorded() as recorded:
         outputs = [_seeded(module, example, seed) for seed in range(2)]
     _remove_unused(model, recorded.seen)
-    latents = None
-    if "latent" in example and not _is_standard_normal(model):
-        seed_all("export", "bank")
-        latents = model.latent(BANK)
     return Program(name, module, example, output, model.num_classes, not torch.equal(*outputs), latents)
 
 

@@ -3,7 +3,7 @@
 from lightning_gen.capabilities import Classifies
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.sharing.formats import SUFFIXES
-from lightning_gen.sharing.program import Program, only_continues
+from lightning_gen.sharing.program import Program, context_frames, only_continues
 from lightning_gen.sharing.rendering import render
 
 FILE = "snippet.py"
@@ -31,7 +31,7 @@ def program_snippet(program: Program, format: str, title: str) -> str:
 def safetensors_snippet(model: ImageGenerator, title: str) -> str:
     """The snippet of weights: it needs lightning-gen."""
     frames, *_ = shape = list(model.image_shape)
-    given = model.context_frames if only_continues(model) else 0  # pyrefly: ignore[missing-attribute]
+    given = context_frames(model) if only_continues(model) else 0
     return render(
         "safetensors.py.jinja",
         title=title,

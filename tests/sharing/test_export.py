@@ -16,6 +16,7 @@ from PIL import Image
 
 from lightning_gen.checkpoint import load_model
 from lightning_gen.cli import main
+from lightning_gen.sharing.program import programs
 from lightning_gen.sharing.shareable import without_paths
 
 CONDITIONAL = [*TINY_VAE, "model.conditional=true"]
@@ -56,6 +57,18 @@ def test_a_program_of_pytorch_draws_what_the_model_does(tmp_path, capsys):
         encoder = torch.export.load(out / "encoder.pt2").module()
         assert (encoder(images, label[:2]) - model.encode(images, label[:2])).abs().max() <= 1e-5
     assert not any("encoder" in name for name in program.state_dict())  # no more than it needs
+
+
+def test_latents_that_are_no_normal_noise_are_saved(tmp_path):
+    write_checkpoint(tmp_path / "a.ckpt", *MIXTURE)
+    model = load_model(tmp_path / "a.ckpt")
+    with torch.no_grad():
+        generator, encoder = programs(model)
+        assert generator.latents is not None
+        assert torch.equal(generator.module(generator.latents), model.decode(generator.latents))
+    assert encoder.latents is None
+    assert generator.module.model.prior.mean is None  # of what the program doesn't need nothing is left
+    assert model.prior.mean is not None
 
 
 @pytest.mark.slow
