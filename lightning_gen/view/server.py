@@ -55,6 +55,7 @@ def _listen(host: str, port: int | None, first: int) -> socket.socket:
     """A socket on `port`, or on the first free one from `first` on."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     ports = range(first, first + TRIED) if port is None else [port]
+    problem = ""
     for number in ports:
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -63,8 +64,8 @@ def _listen(host: str, port: int | None, first: int) -> socket.socket:
             listening.listen()  # a browser that is quicker than the server waits
         except OSError as error:
             listening.close()
-            problem = error
+            problem = error.strerror or str(error)
         else:
             return listening
-    where = f"host={host} port={ports[0] if port is not None else f'{first} to {first + TRIED - 1}'}"
-    raise UserError(f"{where}: can't be listened on ({problem.strerror}); give another port, or host=127.0.0.1")
+    where = f"host={host} port={port if port is not None else f'{first} to {first + TRIED - 1}'}"
+    raise UserError(f"{where}: can't be listened on ({problem}); give another port, or host=127.0.0.1")

@@ -1,7 +1,6 @@
 """The app in Chromium: sorting, filter, sliders, uploads, drawing; with keys, on a phone, light and dark, no error."""
 
 import re
-import shutil
 import threading
 import time
 from pathlib import Path
@@ -12,10 +11,8 @@ from helpers.runs import run
 
 from lightning_gen.view.app import make_app
 
-pytestmark = pytest.mark.slow
-playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
+pytestmark = [pytest.mark.slow, pytest.mark.tools]
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 TOKEN = "a-token"
 PIXELS = [
     *("model=pixel_min_gru", "model.head_width=4", "data=fake", "data.image_shape=[1,6,6]", "data.num_images=16"),
@@ -51,18 +48,13 @@ def address(outputs):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
+def expect(playwright):
     playwright.expect.set_options(timeout=60_000)
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+    return playwright.expect
 
 
 @pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=["wide", "phone"])
-def page(request, browser, address):
+def page(request, browser, expect, address):
     """The open table; at the end there were no errors on its console, and no requests to elsewhere."""
     width, scheme = request.param
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
@@ -84,23 +76,23 @@ def titles(page) -> list[str]:
     return page.locator("tbody th a").all_inner_texts()
 
 
-def test_the_table_is_sorted_and_filtered_in_place(page):
+def test_the_table_is_sorted_and_filtered_in_place(page, expect):
     assert "token" not in page.url
     page.evaluate("window.same = true")
     page.get_by_role("link", name="Run", exact=True).click()
-    playwright.expect(page.locator("th[aria-sort=ascending]")).to_have_text("Run")
+    expect(page.locator("th[aria-sort=ascending]")).to_have_text("Run")
     assert titles(page) == ["first", "pixels", "second"]
     page.keyboard.press("Enter")  # the focus stays
-    playwright.expect(page.locator("th[aria-sort=descending]")).to_have_text("Run")
+    expect(page.locator("th[aria-sort=descending]")).to_have_text("Run")
     assert titles(page) == ["second", "pixels", "first"]
     page.get_by_label("Filter").fill("seed=1")
-    playwright.expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page.locator("tbody tr")).to_have_count(1)
     assert titles(page) == ["second"]
     page.get_by_label("Filter").fill("sead=1")
-    playwright.expect(page.get_by_role("alert")).to_contain_text("no run has sead")
+    expect(page.get_by_role("alert")).to_contain_text("no run has sead")
     assert page.evaluate("window.same")
     page.reload()
-    playwright.expect(page.get_by_role("alert")).to_contain_text("no run has sead")
+    expect(page.get_by_role("alert")).to_contain_text("no run has sead")
 
 
 def test_thumbnails_and_themes(page):
@@ -110,7 +102,7 @@ def test_thumbnails_and_themes(page):
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
 
 
-def test_runs_side_by_side(page):
+def test_runs_side_by_side(page, expect):
     button = page.get_by_role("button", name="Compare chosen runs")
     assert button.is_disabled()
     for name in ("first", "second"):
@@ -122,64 +114,64 @@ def test_runs_side_by_side(page):
     slider.focus()
     page.keyboard.press("Home")
     assert section.locator("output").inner_text() == "16 images"
-    playwright.expect(section.get_by_alt_text("samples of first")).to_have_attribute("src", re.compile("samples_0000000016.png"))
+    expect(section.get_by_alt_text("samples of first")).to_have_attribute("src", re.compile("samples_0000000016.png"))
     page.keyboard.press("End")
     moments = section.locator(".at").all_inner_texts()
     assert sorted(moments) == ["after 32 images", "after 64 images"]
     assert page.locator(".chart path").count() > 2
-    playwright.expect(page.get_by_label("Differences of the configs")).to_contain_text("trainer.max_images")
+    expect(page.get_by_label("Differences of the configs")).to_contain_text("trainer.max_images")
 
 
-def test_the_report_of_a_run(page):
+def test_the_report_of_a_run(page, expect):
     page.get_by_role("link", name="first", exact=True).click()
     page.get_by_role("slider", name="samples after").first.focus()
     page.keyboard.press("Home")
-    playwright.expect(page.locator("#samples output").first).to_have_text("16 images")
+    expect(page.locator("#samples output").first).to_have_text("16 images")
     assert page.locator("#curves path").count() > 0
     page.get_by_role("link", name="Play with best").click()
-    playwright.expect(page.locator("#status")).to_have_text("Ready")
+    expect(page.locator("#status")).to_have_text("Ready")
 
 
-def shown(page, place: str) -> str:
+def shown(page, expect, place: str) -> str:
     """The picture that is there, once there is one."""
     image = page.locator(f"#{place} img")
-    playwright.expect(image).to_have_attribute("src", re.compile("^data:image"))
+    expect(image).to_have_attribute("src", re.compile("^data:image"))
     return image.get_attribute("src")
 
 
-def test_a_model_is_played_with(page, outputs):
+def test_a_model_is_played_with(page, expect, outputs):
     page.get_by_role("link", name="Play with first").click()
-    playwright.expect(page.locator("#status")).to_have_text("Ready")
-    playwright.expect(page.get_by_role("heading", name="Complete a drawing")).to_be_hidden()
-    before = shown(page, "image")
+    expect(page.locator("#status")).to_have_text("Ready")
+    expect(page.get_by_role("heading", name="Complete a drawing")).to_be_hidden()
+    before = shown(page, expect, "image")
     page.get_by_role("button", name="Pick as A").click()
     first = page.locator("#sliders input").first
     first.focus()
     page.keyboard.press("End")
-    playwright.expect(page.locator("#image img")).not_to_have_attribute("src", before)
+    expect(page.locator("#image img")).not_to_have_attribute("src", before)
     page.get_by_role("button", name="Pick as B").click()
     page.get_by_label("Frames").fill("4")
     page.get_by_role("button", name="Interpolate").click()
-    assert shown(page, "path").startswith("data:image/gif")
+    assert shown(page, expect, "path").startswith("data:image/gif")
     page.get_by_role("button", name="Back to the seed").click()
-    playwright.expect(page.locator("#image img")).to_have_attribute("src", before)
+    expect(page.locator("#image img")).to_have_attribute("src", before)
     with page.expect_download() as download:
         page.locator("#image .save").click()
     assert download.value.suggested_filename == "image.png"
     page.get_by_role("button", name="Sample", exact=True).click()
-    shown(page, "samples")
+    shown(page, expect, "samples")
     picture = next((outputs / "first/samples").glob("samples_*.png"))
     page.locator("#file").set_input_files(picture)
     page.get_by_role("button", name="Reconstruct", exact=True).click()
-    shown(page, "picture")
+    shown(page, expect, "picture")
     page.get_by_role("button", name="Go on with its latents").click()
-    playwright.expect(page.locator("#image img")).not_to_have_attribute("src", before)
+    expect(page.locator("#image img")).not_to_have_attribute("src", before)
 
 
-def test_a_drawing_is_completed(page):
+def test_a_drawing_is_completed(page, expect):
     page.get_by_role("link", name="Play with pixels").click()
-    playwright.expect(page.locator("#status")).to_have_text("Ready")
-    playwright.expect(page.get_by_role("heading", name="Latents")).to_be_hidden()
+    expect(page.locator("#status")).to_have_text("Ready")
+    expect(page.get_by_role("heading", name="Latents")).to_be_hidden()
     canvas = page.get_by_role("application")
     empty = canvas.evaluate("(canvas) => canvas.toDataURL()")
     canvas.focus()
@@ -190,4 +182,4 @@ def test_a_drawing_is_completed(page):
     canvas.click(position={"x": 20, "y": 20})
     assert canvas.evaluate("(canvas) => canvas.toDataURL()") != drawn
     page.get_by_role("button", name="Complete", exact=True).click()
-    shown(page, "completed")
+    shown(page, expect, "completed")
