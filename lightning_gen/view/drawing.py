@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from lightning_gen.capabilities import Completes, Encodes, HasLatent, Predicts, Reconstructs, Truncates
-from lightning_gen.config.containers import as_dict
 from lightning_gen.config.plugins import conf_dir
+from lightning_gen.config.validation import yaml_content
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.images import enlarged, pairs, to_uint8
@@ -139,7 +138,7 @@ def projected(loaded: Loaded, image: Tensor, label: int | None, steps: int) -> t
     """
     space, prior = space_and_prior(loaded)
     labels = None if isinstance(space, StyleSpace) else loaded.labels(label, 1)
-    defaults = as_dict(OmegaConf.load(conf_dir() / "project.yaml"))
+    defaults = yaml_content(conf_dir() / "project.yaml")
     descent = Descent(steps=steps, **{key: defaults[key] for key in DESCENT})
     with torch.enable_grad():
         points, images = project(space, image, labels, descent)
