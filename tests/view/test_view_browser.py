@@ -150,7 +150,7 @@ def test_a_model_is_played_with(page, expect, outputs):
     page.keyboard.press("End")
     expect(page.locator("#image img")).not_to_have_attribute("src", before)
     page.get_by_role("button", name="Pick as B").click()
-    page.get_by_label("Frames").fill("4")
+    page.get_by_label("Frames", exact=True).fill("4")
     page.get_by_role("button", name="Interpolate").click()
     assert shown(page, expect, "path").startswith("data:image/gif")
     page.get_by_role("button", name="Back to the seed").click()
