@@ -82,3 +82,21 @@ def tiny_run(_trained: Callable[[int], Path], tmp_path: Path) -> Callable[..., P
         return shutil.copytree(_trained(images), tmp_path / name)
 
     return copied
+
+
+@pytest.fixture(scope="session")
+def playwright():
+    """Playwright's module; tests without it are skipped."""
+    return pytest.importorskip("playwright.sync_api", reason="needs Playwright: make tools")
+
+
+@pytest.fixture(scope="module")  # while it is open, nothing else can run an event loop
+def browser(playwright):
+    """Chromium, without a window."""
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("needs Chromium: make tools")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield opened
+        opened.close()

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from lightning_gen.capabilities import Completes, Encodes, HasLatent, Predicts, Reconstructs, Truncates
 from lightning_gen.config.plugins import conf_dir
+from lightning_gen.config.validation import yaml_content
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.images import enlarged, pairs, to_uint8
@@ -85,9 +85,9 @@ def path(loaded: Loaded, start: Tensor, end: Tensor, label: int | None, steps: i
     """Frames `(T, C, H, W)` from one point to another, and back."""
     space, prior = space_and_prior(loaded)
     fractions = torch.linspace(0, 1, steps, device=start.device)[:, None]
-    ends = (prior.unwhiten(point[None]).expand(steps, -1) for point in (start, end))
+    first, last = (prior.unwhiten(point[None]).expand(steps, -1) for point in (start, end))
     seed_all("view", "noise")
-    frames = space.decode(space.between(*ends, fractions), loaded.labels(label, steps))
+    frames = space.decode(space.between(first, last, fractions), loaded.labels(label, steps))
     check_finite(frames, loaded.model)
     frames = to_uint8(frames)
     return torch.cat([frames, frames[1:-1].flip(0)])
@@ -99,18 +99,17 @@ def class_rows(loaded: Loaded, n: int, seed: int, factor: int = 1) -> Tensor:
     if model.num_classes is None:
         raise UserError(f"{type(model).__name__} is not conditional")
     count = min(model.num_classes, MOST_CLASSES)
-    rows = []
-    if isinstance(model, HasLatent):
-        seed_all("view", seed)
-        noise = model.latent(n)
-    for label in range(count):
-        seed_all("view", seed, "rows")
-        labels = torch.full((n,), label, device=model.device)
-        rows.append(model.decode(noise, labels) if isinstance(model, HasLatent) else model.sample(n, labels))
-    images = torch.cat(rows)
+    labels = torch.arange(count, device=model.device).repeat_interleave(n)
+    images = torch.cat([_row(model, each, seed) for each in labels.split(n)])
     check_finite(images, model)
-    labels = torch.arange(count).repeat_interleave(n)
-    return class_grid(enlarged(to_uint8(images), factor), labels, n, model.class_names)
+    return class_grid(enlarged(to_uint8(images), factor), labels.cpu(), n, model.class_names)
+
+
+def _row(model: ImageGenerator, labels: Tensor, seed: int) -> Tensor:
+    seed_all("view", seed)
+    if isinstance(model, HasLatent):
+        return model.decode(model.latent(len(labels)), labels)
+    return model.sample(len(labels), labels)
 
 
 def reconstruct(loaded: Loaded, images: Tensor, label: int | None) -> tuple[Tensor, Tensor | None]:
@@ -139,7 +138,7 @@ def projected(loaded: Loaded, image: Tensor, label: int | None, steps: int) -> t
     """
     space, prior = space_and_prior(loaded)
     labels = None if isinstance(space, StyleSpace) else loaded.labels(label, 1)
-    defaults = OmegaConf.load(conf_dir() / "project.yaml")
+    defaults = yaml_content(conf_dir() / "project.yaml")
     descent = Descent(steps=steps, **{key: defaults[key] for key in DESCENT})
     with torch.enable_grad():
         points, images = project(space, image, labels, descent)

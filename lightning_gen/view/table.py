@@ -1,7 +1,7 @@
 """The table of runs: which of them, in which order, and what is shown of each."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lightning_gen.errors import UserError
@@ -50,7 +50,7 @@ def run_table(library: Library, query: str, sort: str) -> RunTable:
     """The runs that fulfill `query`, in the language of `lightning-gen runs`, by the column `sort`."""
     runs = library.runs()
     try:
-        found = matching(runs.values(), query, library)
+        found = matching(list(runs.values()), query, library)
         found = _sorted(found, sort) if sort and found else found
     except UserError as error:
         return RunTable(total=len(runs), mistake=str(error))
@@ -88,14 +88,14 @@ def _first_of_metrics(run: Run) -> list[str]:
     return list(found.values())
 
 
-def matching(runs: Sequence[Run] | Mapping[str, Run], query: str, library: Library) -> list[Run]:
+def matching(runs: Sequence[Run], query: str, library: Library) -> list[Run]:
     """The runs that fulfill the conditions in `query`; any other word is a part of a run's name, model or data."""
     try:
         words = shlex.split(query)
     except ValueError:
         raise UserError(f"{query}: a quotation mark is missing") from None
     pairs = [(word, condition(word)) for word in words]
-    found = selected(list(runs), [wanted for _, wanted in pairs if wanted is not None])
+    found = selected(runs, [wanted for _, wanted in pairs if wanted is not None])
     parts = [word.lower() for word, wanted in pairs if wanted is None]
     return [run for run in found if all(part in _words(run, library) for part in parts)]
 

@@ -1,6 +1,5 @@
 """The page of a run in Chromium, from a file: no error, no request, with keys alone, on a phone, light and dark."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ from lightning_gen.report.page import FILE
 
 pytestmark = [pytest.mark.slow, pytest.mark.tools]
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 GIF = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
 
 
@@ -25,21 +23,6 @@ def report(tmp_path_factory) -> Path:
 
     assert main(["report", str(folder)]) == 0
     return folder / FILE
-
-
-@pytest.fixture(scope="module")
-def playwright():
-    return pytest.importorskip("playwright.sync_api", reason="needs Playwright: make tools")
-
-
-@pytest.fixture(scope="module")
-def browser(playwright):
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium: make tools")
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(params=[(1280, "light", "no-preference"), (390, "dark", "reduce")], ids=["wide", "phone"])
