@@ -97,6 +97,7 @@ def log_run(make: Callable[[Path], Any], folder: Path) -> list[str]:
     return identities
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [csv, tensorboard, wandb, trackio], ids=lambda make: make.__name__)
 def test_a_resumed_run_stays_one_run(make, tmp_path):
     folder = run_folder(tmp_path / "run")
@@ -107,7 +108,8 @@ def test_a_resumed_run_stays_one_run(make, tmp_path):
         assert make(other).version != first
 
 
-def test_trackio_has_all_of_it(tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_trackio_has_all_of_it(tmp_path):
     trackio_package = pytest.importorskip("trackio")
     before = {run["name"] for run in trackio_package.sqlite_storage.SQLiteStorage.get_run_records("tests")}
     name, _ = log_run(trackio, run_folder(tmp_path / "run"))
@@ -192,6 +194,7 @@ def test_a_missing_package_names_its_extra(tmp_path, monkeypatch, package):
         logger(str(tmp_path), **arguments)
 
 
+@pytest.mark.slow
 def test_wandb_has_the_group_the_records_and_the_checkpoints(tmp_path):
     folder = run_folder(tmp_path / "run")
     logger = wandb(folder)
