@@ -13,18 +13,8 @@ from lightning_gen.errors import UserError
 MOST = 8  # columns; further keys are only named
 LONGEST = 28  # characters of a value
 # They say where a run writes and what it shows, not what it trains.
-LEFT_OUT = {
-    "run_dir",
-    "resume",
-    "again",
-    "trust",
-    "evaluation",
-    "objective",
-    "extractor",
-    "callbacks",
-    "logger",
-    "metrics",
-}
+LEFT_OUT = {"run_dir", "resume", "again", "trust", "evaluation", "objective"}
+LEFT_OUT |= {"extractor", "callbacks", "logger", "metrics"}
 OF_THE_MACHINE = {"data.num_workers", "data.in_memory"}  # without effect on results
 NAMED = ("experiment", "model", "data")  # options that are shown by name
 
