@@ -156,26 +156,9 @@ def test_mlflow_on_a_server(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [
-        "timeout",
-        "300",
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{tmp_path}/server.db",
-        "--artifacts-destination",
-        str(tmp_path / "store"),
-    ]
+    options = f"--host 127.0.0.1 --port {port} --workers 1 --backend-store-uri sqlite:///server.db"
+    command = ["timeout", "300", sys.executable, "-m", "mlflow", "server", *options.split()]
+    command += ["--artifacts-destination", str(tmp_path / "store")]
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # a dozen further processes
     server = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, env=environment)
     try:
