@@ -14,7 +14,7 @@ from lightning_gen.errors import UserError
 MOST = 8  # columns; further keys are only named
 LONGEST = 28  # characters of a value
 # They say where a run writes and what it shows, not what it trains.
-LEFT_OUT = {"run_dir", "resume", "trust", "evaluation", "objective", "sweep", "space"}
+LEFT_OUT = {"run_dir", "resume", "again", "trust", "evaluation", "objective", "sweep", "space"}
 LEFT_OUT |= {"extractor", "callbacks", "logger", "metrics"}
 # Without effect on results.
 OF_THE_MACHINE = {"data.num_workers", "data.in_memory", "data.cache", "data.cache_dir", "data.cache_gb"}

@@ -16,7 +16,7 @@ from lightning_gen.config.run_options import OPTIONS, installed_options
 from lightning_gen.config.saved import targets_in
 from lightning_gen.utilities.renames import current_name
 
-STARTS = ("run_dir", "resume", "init_from", "trust", OPTIONS)  # where a run is, and from what it starts
+STARTS = ("run_dir", "resume", "init_from", "again", "trust", OPTIONS)  # where a run is, and from what it starts
 SHOWN_GROUPS = ("experiment", "model", "data", "trainer", "debug")
 REQUIRED = "(to be given)"
 MOST_ROWS = 300

@@ -32,6 +32,9 @@ def test_a_repeated_run_has_the_same_weights_and_tells_what_differs(original, tm
     assert same_weights(original, tmp_path / "copy")
     for part in ("code: commit 000000000000 then", "packages: torch 2.0.0 -> ", "device_name: an abacus then, "):
         assert f"differs from {original}: {part}" in said
+    # As a restarted job types it: the copy goes on, and is not begun again.
+    assert main(["train", f"again={original}", "run_dir=copy", "resume=auto"]) == 0
+    assert "nothing to train: 16 of 16 images seen" in capsys.readouterr().out
     assert main(["train", f"again={original}", "run_dir=other", "seed=4"]) == 0
     said = capsys.readouterr().out
     assert "packages: " not in said
