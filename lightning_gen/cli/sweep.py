@@ -65,9 +65,7 @@ def run_point(
     if is_first_process():  # the others of its run follow it
         _wait(sweep, point)
     if _is_of_another(sweep, point):
-        print(
-            f"error: run_dir={point.folder}: another run of this sweep has it; put what varies in it", file=sys.stderr
-        )
+        print(f"error: run_dir={point.folder}: another run of this sweep has it; add what varies", file=sys.stderr)
         point.folder, status = "", 2
     elif is_ours and _is_done(point, config):
         print(f"job {node.job.num}: {name} is finished", flush=True)
