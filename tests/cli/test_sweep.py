@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from helpers.slurm import cluster, missing, output, wait
 from lightning_gen.cli import main, sweep_words
 from lightning_gen.cli.hydra_app import read_command_line
 from lightning_gen.runs.heartbeat import Heartbeat
-from lightning_gen.runs.points import Point, hash_of, is_busy, name_of, read_points
+from lightning_gen.runs.points import Point, hash_of, is_busy, name_of, read_points, running_since
 from lightning_gen.utilities.atomic_files import place
 
 FAKES = ROOT / "tests" / "helpers" / "fake_train"
@@ -121,8 +122,10 @@ def test_a_point_is_busy_while_its_run_or_its_process_lives(tmp_path):
     assert not is_busy(tmp_path, point)
     Point("a", [], point.folder, "0", process=f"{place()} {os.getppid()}").save(tmp_path)
     assert is_busy(tmp_path, point)
+    assert running_since(tmp_path, time.time() - 60) == [os.getppid()]
     os.utime(tmp_path / "points/a.json", (0, 0))  # another process may have the number by now
     assert not is_busy(tmp_path, point)
+    assert not running_since(tmp_path, time.time() - 60)
     (tmp_path / "run").mkdir()
     heartbeat = Heartbeat(tmp_path / "run")
     heartbeat.start()
