@@ -18,7 +18,7 @@ from hydra.experimental.callback import Callback
 from lightning_gen.cli.launch import JobFailed, command_arguments, objective_of, run_child
 from lightning_gen.config.composition import task_overrides
 from lightning_gen.errors import UserError
-from lightning_gen.runs.points import Point, hash_of, is_busy, name_of, read_points
+from lightning_gen.runs.points import Point, hash_of, is_busy, name_of, read_points, running_since
 from lightning_gen.runs.record import Run
 from lightning_gen.utilities.atomic_files import is_alive, place
 from lightning_gen.utilities.launchers import SWEEP, is_first_process
@@ -39,10 +39,11 @@ class Begun(Callback):
 
     folder: ClassVar[Path | None] = None
     launcher: ClassVar[str] = ""
+    time: ClassVar[float] = 0.0  # of its beginning
 
     def on_multirun_start(self, config: "DictConfig", **kwargs: Any) -> None:
         """Note the folder; have Slurm send the warning of a time limit that runs know."""
-        choices = config.hydra.runtime.choices
+        choices, Begun.time = config.hydra.runtime.choices, time.time()
         Begun.folder, Begun.launcher = Path(config.hydra.sweep.dir), choices["hydra/launcher"]
         if choices.get("launcher") == "slurm":
             os.environ.setdefault("SUBMITIT_PREEMPT_SIGNAL", "USR1")
@@ -65,9 +66,7 @@ def run_point(
     if is_first_process():  # the others of its run follow it
         _wait(sweep, point)
     if _is_of_another(sweep, point):
-        print(
-            f"error: run_dir={point.folder}: another run of this sweep has it; put what varies in it", file=sys.stderr
-        )
+        print(f"error: run_dir={point.folder}: another run of this sweep has it; add what varies", file=sys.stderr)
         point.folder, status = "", 2
     elif is_ours and _is_done(point, config):
         print(f"job {node.job.num}: {name} is finished", flush=True)
@@ -174,7 +173,7 @@ def of_command(command: str, typed: Sequence[str]) -> Iterator[Ended]:
         if not Begun.folder or command != "train" or not (lost or isinstance(error, JobFailed)):
             raise
         if lost:
-            print(printable(f"{type(error).__name__}: {str(error).splitlines()[0]}"), file=sys.stderr)
+            print(printable(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"), file=sys.stderr)
         ended.status = 1
     if command == "train" and Begun.folder and is_first_process():
         ended.status = max(ended.status, end(Begun.folder, typed))
@@ -183,12 +182,11 @@ def of_command(command: str, typed: Sequence[str]) -> Iterator[Ended]:
 def _stop(number: int) -> None:
     """End by a signal: joblib would kill the runs that it has started, so they are told, and waited for, before."""
     if Begun.folder and Begun.launcher == "joblib":
-        running = {point.process for point in read_points(Begun.folder) if point.status == "running"}
-        of_place = [int(process.split()[1]) for process in running if process.split()[0] == place()]
-        for pid in of_place:
+        running = running_since(Begun.folder, Begun.time)
+        for pid in running:
             with suppress(OSError):
                 os.kill(pid, number)
-        while any(map(is_alive, of_place)):
+        while any(map(is_alive, running)):
             time.sleep(EVERY)
     stop(number)
 
@@ -196,7 +194,8 @@ def _stop(number: int) -> None:
 def end(sweep: Path, typed: Sequence[str]) -> int:
     """Print the table of a sweep and what has failed of this command line; the exit status, 1 if anything has."""
     points = read_points(sweep)
-    print_table([Path(point.folder) for point in points if (Path(point.folder) / "evaluation.json").is_file()])
+    folders = [Path(point.folder) for point in points if point.folder]
+    print_table([folder for folder in folders if (folder / "evaluation.json").is_file()])
     ours = [point for point in points if point.command == hash_of(of_runs(typed))]
     left = [point for point in ours if point.status != "finished"]
     if not left:

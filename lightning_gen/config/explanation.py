@@ -72,7 +72,7 @@ def explain_option(group: str, name: str) -> Explanation:
             for key, value in dotted(read.own)
             if key.rpartition(".")[2] not in _HIDDEN
         ],
-        [_part(choice) for choice in read.parts.values()],
+        [_part(choice) for choice in read.parts.values() if not choice.group.startswith("hydra/")],
         _left_out(target, read.values) if group == "optimizer" else [],
     )
 

@@ -36,6 +36,12 @@ class Point:
     process: str = field(default_factory=lambda: f"{place()} {os.getpid()}")
 
     @property
+    def pid(self) -> int | None:
+        """The number of its process, if that is one of this host."""
+        owner, _, pid = self.process.partition(" ")
+        return int(pid) if owner == place() and pid.isdecimal() and int(pid) > 1 else None
+
+    @property
     def run(self) -> Run:
         """Its run, as its folder is now."""
         return Run(Path(self.folder), self.folder)
@@ -55,30 +61,39 @@ def read_points(sweep: Path) -> list[Point]:
 def _read(file: Path) -> Point | None:
     with suppress(OSError, ValueError, RecursionError, TypeError):
         content = json.loads(file.read_text()) if file.stat().st_size <= LARGEST else {}
-        return Point(**{key.name: content[key.name] for key in fields(Point) if key.name in content})
+        point = Point(**{key.name: content[key.name] for key in fields(Point) if key.name in content})
+        texts = (point.name, point.folder, point.command, point.status, point.process)
+        return point if all(isinstance(text, str) for text in texts) else None
     return None
+
+
+def running_since(sweep: Path, since: float) -> list[int]:
+    """The processes of this host that have been begun for points since then: numbers of older ones may be others'."""
+    running = [point for point in read_points(sweep) if point.status == "running" and _written(sweep, point) >= since]
+    return [point.pid for point in running if point.pid]
+
+
+def _written(sweep: Path, point: Point) -> float:
+    with suppress(OSError):
+        return (sweep / POINTS / f"{point.name}.json").stat().st_mtime
+    return 0.0
 
 
 def is_busy(sweep: Path, point: Point) -> bool:
     """Whether another process works on the point: its run shows life, or was begun a moment ago and is being loaded."""
     if is_running(Path(point.folder)):
         return True
-    file = sweep / POINTS / f"{point.name}.json"
-    found = _read(file)
-    if found is None or found.status != "running" or found.process == point.process:
+    found = _read(sweep / POINTS / f"{point.name}.json")
+    if found is None or found.status != "running" or found.process == point.process or found.pid is None:
         return False
-    with suppress(OSError):
-        owner, _, pid = found.process.partition(" ")
-        begun = time.time() - file.stat().st_mtime < SILENT
-        return begun and owner == place() and pid.isdigit() and is_alive(int(pid))
-    return False
+    return time.time() - _written(sweep, found) < SILENT and is_alive(found.pid)
 
 
 def name_of(overrides: Sequence[str], typed: Iterable[str]) -> str:
     """The name of a point: what varies in it, cleaned and shortened, and a hash of all its overrides.
 
     >>> name_of(["model=vae", "model.optimizer.lr=0.1"], ["model=vae", "model.optimizer.lr=0.1,1"])
-    'lr_0.1-03cc8f94'
+    'lr_0.1-c7f3df52'
     """
     same = set(typed)
     varied = "-".join(_brief(text) for text in overrides if text not in same)

@@ -1,18 +1,22 @@
 """Multiruns that are killed and started again, under each launcher; their runs are pretended (`helpers.fake_train`)."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import yaml
 from helpers import ROOT
 from helpers.slurm import cluster, missing, output, wait
 
 from lightning_gen.cli import main, sweep_words
+from lightning_gen.cli.hydra_app import read_command_line
 from lightning_gen.runs.heartbeat import Heartbeat
-from lightning_gen.runs.points import Point, hash_of, is_busy, name_of, read_points
+from lightning_gen.runs.points import Point, hash_of, is_busy, name_of, read_points, running_since
 from lightning_gen.utilities.atomic_files import place
 
 FAKES = ROOT / "tests" / "helpers" / "fake_train"
@@ -118,8 +122,10 @@ def test_a_point_is_busy_while_its_run_or_its_process_lives(tmp_path):
     assert not is_busy(tmp_path, point)
     Point("a", [], point.folder, "0", process=f"{place()} {os.getppid()}").save(tmp_path)
     assert is_busy(tmp_path, point)
+    assert running_since(tmp_path, time.time() - 60) == [os.getppid()]
     os.utime(tmp_path / "points/a.json", (0, 0))  # another process may have the number by now
     assert not is_busy(tmp_path, point)
+    assert not running_since(tmp_path, time.time() - 60)
     (tmp_path / "run").mkdir()
     heartbeat = Heartbeat(tmp_path / "run")
     heartbeat.start()
@@ -153,6 +159,7 @@ def test_mistakes(capsys, monkeypatch, tmp_path, arguments, told):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_run_folders_that_are_typed(pretended, capfd):
     """Never two points in one, and never one that was there before the sweep."""
     assert main(["train", "-m", "seed=1,2", "run_dir=run_${seed}", "sweep=a"]) == 0
@@ -162,6 +169,19 @@ def test_run_folders_that_are_typed(pretended, capfd):
     assert "error: run_dir=run: another run of this sweep has it; add what varies" in capfd.readouterr().err
     assert seeds_of_calls(pretended) == [1, 2, 3]
     assert [point.status for point in read_points(Path("outputs/sweeps/b"))] == ["finished", "failed"]
+
+
+def test_the_command_of_a_wandb_agent():
+    """As docs/sweeps.md has it, with the values of a trial as the agent of wandb writes them."""
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/sweeps.md").read_text(), re.DOTALL)
+    command = next(yaml.safe_load(block)["command"] for block in blocks if "args_no_hyphens" in block)
+    values = [f"{key}={value}" for key, value in {"model.optimizer.lr": 0.000123, "seed": 2}.items()]
+    at = command.index("${args_no_hyphens}")
+    arguments = [*command[:at], *values, *command[at + 1 :]]
+    assert arguments[:2] == ["lightning-gen", "train"]
+    job = read_command_line("train", arguments[2:])
+    assert (job.config.model.optimizer.lr, job.config.seed) == (0.000123, 2)
+    assert job.config.logger.wandb.offline is False
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "slurm"])

@@ -25,7 +25,7 @@ def keys_of(command: str) -> dict:
 @pytest.mark.parametrize("command", WITH_CONFIG)
 def test_every_key_and_group_is_declared_and_its_default_fits(command):
     _, groups = primary_keys(conf_dir() / f"{command}.yaml")
-    assert {*keys_of(command), *groups} - {"experiment", "debug"} <= KEYS.keys()
+    assert {*keys_of(command), *groups} - {"experiment", "debug", "launcher"} <= KEYS.keys()
     for key, default in keys_of(command).items():
         if default != "???":
             assert fits(default, annotation_of(key, command)), key

@@ -190,6 +190,12 @@ class TestWandb:
         with pytest.raises(UserError, match=r"^logger\.wandb\.offline=false: .*wandb login.*offline$"):
             Wandb(str(tmp_path), project="tests", offline=False).open()
 
+    def test_the_run_of_an_agent_keeps_its_id(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("WANDB_RUN_ID", "of_agent")
+        monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")
+        Wandb(str(tmp_path), project="tests", offline=True)
+        assert (tmp_path / "wandb_id.txt").read_text() == "of_agent"
+
     def test_each_folder_is_a_run_of_its_own(self, tmp_path):
         ids = set()
         for name in ("a", "b"):
