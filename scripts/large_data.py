@@ -32,7 +32,7 @@ def report(files: int, folder: Path | None) -> dict[str, Any]:
         config = compose([f"data.path={pictures}", f"data.size={SIDE}", f"out={work / 'shards'}"], "convert")
         config.data.channels = 3
         with redirect_stdout(sys.stderr):
-            convert.run(Job(config, [], {}))
+            convert.run(Job(config, [], []))
         starts = {
             "plain": start("folder", pictures, "false", work),
             "first": start("folder", pictures, "true", work),
@@ -43,7 +43,7 @@ def report(files: int, folder: Path | None) -> dict[str, Any]:
         }
         few = start("folder", draw(work / "few", FEW), "true", work)
         ranks = together("folder", pictures, work)
-    facts = {f"{name}_cpu_seconds": round(facts["cpu"], 2) for name, facts in starts.items()}
+    facts: dict[str, Any] = {f"{name}_cpu_seconds": round(facts["cpu"], 2) for name, facts in starts.items()}
     facts |= {f"{name}_images_per_second": round(facts["images_per_second"]) for name, facts in starts.items()}
     growth = {name: (starts[name]["anonymous"] - few["anonymous"]) / files for name in ("plain", "second")}
     facts |= {f"{name}_bytes_a_file": round(value) for name, value in growth.items()}
