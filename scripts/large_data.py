@@ -32,7 +32,7 @@ def report(files: int, folder: Path | None) -> dict[str, Any]:
         config = compose([f"data.path={pictures}", f"data.size={SIDE}", f"out={work / 'shards'}"], "convert")
         config.data.channels = 3
         with redirect_stdout(sys.stderr):
-            convert.run(Job(config, [], {}))
+            convert.run(Job(config, [], []))
         starts = {
             "plain": start("folder", pictures, "false", work),
             "first": start("folder", pictures, "true", work),
@@ -43,7 +43,7 @@ def report(files: int, folder: Path | None) -> dict[str, Any]:
         }
         few = start("folder", draw(work / "few", FEW), "true", work)
         ranks = together("folder", pictures, work)
-    facts = {f"{name}_cpu_seconds": round(facts["cpu"], 2) for name, facts in starts.items()}
+    facts: dict[str, Any] = {f"{name}_cpu_seconds": round(facts["cpu"], 2) for name, facts in starts.items()}
     facts |= {f"{name}_images_per_second": round(facts["images_per_second"]) for name, facts in starts.items()}
     growth = {name: (starts[name]["anonymous"] - few["anonymous"]) / files for name in ("plain", "second")}
     facts |= {f"{name}_bytes_a_file": round(value) for name, value in growth.items()}
@@ -73,9 +73,20 @@ def together(name: str, path: Path, work: Path) -> list[dict[str, float]]:
     """The facts of two processes that have read all images, each while the other has them too."""
     ranks = [process(name, path, "true", work, "whole") for _ in range(2)]
     for rank in ranks:
-        assert rank.stdout is not None
-        rank.stdout.readline()  # it has read all
-    return [finished(rank) for rank in ranks]
+        ask(rank)  # it has read all
+    facts = [json.loads(ask(rank)) for rank in ranks]
+    for rank in ranks:
+        rank.communicate("\n")
+    return facts
+
+
+def ask(rank: subprocess.Popen[str]) -> str:
+    """The next line of a process that waits for a line before each."""
+    assert rank.stdin is not None
+    assert rank.stdout is not None
+    rank.stdin.write("\n")
+    rank.stdin.flush()
+    return rank.stdout.readline()
 
 
 def process(name: str, path: Path, cache: str, work: Path, *overrides: str) -> subprocess.Popen[str]:
@@ -85,7 +96,7 @@ def process(name: str, path: Path, cache: str, work: Path, *overrides: str) -> s
 
 
 def finished(child: subprocess.Popen[str]) -> dict[str, float]:
-    out, _ = child.communicate("\n")
+    out, _ = child.communicate()
     return json.loads(out.splitlines()[-1])
 
 
@@ -110,10 +121,13 @@ def main(overrides: list[str]) -> None:
     for _ in range(count):
         next(batches)
     facts["images_per_second"] = count * BATCH_SIZE / (time.process_time() - begin)
-    if whole:
+    if whole:  # in step with the other process
+        sys.stdin.readline()
         print("read", flush=True)
         sys.stdin.readline()
-    print(json.dumps(facts | {name: value for name, value in memory().items() if name != "anonymous"}))
+    print(json.dumps(facts | {name: value for name, value in memory().items() if name != "anonymous"}), flush=True)
+    if whole:
+        sys.stdin.readline()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Data sets of image files that decode them once: later starts and other processes map the pixels from disk."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -92,6 +92,19 @@ def kept_index(cache: DiskCache, name: str, root: Path, make: Callable[[], FileI
 def _read(cache: DiskCache, name: str, root: Path) -> FileIndex | None:
     file = cache.open(name)
     try:
-        return read_index(file, root) if file else None
+        index = read_index(file, root) if file else None
+        return index if index and _fit(index.facts) else None
     except DAMAGED:
         return None
+
+
+def _fit(facts: Mapping[str, Any]) -> bool:
+    """Whether these are facts that a data set has written."""
+    size, texts = facts["size"], [*facts["notes"], *(facts["class_names"] or [])]
+    numbers = [facts["channels"], *size]
+    return (
+        len(size) == 2
+        and all(isinstance(number, int) and number > 0 for number in numbers)
+        and all(isinstance(text, str) for text in texts)
+        and isinstance(facts["digests"], dict)
+    )

@@ -1,5 +1,6 @@
 """Rows of Parquet files that are not downloaded: any row is read at once, with the row group that holds it."""
 
+import os
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -74,14 +75,13 @@ class ParquetTable:
 
     def _parquet(self, file: str) -> Any:
         """An open file, of this process."""
-        import os
-
-        import fsspec
+        from fsspec.core import url_to_fs
         from pyarrow.parquet import ParquetFile
 
         key = f"{os.getpid()} {file}"
         if key not in self._open:
-            self._open[key] = ParquetFile(fsspec.open(file).open())
+            filesystem, path = url_to_fs(file)
+            self._open[key] = ParquetFile(filesystem.open(path))
         return self._open[key]
 
 

@@ -51,7 +51,7 @@ def write(images: Path) -> Callable[..., None]:
         config.out, config.data.path = str(out), str(path)
         config.data.update(SIZE | {"skip_unreadable": False} | keys)
         config.shard_mb = shard_bytes / 2**20
-        convert.run(Job(config, [], {}))
+        convert.run(Job(config, [], []))
 
     return write
 
@@ -146,7 +146,7 @@ def test_a_damaged_image_stops_the_conversion_and_leaves_nothing(write, tmp_path
 
 def test_data_without_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="give data=folder"):
-        convert.run(Job(compose(["data=fake", "data.num_images=8", f"out={tmp_path / 'out'}"], "convert"), [], {}))
+        convert.run(Job(compose(["data=fake", "data.num_images=8", f"out={tmp_path / 'out'}"], "convert"), [], []))
 
 
 def cut(shards: Path) -> None:
