@@ -192,7 +192,9 @@ class ImageGenerator(LightningModule):
         for name in self.compiled_parts if self.sharded_parts is None else self.sharded_parts:
             yield getattr(self, name), name in self.differentiated_twice
             if name in self.averages:
-                yield self.averages[name].module, False
+                average = self.averages[name]
+                assert isinstance(average, WeightAverage)
+                yield average.module, False
 
     @contextmanager
     def whole_weights(self) -> Iterator[None]:

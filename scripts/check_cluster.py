@@ -128,7 +128,7 @@ def processes_of(run: Torchrun | Slurm, rank: int) -> Iterator[int]:
             command = (process / "cmdline").read_text(errors="replace").split("\0")
         except OSError:
             continue
-        variables = dict(entry.partition("=")[::2] for entry in entries)
+        variables = {name: value for name, _, value in (entry.partition("=") for entry in entries)}
         if command[0] == sys.executable and f"run_dir={run.folder}" in command and run.is_rank(variables, rank):
             yield int(process.name)
 

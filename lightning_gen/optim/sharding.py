@@ -102,15 +102,15 @@ def gathered(modules: Iterable[nn.Module]) -> Iterator[None]:
 
     All ranks enter and leave it together.
     """
-    divided = [module for module in modules if any(map(is_sharded, module.parameters()))]
+    divided: list[Any] = [module for module in modules if any(map(is_sharded, module.parameters()))]
     for module in divided:
-        module.set_reshard_after_forward(False, recurse=False)  # pyrefly: ignore[not-callable]
-        module.unshard()  # pyrefly: ignore[not-callable]
+        module.set_reshard_after_forward(False, recurse=False)
+        module.unshard()
     try:
         yield
     finally:
         for module in divided:
-            module.reshard()  # pyrefly: ignore[not-callable]
+            module.reshard()
             module.set_reshard_after_forward(module.frees, recurse=False)
 
 
@@ -121,12 +121,12 @@ def is_sharded(tensor: Tensor) -> bool:
 
 def local(tensor: Tensor) -> Tensor:
     """This rank's part of a sharded tensor, in its memory; other tensors as they are."""
-    return tensor.to_local() if is_sharded(tensor) else tensor  # pyrefly: ignore[not-callable]
+    return tensor.to_local() if is_sharded(tensor) else tensor  # pyrefly: ignore[missing-attribute]
 
 
 def whole(tensor: Tensor) -> Tensor:
     """A sharded tensor as a whole, which all ranks ask for together; other tensors as they are."""
-    return tensor.full_tensor() if is_sharded(tensor) else tensor  # pyrefly: ignore[not-callable]
+    return tensor.full_tensor() if is_sharded(tensor) else tensor  # pyrefly: ignore[missing-attribute]
 
 
 def sharded_like(parameter: Tensor, value: Any) -> Any:

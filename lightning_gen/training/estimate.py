@@ -193,7 +193,7 @@ def _kinds_of_steps(model: ImageGenerator, rows: int) -> dict[tuple[Hashable, in
 
 
 def speed(
-    model: ImageGenerator, data: ImageData, result: Mapping[str, Any], accelerator: str, images: int | None
+    model: ImageGenerator, data: ImageData, result: Mapping[str, Any], accelerator: str, total: int | None
 ) -> dict[str, Any]:
     """Images per second by some training steps on this machine's device, and hours of the whole training.
 
@@ -204,15 +204,15 @@ def speed(
         return {"images_per_second": None, "hours": None}
     rows, whole = result["images_per_process"], data.batch_size
     data.batch_size = rows
-    attach(model.to(device), images)
+    attach(model.to(device), total)
     batches = (batch for group in data.train_dataloader() for batch in group)
     times = []
     start = time.monotonic()
     while len(times) < WARM_UP + LEAST_STEPS or time.monotonic() - start < SECONDS:
-        taken = next(batches)
+        images, labels = next(batches)
         with autocast(device.type, result["precision"]):
             model.prepare()
-            model.step(Batch(*(None if value is None else value.to(device) for value in taken)))
+            model.step(Batch(images.to(device), None if labels is None else labels.to(device)))
         model.terms.commit()
         model.batches_seen += 1
         model.images_seen += rows
@@ -225,13 +225,14 @@ def speed(
     warm = min(WARM_UP, len(times) - 2)
     per_second = result["processes"] * rows * (len(times) - 1 - warm) / (times[-1] - times[warm])
     model.to("cpu")
-    return {"images_per_second": per_second, "hours": images and images / per_second / 3_600}
+    return {"images_per_second": per_second, "hours": total and total / per_second / 3_600}
 
 
 def attach(model: ImageGenerator, images: int | None) -> None:
     """Give a model new optimizers, and what a training step asks of a trainer."""
     model.train()
-    model.trainer = SimpleNamespace(max_images=images, world_size=1)  # pyrefly: ignore[bad-assignment]
+    trainer: Any = SimpleNamespace(max_images=images, world_size=1)
+    model.trainer = trainer
     model.steppers = [Stepper(o, model.gradient_clip, model.schedule) for o in model.build_optimizers()]
 
 
