@@ -91,7 +91,7 @@ def run_command(command, name: str, *overrides: str) -> None:
     command.run(Job(compose([*overrides, "device=cpu"], name)))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in ("gmm", "kde"))) for n in NAMES])
 def test_samples_of_each_prior_are_the_same_from_its_file(name, tmp_path, capsys):
     path = tmp_path / "run" / "checkpoints" / "best.ckpt"
     write_checkpoint(path, *TINY_VAE)
@@ -107,6 +107,7 @@ def test_samples_of_each_prior_are_the_same_from_its_file(name, tmp_path, capsys
     assert grids[0] == grids[1]
 
 
+@pytest.mark.slow
 def test_other_settings_are_another_file(tmp_path):
     path = tmp_path / "best.ckpt"
     write_checkpoint(path, *TINY_VAE)
@@ -134,6 +135,7 @@ def test_its_scores_stand_beside_those_of_the_own_prior(tmp_path):
     assert Run(tmp_path / "run", tmp_path).scores == own["scores"]
 
 
+@pytest.mark.slow
 def test_other_encoders_have_samples_of_it_but_no_likelihood(tmp_path):
     path = tmp_path / "best.ckpt"
     few = ["model.hidden=8", "model.latent_dim=2", "model.steps=2"]
