@@ -116,6 +116,18 @@ def test_other_settings_are_another_file(tmp_path):
     assert len(list(tmp_path.glob("best.prior-gmm-*.pt"))) == 3
 
 
+def test_the_same_density_is_fitted_each_time(tmp_path):
+    files = []
+    for folder in ("a", "b"):
+        path = tmp_path / folder / "best.ckpt"
+        write_checkpoint(path, *TINY_VAE)
+        torch.manual_seed(len(files))
+        run_command(sample, "sample", f"checkpoint={path}", "prior=flow", "n=2", f"out={tmp_path / folder / 'out'}")
+        files += path.parent.glob("best.prior-*.pt")
+    first, second = (torch.load(file)["state_dict"] for file in files)
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+
+
 def test_its_scores_stand_beside_those_of_the_own_prior(tmp_path):
     path = tmp_path / "run" / "checkpoints" / "best.ckpt"
     write_checkpoint(path, *TINY_VAE)
