@@ -47,7 +47,7 @@ def use_prior(cfg: DictConfig, path: Path, model: "ImageGenerator") -> dict[str,
     key = f"prior={name}"
     check_encodes(model, key)
     with preserved_rng():
-        seed_all("prior", 0)  # initial weights
+        seed_all("prior", 1)  # initial weights
         prior = new_prior(instantiate(config), model, key)
     settings = {option: value for option, value in config.items() if not option.startswith("_")}
     facts = {"name": name, **settings}
@@ -76,7 +76,7 @@ def _fit(prior: Prior, cfg: DictConfig, path: Path, model: "ImageGenerator", key
     count = data.split_sizes["train"]
     encode: Any = getattr(model, "posterior_of_classes", None)  # of a VAE
     with preserved_rng(), _without_gradients(model):
-        seed_all("prior", 1)
+        seed_all("prior", 0)
         with progress(f"{key}: latents of training images", count) as advance:
             codes = codes_of(model, data.batches("train", model.device, batch_size=BATCH), advance)
         if not codes.latents.isfinite().all():
