@@ -46,7 +46,9 @@ def use_prior(cfg: DictConfig, path: Path, model: "ImageGenerator") -> dict[str,
     ((name, config),) = chosen.items()
     key = f"prior={name}"
     check_encodes(model, key)
-    prior = new_prior(instantiate(config), model, key)
+    with preserved_rng():
+        seed_all("prior", 1)  # initial weights
+        prior = new_prior(instantiate(config), model, key)
     settings = {option: value for option, value in config.items() if not option.startswith("_")}
     facts = {"name": name, **settings}
     file = path.with_name(f"{path.stem}.prior-{name}-{_hash(cfg, path, config)}.pt")

@@ -142,7 +142,8 @@ def _unknown_key(key: str, override_key: str, command: str, overrides: list[str]
     typed = _typed(override_key, overrides)
     group, _, rest = key.partition(".")
     option = rest.partition(".")[0]
-    if rest and option in _options(group) and typed.startswith(key):
+    chosen = any(re.match(rf"{group}=.*\b{option}\b", override) for override in overrides)
+    if rest and option in _options(group) and typed.startswith(key) and not chosen:
         return f"{typed}: {option} is not chosen; choose it too, as {group}=[+{option}]"
     if group in ("model", "data") and command not in OF_DATA and not _chosen(group, typed, overrides):
         fix = f"write +{typed}" if "." in override_key else f"change a value with +{group}.KEY=VALUE"

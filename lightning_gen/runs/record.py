@@ -70,7 +70,7 @@ class Run:
     @cached_property
     def scores(self) -> dict[str, float]:
         """The newest value of each score, with the model's own prior."""
-        own = [entry for entry in self.evaluations if not (entry.get("protocol") or {}).get("prior")]
+        own = [entry for entry in self.evaluations if not _has_prior(entry.get("protocol"))]
         pairs = [pair for entry in own for pair in entry["scores"].items()]
         return {name: float(value) for name, value in pairs if isinstance(value, int | float)}
 
@@ -107,6 +107,11 @@ class Run:
         except UserError:
             return {}
         return content if isinstance(content, dict) else {}
+
+
+def _has_prior(protocol: Any) -> bool:
+    """Whether scores are of a prior that was fitted after training."""
+    return isinstance(protocol, dict) and bool(protocol.get("prior"))
 
 
 def find_runs(folder: Path) -> Iterator[Run]:

@@ -91,7 +91,7 @@ def run_command(command, name: str, *overrides: str) -> None:
     command.run(Job(compose([*overrides, "device=cpu"], name)))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in ("gmm", "kde"))) for n in NAMES])
 def test_samples_of_each_prior_are_the_same_from_its_file(name, tmp_path, capsys):
     path = tmp_path / "run" / "checkpoints" / "best.ckpt"
     write_checkpoint(path, *TINY_VAE)
@@ -107,12 +107,25 @@ def test_samples_of_each_prior_are_the_same_from_its_file(name, tmp_path, capsys
     assert grids[0] == grids[1]
 
 
+@pytest.mark.slow
 def test_other_settings_are_another_file(tmp_path):
     path = tmp_path / "best.ckpt"
     write_checkpoint(path, *TINY_VAE)
     for number, more in enumerate(([], ["prior.gmm.components=5"], ["ema=false"])):
         run_command(sample, "sample", f"checkpoint={path}", "prior=gmm", "n=2", f"out={tmp_path / str(number)}", *more)
     assert len(list(tmp_path.glob("best.prior-gmm-*.pt"))) == 3
+
+
+def test_the_same_density_is_fitted_each_time(tmp_path):
+    files = []
+    for folder in ("a", "b"):
+        path = tmp_path / folder / "best.ckpt"
+        write_checkpoint(path, *TINY_VAE)
+        torch.manual_seed(len(files))
+        run_command(sample, "sample", f"checkpoint={path}", "prior=flow", "n=2", f"out={tmp_path / folder / 'out'}")
+        files += path.parent.glob("best.prior-*.pt")
+    first, second = (torch.load(file)["state_dict"] for file in files)
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 
 def test_its_scores_stand_beside_those_of_the_own_prior(tmp_path):
@@ -134,6 +147,7 @@ def test_its_scores_stand_beside_those_of_the_own_prior(tmp_path):
     assert Run(tmp_path / "run", tmp_path).scores == own["scores"]
 
 
+@pytest.mark.slow
 def test_other_encoders_have_samples_of_it_but_no_likelihood(tmp_path):
     path = tmp_path / "best.ckpt"
     few = ["model.hidden=8", "model.latent_dim=2", "model.steps=2"]

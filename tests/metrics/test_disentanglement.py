@@ -189,6 +189,7 @@ def test_levels_that_do_not_suit(overrides, message):
 FEW = [f"metrics.disentanglement.{key}" for key in ("images=60", "votes=10", "images_per_vote=4")]
 
 
+@pytest.mark.slow
 def test_it_scores_a_model_on_data_with_factors():
     check_metric("disentanglement", *FEW, "data=dsprites", *SMALL["dsprites"], "model=mlp_vae", "model.latent_dim=2")
 

@@ -49,6 +49,7 @@ def test_another_extractor_than_that_of_the_run_is_refused():
         objective.use(Sums(), "b")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_has_the_hash_of_the_extractor_and_not_its_weights(tmp_path):
     folder = run(tmp_path / "run", "model/objective=perceptual")
     content = read_checkpoint(folder / "checkpoints" / "last.ckpt")

@@ -21,6 +21,7 @@ from lightning_gen.cli.sample_files import in_own_keys, read_files
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation.evaluator import Settings, build_extractors, build_metrics, evaluate
 from lightning_gen.evaluation.report import check_readable, save_and_print
+from lightning_gen.metrics.image_metric import ImageMetric
 from lightning_gen.models.vae import VAE
 from lightning_gen.sampling.preparation import choose_device
 
@@ -33,9 +34,7 @@ def run(job: Job) -> None:
     """Score a checkpoint, or a folder of samples; add the result to evaluation.json, and print it as a table."""
     cfg = job.config
     inputs = _from_files(cfg) if cfg.samples else _from_checkpoint(cfg)
-    metrics = build_metrics(cfg.metrics)
-    if inputs.prior and not isinstance(inputs.model, VAE):
-        metrics = {name: metric for name, metric in metrics.items() if metric.needs != "log_likelihood"}
+    metrics = _of_prior(build_metrics(cfg.metrics), inputs)
     settings: dict[str, Any] = {option.name: cfg[option.name] for option in fields(Settings)} | {"split": inputs.split}
     with in_own_keys(cfg, inputs.data):
         evaluation = evaluate(
@@ -58,6 +57,16 @@ def run(job: Job) -> None:
     save_and_print(replace(evaluation, source=inputs.source, protocol=protocol), inputs.out)
     if inputs.out is not None:
         print(f"added to {inputs.out}")
+
+
+def _of_prior(metrics: dict[str, ImageMetric], inputs: "Inputs") -> dict[str, ImageMetric]:
+    """The metrics without likelihoods, if those would be of the model's own prior in place of the chosen one."""
+    if not inputs.prior or isinstance(inputs.model, VAE):
+        return metrics
+    left_out = [name for name, metric in metrics.items() if metric.needs == "log_likelihood"]
+    for name in left_out:
+        print(f"metrics.{name}: left out, likelihoods of this {type(inputs.model).__name__} are of its own prior")
+    return {name: metric for name, metric in metrics.items() if name not in left_out}
 
 
 class Inputs(NamedTuple):
