@@ -1,15 +1,18 @@
 # make train   set up .venv, then train the default VAE on 5,000 real digits (ARGS="model=beta_vae ..." passes overrides on)
 # make test    set up .venv, then run the tests (ARGS="-k dcgan" passes options on)
 # make test-slow  the others, which are marked slow: several processes, wheels, compiled parts, long trainings
+# make tools   Chromium and Slurm (Debian's packages, by root) and Playwright, for the tests that need them
+# make test-tools  these tests, in a real browser and on a real cluster of two nodes; here a skip is a failure
 # make coverage  the whole suite, then list the lines of lightning_gen that no test runs
 # make lint    check style and types
-.PHONY: train test test-slow coverage lint format clean
+.PHONY: train test test-slow tools test-tools coverage lint format clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+UV = $$(command -v uv || echo $(BIN)/uv)
 CONSTRAINTS ?= constraints.txt # empty: the newest versions that pyproject.toml allows
 
 train: $(READY)
@@ -23,6 +26,15 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(PYTEST) -m slow $(ARGS)
+
+tools: $(READY)
+	apt-get update -qq
+	apt-get install --yes -qq --no-install-recommends chromium slurmctld slurmd slurm-client >/dev/null
+	$(UV) pip install --quiet --python $(BIN)/python playwright
+
+# One after the other: a cluster's time limits are real ones.
+test-tools: $(READY)
+	OMP_NUM_THREADS=1 REQUIRE_TOOLS=1 $(BIN)/python -m pytest -m tools $(ARGS)
 
 coverage: $(READY)
 	$(PYTEST) --cov --cov-report=term-missing:skip-covered $(ARGS)
@@ -41,8 +53,7 @@ format: $(READY)
 $(READY): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	command -v uv >/dev/null || $(BIN)/python -m pip install --quiet uv
-	UV=$$(command -v uv || echo $(BIN)/uv); \
-	$$UV pip install --quiet --python $(BIN)/python --compile-bytecode $(addprefix --constraint ,$(CONSTRAINTS)) \
+	$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode $(addprefix --constraint ,$(CONSTRAINTS)) \
 		--editable '.[offline,fidelity,tensorboard,video,dev]'
 	touch $@
 

@@ -1,9 +1,10 @@
 """Fixtures of several test modules, and what makes the suite quick."""
 
 import gc
+import os
 import pickle
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,15 @@ from omegaconf import OmegaConf
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first, so that no process works on one alone at the end."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With REQUIRE_TOOLS=1, a test that misses its browser or scheduler has failed."""
+    report = yield
+    if report.skipped and os.environ.get("REQUIRE_TOOLS"):
+        report.outcome = "failed"
+    return report
 
 
 def pytest_collection_finish() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_gen.config.hydra_setup import choices_of, compose_unchecked
-from lightning_gen.config.options import list_options
+from lightning_gen.config.options import options_of
 from lightning_gen.config.plain_words import written_out
 from lightning_gen.config.plugins import CORE, broken, usable
 from lightning_gen.config.sizes import models_with_sizes
@@ -271,7 +271,7 @@ def _suggest_option(group: str, option: str, key: str) -> str:
 
 
 def _options(group: str) -> list[str]:
-    return [option.name for option in list_options(group)]
+    return [option.name for option in options_of(group)]
 
 
 def _not_an_option(command: str, overrides: list[str]) -> str:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lightning_gen.config.plugins import Plugin, usable
+from lightning_gen.errors import UserError
 from lightning_gen.utilities.printable import printable
+from lightning_gen.utilities.suggestions import did_you_mean
 
 FOLDERS = ("experiment",)  # groups whose folders hold options of their own: experiment=cifar10/r3gan
 
@@ -26,8 +28,19 @@ def list_groups() -> list[str]:
 
 
 def list_options(group: str) -> list[Option]:
-    """The options of `group`, by name; of two plugins with the same option, that of the one that Hydra takes."""
-    return _options(group, usable())
+    """The options of `group`, by name; of two plugins with the same option, that of the one that Hydra takes.
+
+    UserError if there is no such group.
+    """
+    options = options_of(group)
+    if not options and group not in (known := list_groups()):
+        raise UserError(f"there is no group {group!r}{did_you_mean(group, known)}")
+    return options
+
+
+def options_of(key: str) -> list[Option]:
+    """As `list_options`; empty if `key` is no group."""
+    return _options(key, usable())
 
 
 def _groups(plugins: Iterable[Plugin]) -> set[str]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lightning_gen.config.options import list_groups, list_options
+from lightning_gen.config.options import list_groups, options_of
 
 OPTIONS = "options"  # their key in a run's config.yaml and checkpoints
 # Names alone: no interpolation, no other value.
@@ -43,4 +43,4 @@ def _is_installed(option: str) -> bool:
     match = _OPTION.fullmatch(option)
     assert match
     names = {name for name in re.split(r"[\[\], ]+", match["value"]) if name} - {"null"}
-    return names <= {known.name for known in list_options(match["group"])}
+    return names <= {known.name for known in options_of(match["group"])}

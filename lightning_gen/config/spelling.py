@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from lightning_gen.config.options import list_options
+from lightning_gen.config.options import options_of
 from lightning_gen.config.plugins import conf_dir
 from lightning_gen.config.words import OPTIONS
 
@@ -31,7 +31,7 @@ def option_named(group: str, name: str) -> str | None:
     """The option of a group that is spelled so, or means that; None if there is none, or several."""
     if re.fullmatch(r"[\w/-]+", name) and (conf_dir() / group / f"{name}.yaml").is_file():
         return name
-    options = [option.name for option in list_options(group)]
+    options = [option.name for option in options_of(group)]
     if name in options:
         return name
     synonym = OPTIONS.get(group.rpartition("/")[2], {}).get(bare(name))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_gen.config.keys import MEMBERS, OBJECTS, SECTIONS, annotation_of
-from lightning_gen.config.options import list_groups, list_options
+from lightning_gen.config.options import list_groups, options_of
 from lightning_gen.config.plugins import owner
 from lightning_gen.config.signatures import describe, fits, is_number, signature_of
 from lightning_gen.errors import UserError
@@ -76,7 +76,7 @@ def _as_choice(path: str, value: Any) -> str:
     """The way to choose the option that is named where an object is expected, as in `model.loss=hinge`."""
     own = path.replace(".", "/")
     for group in list_groups() if isinstance(value, str) else ():
-        if (group == own or "/" not in group) and value in {option.name for option in list_options(group)}:
+        if (group == own or "/" not in group) and value in {option.name for option in options_of(group)}:
             return f"; choose it with {group if group == own else f'{group}@{path}'}={value}"
     return ""
 

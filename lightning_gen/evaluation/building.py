@@ -20,6 +20,7 @@ from lightning_gen.metrics.image_metric import (
     extractors_for,
 )
 from lightning_gen.utilities.foreign import is_foreign
+from lightning_gen.utilities.suggestions import closest
 
 # The kinds of metrics, and the method that each must have.
 KINDS: dict[type[ImageMetric], str] = {
@@ -29,6 +30,7 @@ KINDS: dict[type[ImageMetric], str] = {
     PairedMetric: "update_from",
     ModelMetric: "measure",
 }
+OWN = "own_extractor"  # the attribute of a metric that brings an extractor
 TRIED_SIZE = 64  # pixels a side of the black images that an extractor is tried on
 
 
@@ -38,7 +40,7 @@ def build_metrics(config: Mapping[str, Any] | None) -> dict[str, ImageMetric]:
     for name, metric in metrics.items():
         _check_metric(metric, f"metrics.{name}")
         for key, extractor in extractors_for(name, metric, {}).items():
-            check_extractor(extractor, f"{key}.own_extractor")
+            check_extractor(extractor, f"{key}.{OWN}")
     return metrics
 
 
@@ -54,6 +56,9 @@ def _check_metric(metric: Any, key: str) -> None:
     for method in (KINDS[base], "compute"):
         if getattr(type(metric), method) is getattr(base, method):
             raise UserError(f"{key}: {kind} has no method `{method}`; implement it, as {base.__name__} describes")
+    for name, part in metric.named_children():
+        if isinstance(part, Extractor) and name != OWN and closest(name, [OWN]):
+            raise UserError(f"{key}: {kind} has an extractor named `{name}`, which is not used; name it `{OWN}`")
     directions = metric.better.values() if isinstance(metric.better, Mapping) else [None]
     if not all(direction in ("lower", "higher") for direction in directions):
         fix = 'map each score to "lower" or "higher"'

@@ -28,7 +28,7 @@ from lightning_gen.metrics.image_metric import (
     extractors_for,
 )
 from lightning_gen.sampling.evaluation_mode import evaluation_mode
-from lightning_gen.utilities.compat import without_sync
+from lightning_gen.utilities.compat import state_default, state_names, without_sync
 from lightning_gen.utilities.foreign import is_foreign
 
 OURS = ("lightning_gen.", "torch.")
@@ -133,6 +133,7 @@ def _update(
         metric.update(batch.images, labels)
     elif isinstance(metric, RealAndSampleMetric):
         metric.update(batch.images, batch.labels, real=True)
+        _check_real_states(metric)
         metric.update(batch.images, labels, real=False)
     elif isinstance(metric, PairedMetric):
         metric.update_from(model, batch)
@@ -146,9 +147,19 @@ def _update_features(metric: FeatureMetric, own: Mapping[str, Extractor], data: 
             if metric.needs_training_set:
                 metric.update_training_set(features)
             metric.update_real(features)
+            _check_real_states(metric)
             metric.update_fake(features)
             return True
     return False
+
+
+def _check_real_states(metric: ImageMetric) -> None:
+    """ValueError for a state of real images, the only ones so far, that would be reset with those of the samples."""
+    for name in state_names(metric):
+        state = getattr(metric, name)
+        changed = bool(state) if isinstance(state, list) else not torch.equal(state, state_default(metric, name))
+        if changed and not name.startswith("real_"):
+            raise ValueError(f"real images change the state `{name}`; name it `real_{name}` to keep it for all samples")
 
 
 def _batch(data: ImageData, split: str, n: int) -> Batch:

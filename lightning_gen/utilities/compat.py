@@ -280,6 +280,11 @@ def state_names(metric: "Metric") -> list[str]:
     return list(metric._defaults)
 
 
+def state_default(metric: "Metric", name: str) -> Any:
+    """The value of a state after a reset."""
+    return metric._defaults[name]
+
+
 def without_sync(metric: "Metric") -> None:
     """Have `compute` look at this rank alone: torchmetrics would wait for ranks that do not compute it."""
     metric.distributed_available_fn = lambda: False

@@ -207,6 +207,8 @@ def test_from_python(site):
     assert not GlobalHydra.instance().is_initialized()
     assert HydraConfig.instance().cfg is None
     assert {"flow_vae", "vae"} <= {option.name for option in lightning_gen.list_options("model")}
+    with pytest.raises(UserError, match="there is no group 'modl'; did you mean model"):
+        lightning_gen.list_options("modl")
     assert lightning_gen.load_model is load_model
     assert set(lightning_gen.__all__) <= set(dir(lightning_gen))
     with pytest.raises(AttributeError, match="no_such"):

@@ -50,7 +50,7 @@ PartitionName=main Nodes=node[1-2] Default=YES MaxTime=60 State=UP
 def missing() -> str | None:
     """Why there can be no cluster here; None if there can."""
     absent = [name for name in PROGRAMS if shutil.which(name) is None]
-    return f"needs {', '.join(absent)}: apt-get install slurmctld slurmd slurm-client" if absent else None
+    return f"needs {', '.join(absent)}: make tools" if absent else None
 
 
 @contextmanager

@@ -8,8 +8,7 @@ from helpers.runs import run
 
 from lightning_gen.report.page import FILE
 
-pytestmark = pytest.mark.slow
-playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
+pytestmark = [pytest.mark.slow, pytest.mark.tools]
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 GIF = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
@@ -29,9 +28,14 @@ def report(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser():
+def playwright():
+    return pytest.importorskip("playwright.sync_api", reason="needs Playwright: make tools")
+
+
+@pytest.fixture(scope="module")
+def browser(playwright):
     if CHROMIUM is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
+        pytest.skip("needs Chromium: make tools")
     with playwright.sync_playwright() as started:
         chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield chromium
@@ -56,7 +60,7 @@ def page(request, browser, report):
     context.close()
 
 
-def test_the_slider_moves_through_the_run(page):
+def test_the_slider_moves_through_the_run(page, playwright):
     figure = page.locator(".pictures", has=page.get_by_role("slider", name="samples after")).first
     slider, shown = figure.get_by_role("slider"), figure.locator(".frame img:visible")
     assert shown.get_attribute("alt") == "samples after 64 images"  # the newest
@@ -98,7 +102,7 @@ def test_it_fits_the_window_in_both_themes(page):
     assert colors[0] != colors[1]
 
 
-def test_commands_can_be_copied_and_animations_paused(page):
+def test_commands_can_be_copied_and_animations_paused(page, playwright):
     page.get_by_role("button", name="Copy").first.click()
     assert "lightning-gen train run_dir=" in page.evaluate("getSelection().toString()")
     button = page.locator(".pause")

@@ -14,7 +14,7 @@ from helpers.slurm import cluster, missing, output, wait
 from lightning_gen.cli.commands.new_sbatch import script
 from lightning_gen.runs.record import starts_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
+pytestmark = [pytest.mark.slow, pytest.mark.tools, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 
 RUN = [
     *("model=mlp_vae", "data=fake", "data.image_shape=[1,16,16]", "data.num_images=256", "data.batch_size=16"),

@@ -23,6 +23,7 @@ from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.metrics.image_metric import (
     FeatureMetric, ModelMetric, PairedMetric, RealAndSampleMetric, SampleMetric,
 )
+from helpers.scoring import Pixels
 from lightning_gen.models.vae import VAE
 
 
@@ -118,6 +119,26 @@ class Misspelled(Fake):
         return {"train": self.sorces}
 
 
+class Lost(RealAndSampleMetric):
+    better = {"mean": "higher"}
+
+    def __init__(self):
+        super().__init__()
+        self.add_state("seen", torch.zeros(()))
+
+    def update(self, images, labels, real):
+        self.seen = self.seen + images.mean()
+
+    def compute(self):
+        return {"mean": self.seen}
+
+
+class OwnExtractor(Lost):
+    def __init__(self):
+        super().__init__()
+        self.own_extrator = Pixels()
+
+
 class Nameless(Fake):
     name = None
 
@@ -197,6 +218,8 @@ REFUSED = {
     "metrics.x Direction": "metrics.x: `better` of Direction is {'mean': 'smaller'}; map each score to",
     "metrics.x Pictures": "metrics.x: Pictures fails when it is tried: TypeError: Pictures.update() got an unex",
     "metrics.x Unmeasured": "metrics.x: Unmeasured has no method `measure`; implement it, as ModelMetric describes",
+    "metrics.x Lost": "metrics.x: Lost fails when it is tried: ValueError: real images change the state `seen`; name",
+    "metrics.x OwnExtractor": "metrics.x: OwnExtractor has an extractor named `own_extrator`, which is not used; name",
     "extractor.x Plain": "extractor.x: Plain is no Extractor; extend lightning_gen.extractors.extractor.Extractor",
     "extractor.x Unnamed": "extractor.x: Unnamed has no `name`; set it to a value of type str",
     "extractor.x Brightness": "extractor.x: Brightness: features of 2 images are (2, 1), not (2, 2); fix `features` or",
