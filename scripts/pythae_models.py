@@ -126,9 +126,9 @@ class TheirsDecoding(nn.Module):
 class TheirFlow(PosteriorFamily):
     """pythae's inverse autoregressive flow as a posterior of ours."""
 
-    def __init__(self, dim: int, flow: nn.Module):
+    def __init__(self, dim: int, flow: Any):
         super().__init__(dim)
-        self.flow = flow
+        self.flow: Any = flow
 
     def forward(self, output: Tensor) -> FlowPosterior:
         return FlowPosterior(DiagonalNormal.of(output), [self.transform])

@@ -87,8 +87,8 @@ class LadderLayer(nn.Module):
     def __init__(self, channels: int, latent_channels: int, kernel: int):
         super().__init__()
         self.prior = nn.Conv2d(channels, 2 * latent_channels, 1)
-        nn.init.zeros_(self.prior.weight)  # a standard normal at first
-        nn.init.zeros_(self.prior.bias)
+        for parameter in self.prior.parameters():
+            nn.init.zeros_(parameter)  # a standard normal at first
         hidden = nn.Conv2d(2 * channels, channels, 1)
         self.posterior = nn.Sequential(hidden, nn.SiLU(), nn.Conv2d(channels, 2 * latent_channels, 1))
         self.latents = nn.Conv2d(latent_channels, channels, 1)

@@ -151,3 +151,14 @@ def test_points_of_a_mixture_are_latents():
     assert mixture.sample(points) is points
     assert mixture.whiten(points) is points
     assert VonMisesFisherPosterior(4).out_dim == 5
+
+
+def test_latents_of_a_scaled_sphere_are_as_large_as_standard_normal_ones():
+    posterior = VonMisesFisherPosterior(3, scaled=True)(torch.randn(5, 4))
+    latents = posterior.reparameterize(posterior.noise())
+    torch.testing.assert_close(latents.square().sum(1), torch.full((5,), 3.0))
+    unit = VonMisesFisher(posterior.direction, posterior.concentration)
+    # a sphere of radius r has r^(d - 1) times the area
+    expected = unit.log_prob(latents / 3**0.5) - 2 * math.log(3**0.5)
+    torch.testing.assert_close(posterior.log_prob(latents), expected)
+    assert posterior.concentration.min() >= 3
