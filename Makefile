@@ -31,7 +31,7 @@ test-slow: $(READY)
 tools: $(READY)
 	apt-get update -qq
 	apt-get install --yes -qq --no-install-recommends chromium slurmctld slurmd slurm-client >/dev/null
-	$(UV) pip install --quiet --python $(BIN)/python playwright
+	$(UV) pip install --quiet --python $(BIN)/python $(addprefix --constraint ,$(CONSTRAINTS)) playwright
 
 # One after the other: a cluster's time limits are real ones.
 test-tools: $(READY)
