@@ -6,7 +6,7 @@ the description in `lightning-gen list zoo`.
 
 from pathlib import Path
 
-from lightning_gen.config.options import list_options
+from lightning_gen.config.options import options_of
 from lightning_gen.config.plugins import CORE, Plugin, usable
 from lightning_gen.config.saved import plain_yaml
 from lightning_gen.errors import UserError
@@ -20,7 +20,7 @@ INSTALL = "pip install lightning-gen-zoo"
 def checkpoint(typed: str, key: str) -> str:
     """The folder, or the address `hf://...`, of `zoo:NAME`; UserError for an unknown name."""
     name = typed.removeprefix(PREFIX)
-    options = [option.name for option in list_options(GROUP)]
+    options = [option.name for option in options_of(GROUP)]
     if name not in options:
         fix = did_you_mean(name, options) or f"; lightning-gen list zoo: {', '.join(options)}"
         raise UserError(f"{key}={typed}: no such checkpoint{fix if options else f'; {INSTALL}'}")

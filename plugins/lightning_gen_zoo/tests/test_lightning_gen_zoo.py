@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import lightning_gen_zoo
 import pytest
 import torch
 import yaml
@@ -11,9 +12,9 @@ import yaml
 from lightning_gen import list_options, load_model
 
 PROJECT = Path(__file__).parents[1]
-PACKAGE = PROJECT / "lightning_gen_zoo"
+PACKAGE = Path(lightning_gen_zoo.__file__).parent
 NAMES = sorted(path.stem for path in PACKAGE.glob("conf/zoo/*.yaml"))
-SCORES = {"kid": "kid/efficientnet_lite0", "nats": "nll_nats", "MSE": "prediction_frame_mse"}
+SCORES = {"kid": "kid/efficientnet_lite0", "nats": "nll_nats", "MSE": "prediction_mse"}
 
 
 @pytest.fixture(autouse=True)
