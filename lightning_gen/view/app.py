@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from lightning_gen.errors import UserError
-from lightning_gen.report.pictures import images_at, kind_of, picture_bytes, series_files
+from lightning_gen.report.pictures import kind_of, picture_bytes, series_files
 from lightning_gen.runs.record import Run
 from lightning_gen.utilities.printable import printable
 from lightning_gen.view import pages
@@ -79,9 +79,9 @@ class App:
     def state(self, request: Request) -> Response:
         """What tells the page of a run that it has something new to show."""
         run = self._run(request)
-        stamps = [(run.path / name).stat().st_mtime_ns for name in ("evaluation.json",) if (run.path / name).exists()]
-        pictures = [names[-1] for names in series_files(run.path).values()]
-        return JSONResponse({"state": run.state, "images": run.images, "version": str([*stamps, *pictures])})
+        newest = [names[-1] for names in series_files(run.path).values()]
+        version = f"{len(run.evaluations)} {newest}"
+        return JSONResponse({"state": run.state, "images": run.images, "version": version})
 
     def thumbnail(self, request: Request) -> Response:
         """The small picture of a run."""
@@ -95,7 +95,7 @@ class App:
         """A picture of the course of a run."""
         run, name = self._run(request), request.path_params["name"]
         known = name in [file for files in series_files(run.path).values() for file in files]
-        content = picture_bytes(run.path, f"samples/{name}") if known and images_at(name) is not None else None
+        content = picture_bytes(run.path, f"samples/{name}") if known else None
         if content is None:
             raise HTTPException(404, "There is no such picture.")
         return Response(content, media_type=f"image/{kind_of(content)}", headers=KEPT)

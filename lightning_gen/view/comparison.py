@@ -1,8 +1,10 @@
 """Several runs side by side: pictures of the same noise, curves, scores, and the keys in which their configs differ."""
 
-from collections.abc import Iterator, Sequence
+import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation.settings import all_differences
@@ -10,6 +12,9 @@ from lightning_gen.report.curves import MACHINE, Chart, Curve, charts_of, read_c
 from lightning_gen.report.pictures import images_at, readable, series_files
 from lightning_gen.report.settings import brief
 from lightning_gen.runs.record import Run
+
+if TYPE_CHECKING:
+    from lightning_gen.evaluation.table import Cell
 
 MOST_RUNS = 6
 MOST_STEPS = 200  # of a series
@@ -66,8 +71,6 @@ def overlaid(runs: Sequence[Run], titles: Sequence[str]) -> list[Chart]:
 
 
 def _curves(folder: Path) -> dict[str, Curve]:
-    import csv
-
     try:
         return read_curves(folder)
     except (OSError, ValueError, csv.Error):
@@ -91,6 +94,7 @@ def differences(runs: Sequence[Run]) -> tuple[list[list[str]], str]:
 def scores(runs: Sequence[Run], titles: Sequence[str]) -> Scores | None:
     """The scores that `lightning-gen compare` ranks, a line for each; None where no run has any."""
     from lightning_gen.evaluation.comparison import columns_of, compare, read_runs
+    from lightning_gen.evaluation.table import ARROWS
 
     scored = [(run, title) for run, title in zip(runs, titles, strict=True) if run.scores]
     if not scored:
@@ -102,17 +106,11 @@ def scores(runs: Sequence[Run], titles: Sequence[str]) -> Scores | None:
         table = compare(read, columns_of("", read), None, force=False, group=False)
     except UserError as error:
         return Scores([], [], [str(error)])
-    lines = [[f"{name} {arrow}", *map(_cell, cells)] for name, arrow, cells in _columns(table)]
+    lines = [[f"{name} {ARROWS[table.directions[name]]}", *map(_cell, cells)] for name, cells in table.cells.items()]
     return Scores(["Score", *table.runs], lines, table.notes)
 
 
-def _columns(table) -> Iterator[tuple[str, str, list]]:
-    from lightning_gen.evaluation.table import ARROWS
-
-    return ((name, ARROWS[table.directions[name]], cells) for name, cells in table.cells.items())
-
-
-def _cell(cell) -> str:
+def _cell(cell: "Cell | None") -> str:
     if cell is None:
         return "-"
     return f"{cell}{' *' if cell.mark == 'best' else ' ~' if cell.mark == 'noise' else ''}"

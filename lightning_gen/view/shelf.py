@@ -23,7 +23,6 @@ from lightning_gen.sampling.projection import Prior
 MOST_BYTES = 4 * 2**30  # of a checkpoint
 GIVEN = 16  # images or sequences of its data that are offered
 DECODED = 1024  # images that are decoded to find out which latents matter
-BATCH = 64
 STEP = 1.5  # standard deviations that a latent is moved by for it
 
 

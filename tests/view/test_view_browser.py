@@ -95,8 +95,11 @@ def test_the_table_is_sorted_and_filtered_in_place(page, expect):
     expect(page.get_by_role("alert")).to_contain_text("no run has sead")
 
 
-def test_thumbnails_and_themes(page):
-    page.wait_for_function("[...document.querySelectorAll('.thumb img')].every((image) => image.naturalWidth > 0)")
+def test_thumbnails_and_themes(page, expect):
+    for image in page.locator(".thumb img").all():
+        image.scroll_into_view_if_needed()
+        expect(image).to_have_js_property("complete", True)
+        assert image.evaluate("(image) => image.naturalWidth") > 0
     before = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.get_by_role("button", name="Light / dark").click()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
