@@ -19,16 +19,18 @@ def check_words(overrides: Sequence[str]) -> None:
     if not re.fullmatch(r"\w[\w.+-]*", name):
         raise UserError(f"sweep={name}: its runs are in outputs/sweeps/NAME; give letters, digits and . _ + - alone")
     launcher = typed.get("launcher", "")
-    if launcher in LAUNCHERS and not _is_installed(LAUNCHERS[launcher]):
+    if not is_installed(launcher):
         package = LAUNCHERS[launcher].replace("_", "-")
         fix = f"pip install 'lightning-gen[{launcher}]'"
         raise UserError(f"launcher={launcher}: the package {package} is missing; {fix}")
 
 
-def _is_installed(package: str) -> bool:
+def is_installed(launcher: str) -> bool:
+    """Whether the package of an option of `launcher` is there; those without one are."""
     from importlib.util import find_spec
 
-    return find_spec("hydra_plugins") is not None and find_spec(f"hydra_plugins.{package}") is not None
+    package = LAUNCHERS.get(launcher)
+    return package is None or (find_spec("hydra_plugins") and find_spec(f"hydra_plugins.{package}")) is not None
 
 
 def check_single(config: "DictConfig", node: "DictConfig") -> None:

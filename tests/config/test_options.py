@@ -8,6 +8,7 @@ import pytest
 import torch
 from helpers.runs import TINY_RUN, run
 
+from lightning_gen.cli.sweep_words import is_installed
 from lightning_gen.config.composition import compose
 from lightning_gen.config.options import list_groups, list_options
 from lightning_gen.errors import UserError
@@ -68,6 +69,8 @@ def choices() -> Iterator[list[str]]:
     hosts: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for group in list_groups():
         for option in list_options(group):
+            if group == "launcher" and not is_installed(option.name):
+                continue
             chosen = override(group, option.name)
             hosts[host(group, option.name)][chosen.partition("=")[0]].append(chosen)
     for model, columns in hosts.items():
