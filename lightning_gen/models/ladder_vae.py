@@ -1,5 +1,9 @@
 """Ladder VAE: a few levels of latents, which are inferred from coarse to fine, https://arxiv.org/abs/1602.02282."""
 
+from typing import Annotated
+
+from annotated_types import Ge
+
 from lightning_gen.bounds import PositiveInt
 from lightning_gen.models.hierarchical_vae import HierarchicalVAE
 from lightning_gen.networks.ladder import LadderDecoder, LadderEncoder
@@ -23,7 +27,7 @@ class LadderVAE(HierarchicalVAE):
         layers: PositiveInt,
         vector: PositiveInt,
         width: PositiveInt,
-        patch: PositiveInt,
+        patch: Annotated[int, Ge(2)],
         **training,
     ):
         super().__init__(image_shape, num_classes, **training)

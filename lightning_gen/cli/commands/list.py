@@ -13,7 +13,6 @@ from lightning_gen.config.options import FOLDERS, Option, describe_all, list_gro
 from lightning_gen.config.plugins import broken, clashes, usable
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.printable import printable
-from lightning_gen.utilities.suggestions import closest, did_you_mean
 
 
 def run(arguments: list[str]) -> int:
@@ -49,10 +48,6 @@ def _options(group: str) -> list[Option]:
     top, _, folder = group.partition("/")
     if top in FOLDERS and folder:
         options = [option for option in list_options(top) if option.name.startswith(f"{folder}/")]
-    else:
-        options = list_options(group)
-    if not options:
-        groups = list_groups()
-        fix = did_you_mean(group, groups) if closest(group, groups) else f"; groups: {', '.join(groups)}"
-        raise UserError(f"list {group}: no such group{fix}")
-    return options
+        if options:
+            return options
+    return list_options(group)
