@@ -58,7 +58,7 @@ def test_a_model_comes_back_from_the_file_alone(saved):
 
 def test_a_folder_means_its_best_else_its_last(tmp_path):
     (tmp_path / "checkpoints").mkdir()
-    with pytest.raises(UserError, match=r"a folder without checkpoints/best\.ckpt or"):
+    with pytest.raises(UserError, match=r"a folder without checkpoints/best\.ckpt, "):
         checkpoint_of(tmp_path)
     for name in ("last.ckpt", "best.ckpt"):
         (tmp_path / "checkpoints" / name).touch()

@@ -31,7 +31,7 @@ METRICS = {
 # Those of trained networks that can't be had here are tested with others: test_classes.py, test_sample_metrics.py.
 OF_WEIGHTS = ("classes", "lpips")
 # Those that need files of the user's or a download are tested with files like theirs: test_data_sets.py.
-NOT_HERE = ("folder", "frames", "huggingface", "moving_mnist")
+NOT_HERE = ("folder", "frames", "huggingface", "moving_mnist", "shards")
 DOWNLOADED = ("celeba", "cifar10", "cifar100", "fashion_mnist", "mnist", "svhn")
 FEW_IMAGES = {"moving_digits": ["data.num_test=16"]}
 

@@ -34,7 +34,8 @@ def list_options(group: str) -> list[Option]:
     """
     options = options_of(group)
     if not options and group not in (known := list_groups()):
-        raise UserError(f"there is no group {group}{did_you_mean(group, known) or f'; groups: {", ".join(known)}'}")
+        fix = did_you_mean(group, known) or f"; groups: {', '.join(known)}"
+        raise UserError(f"there is no group {group}{fix}")
     return options
 
 

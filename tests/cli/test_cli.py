@@ -72,8 +72,9 @@ def test_help_has_examples_that_compose(command, capsys):
     examples = [line for line in text.splitlines() if re.match(r"  (python train.py|lightning-gen \w+)", line)]
     assert len(examples) >= (5 if command == "train" else 1)
     for example in examples:
-        overrides = [word for word in shlex.split(re.split(r"\s{3,}", example.strip())[0]) if "=" in word]
-        compose([word.split(",")[0] if "[" not in word else word for word in overrides], command)
+        words = shlex.split(re.split(r"\s{3,}", example.strip())[0])
+        overrides = [word.split(",")[0] if "[" not in word else word for word in words if "=" in word]
+        compose(overrides, command if words[0] == "python" else words[1])
     if command not in ("sample", "interpolate", "classify", "export", "convert"):  # they take no data set of ours
         assert re.search(r"^  data +.*mnist5k", text, re.MULTILINE)
 

@@ -47,7 +47,7 @@ def metrics(tmp_path_factory):
     given = [f"metrics.classes.classifier={folder}/classifier.ckpt", "metrics.lpips.net=squeeze"]
     given += [f"metrics.lpips.weights={folder}/squeeze.pth", f"metrics.lpips.sha256={sha256}"]
     names = [option.name for option in list_options("metrics") if option.source.startswith("core ")]
-    names = [name for name in names if name not in ("none", *sample_metrics())]
+    names = [name for name in names if name not in ("none", "disentanglement", *sample_metrics())]
     config = composed("checkpoint=x", f"metrics=[{','.join(names)}]", *given, command="evaluate")
     by_model = {name: {} for name in MODELS}
     for name, metric in {**build_metrics(config.metrics), **sample_metrics()}.items():

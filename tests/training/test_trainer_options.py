@@ -59,5 +59,5 @@ def test_processes_share_the_memory_of_their_node(processes, fits, launched_by_s
     monkeypatch.setattr(image_data, "main_memory", lambda: 8 * images.numel())
     monkeypatch.setattr(image_data, "free_memory", lambda device: 8 * images.numel() if processes == 1 else 0)
     data = build_data(compose(FAKE).data, processes)
-    source = data._in_memory_or_not(StreamSource(images, None, 0))
+    source = data._in_memory_or_not(StreamSource(list(images), None, 0))
     assert isinstance(source, TensorSource if fits else StreamSource)
