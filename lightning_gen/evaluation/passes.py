@@ -10,13 +10,13 @@ from torch import Tensor
 
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation import feature_cache
-from lightning_gen.evaluation.building import numbers_of, scores_of
+from lightning_gen.evaluation.building import scores_of
+from lightning_gen.evaluation.halves import deviations_of_halves
 from lightning_gen.evaluation.result import Direction, Origin
 from lightning_gen.evaluation.sample_sources import Sampler
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.images import to_uint8
 from lightning_gen.metrics.features import Features
-from lightning_gen.metrics.image_means import deviation
 from lightning_gen.metrics.image_metric import (
     FactorMetric,
     FeatureMetric,
@@ -28,7 +28,7 @@ from lightning_gen.metrics.image_metric import (
     Table,
     extractors_for,
 )
-from lightning_gen.randomness import generator, seed_all
+from lightning_gen.randomness import seed_all
 from lightning_gen.utilities.compat import without_sync
 from lightning_gen.utilities.progress import Advance, progress, sampling_progress
 from lightning_gen.utilities.ranks import Ranks, sum_over_ranks
@@ -53,13 +53,6 @@ class SeedScore(NamedTuple):
 def _are_finite(images: Tensor) -> Tensor:
     """Which images `(B, ...)` have no NaN or infinity, `(B,)`."""
     return images.flatten(1).isfinite().all(1)
-
-
-def _halves(features: Features, draws: int, seed: int) -> Tensor:
-    """Indices `(draws, n)` of random halves, on the device of the features."""
-    generators = [generator("half samples", seed, draw) for draw in range(draws)]
-    orders = [torch.randperm(len(features), generator=each)[: len(features) // 2] for each in generators]
-    return torch.stack(orders).to(features.values.device)
 
 
 class EvaluationPasses:
@@ -375,27 +368,18 @@ class EvaluationPasses:
         )
 
     def half_sample_deviations(self, draws: int, seed: int) -> dict[str, float]:
-        """Standard errors of feature scores due to the finite number of samples, for the last seed.
-
-        The standard deviation over random halves of the samples. For halves drawn without replacement it equals that of
-        the full set around its expectation (delete-half jackknife, https://doi.org/10.1214/aos/1176347263). The
-        bootstrap would draw samples twice, which would then be their own nearest neighbors.
-        """
+        """Standard errors of feature scores due to the finite number of samples, for the last seed."""
         if not self.feature_metrics:
             return {}
         return self.ranks.run_on_first(lambda: self._half_sample_deviations(draws, seed))
 
     def _half_sample_deviations(self, draws: int, seed: int) -> dict[str, float]:
-        scores: dict[str, list[float]] = {}
-        halves = {key: _halves(fake, draws, seed) for key, fake in self.fakes.items()}
+        found: dict[str, float] = {}
         with progress("halves of the samples", draws * len(self.feature_metrics), self.show_progress) as advance:
             for (name, key), metric in self.feature_metrics.items():
-                for values in metric.compute_parts(self.fakes[key], halves[key]):
-                    for score, value in numbers_of(name, metric, values).items():
-                        scores.setdefault(self._score_name(score, key), []).append(value)
-                    advance(1)
-        deviations = {name: deviation(values) for name, values in scores.items()}
-        return {name: value for name, value in deviations.items() if value is not None}
+                deviations = deviations_of_halves(name, metric, self.fakes[key], draws, seed, advance)
+                found |= {self._score_name(score, key): value for score, value in deviations.items()}
+        return found
 
     def _by_score_name(self, found: Callable[[ImageMetric], Mapping[str, T]]) -> dict[str, T]:
         """What `found` gives for each metric, by the names of scores."""

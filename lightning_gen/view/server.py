@@ -3,6 +3,7 @@
 import secrets
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
@@ -36,11 +37,10 @@ def serve(
     known = [name for name in (*names, host) if name not in EVERYWHERE]
     app = make_app(folders, token, f"lightning_gen_view_{number}", known, device, trust)
     config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=1)
-    try:
+    with suppress(Stopped, KeyboardInterrupt):  # after which uvicorn may end as well as raise them
         _tell(folders, host, number, token)
         uvicorn.Server(config).run(sockets=[listening])
-    except (Stopped, KeyboardInterrupt):
-        print("view stopped")
+    print("view stopped")
 
 
 def _tell(folders: Sequence[Path], host: str, number: int, token: str) -> None:
