@@ -30,6 +30,7 @@ METRICS = {
 }
 # Those of trained networks that can't be had here are tested with others: test_classes.py, test_sample_metrics.py.
 OF_WEIGHTS = ("classes", "lpips")
+OF_FACTORS = ("disentanglement",)  # of data whose factors are known: test_disentanglement.py
 # Those that need files of the user's or a download are tested with files like theirs: test_data_sets.py.
 NOT_HERE = ("folder", "frames", "huggingface", "moving_mnist", "shards")
 DOWNLOADED = ("celeba", "cifar10", "cifar100", "fashion_mnist", "mnist", "svhn")
@@ -50,7 +51,9 @@ def passes(check: Callable[..., None], option: Option, *overrides: str) -> None:
 
 
 PLAIN = [
-    o.name for o in list_options("metrics") if o.source.startswith("core ") and o.name not in {*METRICS, *OF_WEIGHTS}
+    o.name
+    for o in list_options("metrics")
+    if o.source.startswith("core ") and o.name not in {*METRICS, *OF_WEIGHTS, *OF_FACTORS}
 ]
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lightning_gen.utilities.atomic_files import is_alive
+
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "scontrol")
 NODES = ("node1", "node2")
 CONFIG = """\
@@ -57,7 +59,10 @@ def missing() -> str | None:
 def cluster() -> Iterator[dict[str, str]]:
     """Within it two nodes are up; yields the environment of their commands."""
     # In a folder of its own: the paths of its sockets must be short.
-    with tempfile.TemporaryDirectory(prefix="slurm") as folder, _up(Path(folder)) as environment:
+    with (
+        tempfile.TemporaryDirectory(prefix="slurm", ignore_cleanup_errors=True) as folder,
+        _up(Path(folder)) as environment,
+    ):
         yield environment
 
 
@@ -81,9 +86,12 @@ def _up(folder: Path) -> Iterator[dict[str, str]]:
             subprocess.run(["scancel", *jobs], env=environment, capture_output=True)
             with suppress(AssertionError):
                 wait(lambda: not output(environment, "squeue", "-h"), 20)
-        for file in folder.glob("run/*.pid"):
+        daemons = [int(file.read_text()) for file in folder.glob("run/*.pid")]
+        for process in daemons:
             with suppress(ProcessLookupError):
-                os.kill(int(file.read_text()), 15)
+                os.kill(process, 15)
+        with suppress(AssertionError):  # they write until they are gone
+            wait(lambda: not any(map(is_alive, daemons)), 20)
 
 
 def output(environment: dict[str, str], *command: str) -> str:
