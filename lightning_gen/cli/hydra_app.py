@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 DRY_RUN = "--dry-run"  # of `train`: Hydra doesn't see it
+MULTIRUN = {"-m", "--multirun"}
 # `key=~/path`, which shells pass on as it is; in Hydra's grammar only quoted text may begin with a tilde.
 _HOME = re.compile(r"^([\w./@+]+)=(~[^,'\"]*)$")
 
@@ -54,8 +55,9 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
     from lightning_gen.config.hydra_errors import explained
 
     dry_run = [DRY_RUN] if command == "train" and DRY_RUN in arguments else []
-    if dry_run and {"-m", "--multirun"} & set(arguments):
+    if dry_run and MULTIRUN & set(arguments):
         raise UserError("--dry-run: is of one run; leave out -m, and give each key one value")
+    arguments = sorted(arguments, key=lambda word: word not in MULTIRUN)  # overrides may stand on both sides
     arguments = [with_quotes(_HOME.sub(r"\1='\2'", argument)) for argument in arguments if argument not in dry_run]
     flags, overrides, shown = _parse(command, arguments)
     flags += dry_run

@@ -4,6 +4,7 @@ Two files are downloaded to the cache of huggingface_hub, weights as safetensors
 `HF_HUB_OFFLINE=1` reads the cache alone, `HF_TOKEN` and `hf auth login` give access to private repositories.
 """
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ def huggingface_hub() -> Any:
         import huggingface_hub
     except ImportError:
         raise UserError(f"the package huggingface_hub is missing: {INSTALL}") from None
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # failures are told as errors, each in a line
     return huggingface_hub
 
 

@@ -48,6 +48,7 @@ def test_single_run_is_composed_once(composed, arguments):
     [
         (["-m", "seed=1,2"], [1, 2]),
         (["-m", "seed=3"], [3]),
+        (["data=fake", "-m", "seed=1,2"], [1, 2]),
         (["experiment=sweep"], [4, 5]),
     ],
 )
