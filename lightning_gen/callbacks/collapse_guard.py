@@ -17,6 +17,7 @@ log = logging.getLogger("lightning_gen")
 
 # The samples of an untrained generator are alike.
 _TRAINED_IMAGES = 1000
+_UNTRAINED = 16  # samples that are compared before
 
 
 class CollapseGuard(Callback):
@@ -67,7 +68,7 @@ class CollapseGuard(Callback):
             return
         with evaluation_mode(model):
             seed_all("diversity", model.seed)
-            samples = model.sample(self.n)
+            samples = model.sample(self.n if model.images_seen >= _TRAINED_IMAGES else min(self.n, _UNTRAINED))
         if self._real is None:
             # In a fixed order the first images are the same at every validation.
             batches = trainer.datamodule.batches("val", model.device, limit=self.n * trainer.world_size)
