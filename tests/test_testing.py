@@ -57,7 +57,7 @@ PLAIN = [
 ]
 
 
-@pytest.mark.parametrize("option", options("metrics", *PLAIN, *OF_WEIGHTS))
+@pytest.mark.parametrize("option", options("metrics", *PLAIN, *OF_WEIGHTS, *OF_FACTORS))
 def test_metric(option):
     passes(check_metric, option, *METRICS.get(option.name, []))
 
