@@ -37,7 +37,7 @@ class Reconstruction(ImageMeans):
         self.update(model.reconstruct(batch.images, batch.labels), batch.images)
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
-        """Add reconstructions and their targets, `(B, C, H, W)` in [-1, 1]."""
+        """Add reconstructions and their targets, `(B, C, H, W)` or `(B, T, C, H, W)` in [-1, 1]."""
         prediction, target = (
             (images.to(self.mse.device).float().clamp(-1, 1) + 1) / 2 for images in (prediction, target)
         )
@@ -45,10 +45,11 @@ class Reconstruction(ImageMeans):
         self.accumulate("mse", difference.square().mean(1))
         self.accumulate("mae", difference.abs().mean(1))
         self.scales = num_scales(*target.shape[-2:])
+        frames = prediction.flatten(0, -4), target.flatten(0, -4)  # of images: these themselves
         if min(target.shape[-2:]) >= MIN_SIZE:
-            self.accumulate("ssim", ssim(prediction, target)[0])
+            self.accumulate("ssim", ssim(*frames)[0].view(len(target), -1).mean(1))
         if self.scales > 1:
-            self.accumulate("ms_ssim", ms_ssim(prediction, target, self.scales))
+            self.accumulate("ms_ssim", ms_ssim(*frames, self.scales).view(len(target), -1).mean(1))
 
     def compute(self) -> dict[str, Tensor]:
         """The scores, PSNR in decibels; an exact reconstruction has a PSNR of infinity."""

@@ -377,3 +377,13 @@ def test_exact_reconstruction_and_images_too_small_for_ssim():
     metric.reset()
     metric.update(image[..., :4], image[..., :4])
     assert "reconstruction_ssim" not in metric.compute()
+
+
+def test_reconstructions_of_sequences_are_those_of_their_frames():
+    clips = torch.rand(2, 3, 4, 1, 32, 32) * 2 - 1
+    found = []
+    for images in (clips, clips.flatten(1, 2)):
+        metric = Reconstruction()
+        metric.update(*images)
+        found.append({name: value.item() for name, value in metric.compute().items()})
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
