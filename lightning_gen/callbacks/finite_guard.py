@@ -1,17 +1,13 @@
 """Stops a run that diverged and keeps its last good checkpoint."""
 
 import math
-from pathlib import Path
 
-import torch
 from lightning.pytorch import Callback
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import ImageGenerator
-from lightning_gen.optim.sharding import is_sharded, local
 from lightning_gen.trainer import ImageTrainer
-from lightning_gen.utilities.ranks import mean_over_ranks
 
 # A loss is absurd above a million times its first value. Log-determinants may begin at 0 and critics have no scale, so
 # nothing below FLOOR is absurd; nothing above CEILING is sound, as float32 resolves it to 1e11.
@@ -78,19 +74,3 @@ def diverged(model: ImageGenerator, reason: str) -> UserError:
         f"training diverged: {reason} at {model.images_seen:,} images; the checkpoints before it are kept; "
         "lower model.optimizer.lr, or bound the gradients with model.gradient_clip=1"
     )
-
-
-def all_finite(model: nn.Module) -> bool:
-    """Whether every weight and buffer is finite, on all ranks of a sharded model; one device synchronization."""
-    tensors = [t for t in model.state_dict().values() if t.is_floating_point()]
-    finite = torch.stack([local(t).isfinite().all() for t in tensors]).all()
-    return bool(mean_over_ranks(finite.float()) == 1 if any(map(is_sharded, tensors)) else finite)
-
-
-def check_weights(model: ImageGenerator, checkpoint: Path) -> None:
-    """UserError for a model that has diverged: weights that are NaN or infinite."""
-    if not all_finite(model):
-        raise UserError(
-            f"checkpoint={checkpoint}: weights of this model are NaN or infinite, its training diverged; "
-            "use another checkpoint"
-        )

@@ -5,9 +5,10 @@ from pathlib import Path
 from lightning.pytorch.callbacks import Checkpoint
 
 from lightning_gen.bounds import PositiveFloat, PositiveInt
-from lightning_gen.callbacks.finite_guard import FiniteGuard, all_finite, diverged
+from lightning_gen.callbacks.finite_guard import FiniteGuard, diverged
 from lightning_gen.callbacks.interval import Pause, crossed, validates
 from lightning_gen.image_generator import ImageGenerator
+from lightning_gen.sampling.preparation import all_finite
 from lightning_gen.trainer import ImageTrainer
 
 

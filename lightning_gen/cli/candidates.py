@@ -11,11 +11,10 @@ from lightning_gen.config.option_files import file_of, read_option
 from lightning_gen.config.options import list_groups, list_options
 from lightning_gen.config.plugins import conf_dir
 from lightning_gen.config.validation import primary_keys
-from lightning_gen.config.yaml_comments import dotted
+from lightning_gen.config.yaml_comments import HIDDEN, dotted
 
 SHELLS = ("bash", "zsh", "fish")
 FLAGS = ("--help", "--dry-run", "--cfg", "--multirun")  # of commands with a config; a dry run is of `train` alone
-_HIDDEN = {"_target_", "_partial_", "_convert_", "_recursive_"}
 
 
 def candidates(words: Sequence[str]) -> list[str]:
@@ -67,7 +66,7 @@ def _own_keys(chosen: Mapping[str, Sequence[str]], group: str) -> dict[str, Any]
     for option in chosen.get(group, ()):
         if file_of(f"{group}/{option}").is_file():
             values = dotted(read_option(group, option).values)
-            found |= {f"{group}.{key}": value for key, value in values if key.rpartition(".")[2] not in _HIDDEN}
+            found |= {f"{group}.{key}": value for key, value in values if key.rpartition(".")[2] not in HIDDEN}
     return found
 
 

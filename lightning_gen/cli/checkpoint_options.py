@@ -15,7 +15,6 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor
 
 from lightning_gen.batch import Batch
-from lightning_gen.callbacks.finite_guard import check_weights
 from lightning_gen.checkpoint import checkpoint_of, load_model, match_data, read_checkpoint, saved_config
 from lightning_gen.config.composition import check
 from lightning_gen.config.containers import as_dict, merge
@@ -26,7 +25,7 @@ from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY
 from lightning_gen.images import video_library
 from lightning_gen.origins.places import shared_name
-from lightning_gen.sampling.preparation import choose_device
+from lightning_gen.sampling.preparation import check_weights, choose_device
 from lightning_gen.utilities.float32 import use_tf32
 from lightning_gen.utilities.suggestions import did_you_mean
 

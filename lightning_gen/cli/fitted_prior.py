@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from omegaconf import DictConfig
 
-from lightning_gen.callbacks.finite_guard import all_finite
 from lightning_gen.cli.checkpoint_options import load_data, tell
 from lightning_gen.config.containers import as_dict
 from lightning_gen.config.instantiation import instantiate
@@ -23,6 +22,7 @@ from lightning_gen.models.fitted_prior import check_encodes, codes_of, fit, new_
 from lightning_gen.networks.latent_prior import Prior
 from lightning_gen.origins.archive import check_archive
 from lightning_gen.randomness import preserved_rng, seed_all
+from lightning_gen.sampling.preparation import all_finite
 from lightning_gen.utilities.atomic_files import atomic_save
 from lightning_gen.utilities.progress import progress
 

@@ -106,6 +106,7 @@ def _composed(
         else:
             status, score = launch.run_job(command, config, node, flags), None
         if status:
+            print(f"job {node.job.num} failed with exit status {status}", file=sys.stderr, flush=True)
             # Launchers whose jobs are in other processes bring only exceptions back.
             raise launch.JobFailed(f"job {node.job.num} failed with exit status {status}; its messages are above")
         return score

@@ -47,11 +47,13 @@ def run_job(command: str, config: "DictConfig", node: "DictConfig", flags: Seque
     Jobs share no memory, CUDA context, wandb run or process group, and one that fails does not stop the others.
     """
     arguments = command_arguments(command, config, task_overrides(node), flags)
+    announce(node, arguments)
+    return run_child(arguments)
+
+
+def announce(node: "DictConfig", arguments: Sequence[str]) -> None:
+    """Print the command line of a job of a multirun, before it is started."""
     print(f"job {node.job.num}: lightning-gen {' '.join(arguments)}", flush=True)
-    status = run_child(arguments)
-    if status:
-        print(f"job {node.job.num} failed with exit status {status}", file=sys.stderr, flush=True)
-    return status
 
 
 def run_child(

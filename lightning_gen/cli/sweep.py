@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hydra.experimental.callback import Callback
 
-from lightning_gen.cli.launch import JobFailed, command_arguments, objective_of, run_child
+from lightning_gen.cli.launch import JobFailed, announce, command_arguments, objective_of, run_child
 from lightning_gen.config.composition import task_overrides
 from lightning_gen.errors import UserError
 from lightning_gen.runs.points import Point, hash_of, is_busy, name_of, read_points, running_since
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from omegaconf import DictConfig
 
-OF_SWEEP = ("sweep", "launcher")  # keys that are of the sweep, and of none of its runs
+OF_SWEEP = ("sweep", "launcher")  # keys of the sweep itself, which its runs do not get
 EVERY = 1.0  # seconds between looks at a run that another process works on
 
 
@@ -62,10 +62,11 @@ def run_point(
     if is_ours:
         config.run_dir = str(sweep / name)
     point = Point(name, overrides, config.run_dir, hash_of(of_runs(typed)))
-    is_ours |= any(other.name == name for other in read_points(sweep))
     if is_first_process():  # the others of its run follow it
         _wait(sweep, point)
-    if _is_of_another(sweep, point):
+    known = read_points(sweep)
+    is_ours |= any(other.name == name for other in known)
+    if any(other.folder == point.folder and other.name != name for other in known):  # a `run_dir` that is typed
         print(f"error: run_dir={point.folder}: another run of this sweep has it; add what varies", file=sys.stderr)
         point.folder, status = "", 2
     elif is_ours and _is_done(point, config):
@@ -73,13 +74,10 @@ def run_point(
         status = 0
     else:
         arguments = command_arguments("train", config, _going_on(point) if is_ours else overrides, flags)
-        print(f"job {node.job.num}: lightning-gen {' '.join(arguments)}", flush=True)
+        announce(node, arguments)
         status = _run(sweep, point, arguments)
     _save(sweep, point, _name_of(status), exit_status=status)
-    if status:
-        print(f"job {node.job.num} failed with exit status {status}", file=sys.stderr, flush=True)
-        return status, None
-    return 0, objective_of(config)
+    return status, None if status else objective_of(config)
 
 
 def _name_of(status: int) -> str:
@@ -99,11 +97,6 @@ def _is_named_by_clock(config: "DictConfig") -> bool:
 
     plain: Any = OmegaConf.to_container(config, resolve=False)
     return "${run_id:}" in str(plain["run_dir"])
-
-
-def _is_of_another(sweep: Path, point: Point) -> bool:
-    """Whether another point has its folder, by a `run_dir` that is typed."""
-    return any(other.folder == point.folder and other.name != point.name for other in read_points(sweep))
 
 
 def _wait(sweep: Path, point: Point) -> None:

@@ -12,12 +12,11 @@ from lightning_gen.config.option_files import file_of, read_option
 from lightning_gen.config.options import Option, list_groups, list_options, options_of
 from lightning_gen.config.signatures import describe, signature_of
 from lightning_gen.config.validation import locate
-from lightning_gen.config.yaml_comments import comments_in, dotted
+from lightning_gen.config.yaml_comments import HIDDEN, comments_in, dotted
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.suggestions import did_you_mean
 
 GLOBAL = ("debug", "experiment", "launcher")  # groups whose files set keys of the whole config
-_HIDDEN = {"_target_", "_partial_", "_convert_", "_recursive_"}
 _GIVEN = {"params", "maximize", "capturable", "differentiable"}  # of optimizers: by the model, or of no use here
 
 
@@ -70,7 +69,7 @@ def explain_option(group: str, name: str) -> Explanation:
         [
             Key(_join(root, key), value, _type(read.values, key) if root else "", read.comments.get(key, ""))
             for key, value in dotted(read.own)
-            if key.rpartition(".")[2] not in _HIDDEN
+            if key.rpartition(".")[2] not in HIDDEN
         ],
         [_part(choice) for choice in read.parts.values() if not choice.group.startswith("hydra/")],
         _left_out(target, read.values) if group == "optimizer" else [],
@@ -81,7 +80,7 @@ def explain_key(key: str, overrides: Sequence[str] = ()) -> list[Key]:
     """A key of the config that `lightning-gen train` composes with these options, or all keys below it."""
     prepare_hydra()
     config, files = _composed(overrides)
-    known = {name: value for name, value in dotted(config) if name.rpartition(".")[2] not in _HIDDEN}
+    known = {name: value for name, value in dotted(config) if name.rpartition(".")[2] not in HIDDEN}
     names = [name for name in known if name == key or name.startswith(f"{key}.")]
     if not names:
         groups = {name for full in known for name in _parents(full)}

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+HIDDEN = {"_target_", "_partial_", "_convert_", "_recursive_"}  # keys that are not of users
 _KEY = re.compile(r"""(?P<indent> *)['"]?(?P<key>[\w./@-]+)['"]?:(?P<rest>.*)""")
 
 

@@ -38,6 +38,7 @@ from lightning_gen.data.inspection import Rows, counted, listed
 from lightning_gen.data.pixels import doubts_of_files
 from lightning_gen.data.source import StreamSource, first_of
 from lightning_gen.data.splitting import Pool, SplitBy, check_fractions, digest
+from lightning_gen.data.whole_folder import AS_THEY_ARE
 from lightning_gen.errors import UserError
 
 Clips = dict[Path, Clip]  # by path relative to the root
@@ -208,16 +209,7 @@ def clip_folder(path: str, frames: int, channels: int | None = None, size: Seque
         channels=channels,
         size=None if size is None else list(size),
         resize="crop",
-        split=[1.0, 0.0, 0.0],
-        skip_unreadable=False,
-        split_by="path",
-        batch_size=1,
-        seed=0,
-        augment={},
-        augment_share=1.0,
-        binarize=False,
-        in_memory=None,
-        num_workers=None,
+        **AS_THEY_ARE,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -10,6 +11,20 @@ from lightning_gen.data.decode import ImageFiles
 from lightning_gen.data.folder import Folder
 from lightning_gen.data.image_data import SPLITS
 from lightning_gen.data.source import StreamSource
+
+# Settings of files that are all read as they are, as `train`.
+AS_THEY_ARE: dict[str, Any] = {
+    "split": [1.0, 0.0, 0.0],
+    "skip_unreadable": False,
+    "split_by": "path",
+    "batch_size": 1,
+    "seed": 0,
+    "augment": {},
+    "augment_share": 1.0,
+    "binarize": False,
+    "in_memory": None,
+    "num_workers": None,
+}
 
 
 def _files(source: StreamSource) -> ImageFiles:
@@ -48,14 +63,5 @@ def image_folder(
         size=None if size is None else list(size),
         resize="crop",
         labels=True,
-        split=[1.0, 0.0, 0.0],
-        skip_unreadable=False,
-        split_by="path",
-        batch_size=1,
-        seed=0,
-        augment={},
-        augment_share=1.0,
-        binarize=False,
-        in_memory=None,
-        num_workers=None,
+        **AS_THEY_ARE,
     )

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from lightning_gen.runs.heartbeat import SILENT, is_running
-from lightning_gen.runs.record import LARGEST, Run
+from lightning_gen.runs.record import Run, json_of
 from lightning_gen.utilities.atomic_files import atomic_write, is_alive, place
 
 POINTS = "points"  # the folder of the files, in that of the sweep
@@ -59,8 +59,8 @@ def read_points(sweep: Path) -> list[Point]:
 
 
 def _read(file: Path) -> Point | None:
-    with suppress(OSError, ValueError, RecursionError, TypeError):
-        content = json.loads(file.read_text()) if file.stat().st_size <= LARGEST else {}
+    with suppress(TypeError):
+        content = json_of(file)
         point = Point(**{key.name: content[key.name] for key in fields(Point) if key.name in content})
         texts = (point.name, point.folder, point.command, point.status, point.process)
         return point if all(isinstance(text, str) for text in texts) else None

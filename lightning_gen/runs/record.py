@@ -62,7 +62,7 @@ class Run:
     @cached_property
     def evaluations(self) -> list[dict[str, Any]]:
         """The entries of evaluation.json, newest last."""
-        entries = _json(self.path / "evaluation.json")
+        entries = json_of(self.path / "evaluation.json")
         if not isinstance(entries, list):
             return []
         return [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("scores"), dict)]
@@ -125,12 +125,13 @@ def find_runs(folder: Path) -> Iterator[Run]:
 
 def starts_of(folder: Path) -> list[dict[str, Any]] | None:
     """The entries of a folder's environment.json, oldest first; None if there is none that can be read."""
-    entries = _json(folder / ENVIRONMENT)
+    entries = json_of(folder / ENVIRONMENT)
     valid = isinstance(entries, list) and entries and all(isinstance(entry, dict) for entry in entries)
     return entries if valid else None
 
 
-def _json(file: Path) -> Any:
+def json_of(file: Path) -> Any:
+    """The content of a JSON file; None if it is missing, damaged or too large."""
     try:
         return json.loads(file.read_text()) if file.stat().st_size <= LARGEST else None
     except (OSError, ValueError, RecursionError):

@@ -1,14 +1,17 @@
-"""What is checked before a trained model is used: that there is such a device, and that its images are pictures."""
+"""What is checked before a trained model is used: the device, its weights, and that its images are pictures."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from lightning_gen.capabilities import HasCodes
 from lightning_gen.errors import UserError
 from lightning_gen.images import MODES
+from lightning_gen.optim.sharding import is_sharded, local
 from lightning_gen.sampling.scatter_plot import are_points
+from lightning_gen.utilities.ranks import mean_over_ranks
 from lightning_gen.utilities.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -50,4 +53,20 @@ def check_pictures(model: "ImageGenerator", checkpoint: Path, sequences: bool = 
         raise UserError(
             f"checkpoint={checkpoint}: its images of {'x'.join(map(str, model.image_shape))} are points, not pictures; "
             "callbacks=[sample_grid] plots them in training"
+        )
+
+
+def all_finite(model: nn.Module) -> bool:
+    """Whether every weight and buffer is finite, on all ranks of a sharded model; one device synchronization."""
+    tensors = [t for t in model.state_dict().values() if t.is_floating_point()]
+    finite = torch.stack([local(t).isfinite().all() for t in tensors]).all()
+    return bool(mean_over_ranks(finite.float()) == 1 if any(map(is_sharded, tensors)) else finite)
+
+
+def check_weights(model: nn.Module, checkpoint: Path) -> None:
+    """UserError for a model that has diverged: weights that are NaN or infinite."""
+    if not all_finite(model):
+        raise UserError(
+            f"checkpoint={checkpoint}: weights of this model are NaN or infinite, its training diverged; "
+            "use another checkpoint"
         )

@@ -16,6 +16,7 @@ from lightning_gen.image_generator import KEY, ImageGenerator
 from lightning_gen.origins.weights import AVERAGED, write_weights
 from lightning_gen.randomness import preserved_rng, seed_all
 from lightning_gen.sampling.evaluation_mode import full_precision
+from lightning_gen.sampling.preparation import check_weights
 from lightning_gen.sharing.card import Card, title_of, write_card
 from lightning_gen.sharing.formats import TOLERANCE, write_program
 from lightning_gen.sharing.pictures import write_picture
@@ -51,9 +52,8 @@ def open_shared(
     averaged = {name.split(".")[1] for name in content["state_dict"] if name.startswith("averages.")} if ema else set()
     facts = shareable(content[KEY], config | ({} if averaged else {"ema_decay": None}))
     model.averages = torch.nn.ModuleDict()  # without `ema` they are still there
+    check_weights(model, path)
     for tensor in model.state_dict().values():
-        if not tensor.isfinite().all():
-            raise UserError(f"checkpoint={path}: weights are NaN or infinite, its training diverged; use another one")
         if tensor.is_floating_point():
             tensor.copy_(tensor.to(getattr(torch, dtype)))
     return Shared(model, run, facts | {AVERAGED: sorted(averaged)})

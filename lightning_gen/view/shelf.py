@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from lightning_gen.batch import Batch
-from lightning_gen.callbacks.finite_guard import check_weights
 from lightning_gen.capabilities import Reconstructs
 from lightning_gen.checkpoint import load_model, match_data, read_checkpoint, saved_config
 from lightning_gen.config.instantiation import build_data
@@ -17,7 +16,7 @@ from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY, ImageGenerator
 from lightning_gen.randomness import seed_all
 from lightning_gen.sampling.latent_space import LatentSpace, space_of
-from lightning_gen.sampling.preparation import check_pictures, choose_device
+from lightning_gen.sampling.preparation import check_pictures, check_weights, choose_device
 from lightning_gen.sampling.projection import Prior
 
 MOST_BYTES = 4 * 2**30  # of a checkpoint

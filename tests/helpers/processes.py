@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,19 @@ CONTEXT.set_forkserver_preload(["helpers.runs", "helpers.scoring"])
 def on_two_ranks(function: Callable[[int, Path, int], None], folder: Path) -> None:
     """`function(rank, folder, 2)` in two processes at once."""
     torch.multiprocessing.start_processes(function, (folder, 2), nprocs=2, start_method="forkserver")
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def launched(rank: int, size: int, folder: Path) -> dict[str, str]:
+    """The variables of a rank that a launcher has started; its port is in the file `port` of `folder`."""
+    ranks = {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "WORLD_SIZE": str(size)}
+    return {**ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": (folder / "port").read_text()}
 
 
 class Printing:

@@ -6,14 +6,13 @@ the rounding error of a vanishing gradient, but none of these models has weights
 
 import json
 import os
-import socket
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 from helpers import ROOT
-from helpers.processes import on_two_ranks
+from helpers.processes import free_port, launched, on_two_ranks
 from helpers.runs import rows, saved, train_with
 
 from lightning_gen.cli import main
@@ -64,23 +63,20 @@ def train_as_a_rank(rank: int, folder: Path, size: int) -> None:
     """All models; a VAE for half of its run; a DCGAN whose ranks have statistics of their own."""
     use_the_plugin()
     torch.set_num_threads(1)
-    launched = {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1"}
-    launched["MASTER_PORT"] = (folder / "port").read_text()
+    variables = launched(rank, size, folder)
     for name in MODELS:
-        os.environ.update(launched)  # Lightning removes some of it at the end of a run
+        os.environ.update(variables)  # Lightning removes some of it at the end of a run
         trained(folder / "two", name, *RANKS, AGREE)
-    os.environ.update(launched)
+    os.environ.update(variables)
     trained(folder / "half", "vae", *RANKS, images=HALF)
-    os.environ.update(launched)
+    os.environ.update(variables)
     trained(folder / "local", "dcgan", *RANKS, AGREE, "trainer.batch_norm=local", "metrics=[]")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        (folder / "port").write_text(str(free.getsockname()[1]))
+    (folder / "port").write_text(str(free_port()))
     on_two_ranks(train_as_a_rank, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIGHTNING_GEN_PLUGINS", "")

@@ -5,14 +5,13 @@ All trainings are in one pair of processes.
 
 import os
 import re
-import socket
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 from helpers.commands import refused
-from helpers.processes import on_two_ranks
+from helpers.processes import free_port, launched, on_two_ranks
 from helpers.runs import rows, saved, train_with
 from torch import nn
 
@@ -56,11 +55,10 @@ def trained(folder: Path, name: str, *overrides: str, images: int = IMAGES) -> P
 def train_as_a_rank(rank: int, folder: Path, size: int) -> None:
     torch.set_num_threads(1)
     sharding.SMALLEST = 200
-    launched = {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1"}
-    launched["MASTER_PORT"] = (folder / "port").read_text()
+    variables = launched(rank, size, folder)
 
     def train_both(part: str, name: str, *overrides: str, images: int = IMAGES) -> None:
-        os.environ.update(launched)  # Lightning removes some of it at the end of a run
+        os.environ.update(variables)  # Lightning removes some of it at the end of a run
         trained(folder / part, name, *overrides, images=images)
 
     for name in MODELS:
@@ -74,9 +72,7 @@ def train_as_a_rank(rank: int, folder: Path, size: int) -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sharded")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        (folder / "port").write_text(str(free.getsockname()[1]))
+    (folder / "port").write_text(str(free_port()))
     on_two_ranks(train_as_a_rank, folder)
     return folder
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.processes import free_port
 from PIL import Image
 
 from lightning_gen.errors import UserError
@@ -153,9 +154,7 @@ def test_mlflow_in_a_file(tmp_path):
 @pytest.mark.slow
 def test_mlflow_on_a_server(tmp_path):
     pytest.importorskip("mlflow.server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     options = f"--host 127.0.0.1 --port {port} --workers 1 --backend-store-uri sqlite:///server.db"
     command = ["timeout", "300", sys.executable, "-m", "mlflow", "server", *options.split()]
     command += ["--artifacts-destination", str(tmp_path / "store")]
