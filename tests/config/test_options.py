@@ -151,5 +151,5 @@ def test_deterministic_compiled_by_epochs(tmp_path):
 @pytest.mark.parametrize("experiment", [option.name for option in list_options("experiment")])
 def test_a_smoke_run_of_an_experiment_is_short(experiment):
     config = compose([f"experiment={experiment}", "debug=smoke", *NEEDS.get(f"experiment={experiment}", [])])
-    assert (config.trainer.max_images, config.trainer.accelerator) == (16, "cpu")
-    assert (config.data.batch_size, config.evaluation.num_real, config.evaluation.num_samples) == (8, 16, 16)
+    assert (config.trainer.max_images, config.trainer.accelerator) == (4, "cpu")
+    assert (config.data.batch_size, config.evaluation.num_real, config.evaluation.num_samples) == (2, 16, 16)
