@@ -71,13 +71,8 @@ class Pictures(Callback):
 
     def validation_images(self, trainer: ImageTrainer, model: ImageGenerator) -> Batch:
         """The first `n` validation images."""
-        n = self.count(trainer)
-        images, labels = next(iter(trainer.datamodule.batches("val", model.device, limit=n)))
-        return Batch(images[:n], None if labels is None else labels[:n])
-
-    def count(self, trainer: ImageTrainer) -> int:
-        """Images of a picture: `n`, or fewer in a shorter run, such as with debug=smoke."""
-        return min(self.n, trainer.max_images or self.n)
+        images, labels = next(iter(trainer.datamodule.batches("val", model.device, limit=self.n)))
+        return Batch(images[: self.n], None if labels is None else labels[: self.n])
 
     def _save(self, trainer: ImageTrainer, model: ImageGenerator) -> None:
         self.drawn_at = model.images_seen
@@ -115,20 +110,19 @@ class SampleGrid(Pictures):
         """The grid or the plot; empty if the model does not generate images."""
         if not model.generates:
             return {}
-        n = self.count(trainer)
         if are_points(model.image_shape):
             layers = [(_real_images(trainer, model, NUM_POINTS), 0.4), (model.sample(NUM_POINTS), 1.0)]
             return {"samples": scatter(layers)}
         if model.num_classes:
-            return self._of_classes(model, model.num_classes, n)
-        samples = model.sample(n)
+            return self._of_classes(model, model.num_classes)
+        samples = model.sample(self.n)
         if samples.ndim == 5:
             return {"samples": film(samples[:MAX_FILMS]), "samples_moving": moving_grid(samples)}
-        return {"samples": grid(samples, columns=max(1, round(n**0.5)))}
+        return {"samples": grid(samples, columns=max(1, round(self.n**0.5)))}
 
-    def _of_classes(self, model: ImageGenerator, num_classes: int, n: int) -> dict[str, Tensor]:
-        shown = num_classes if num_classes <= MAX_CLASSES else min(num_classes, max(1, round(n**0.5)))
-        each = max(1, min(n // shown, MAX_OF_CLASS))
+    def _of_classes(self, model: ImageGenerator, num_classes: int) -> dict[str, Tensor]:
+        shown = num_classes if num_classes <= MAX_CLASSES else min(num_classes, max(1, round(self.n**0.5)))
+        each = max(1, min(self.n // shown, MAX_OF_CLASS))
         labels = torch.arange(shown, device=model.device).repeat_interleave(each)
         samples = model.sample(len(labels), labels)
         columns = each if each > 1 and shown > 1 else None

@@ -10,8 +10,6 @@ from lightning_gen.callbacks.pictures import SampleGrid, drawable
 from lightning_gen.images import grid, pairs
 from lightning_gen.sampling.scatter_plot import are_points, scatter
 
-LONG = SimpleNamespace(max_images=1000)  # a trainer
-
 
 class Flat:
     """Its samples are the color of their label."""
@@ -32,7 +30,7 @@ class Flat:
     ("num_classes", "n", "rows", "columns"), [(10, 64, 10, 6), (16, 64, 16, 4), (3, 8, 3, 2), (100, 64, 8, 8)]
 )
 def test_a_row_for_each_class(num_classes, n, rows, columns):
-    picture = SampleGrid("x", 1, n).pictures(LONG, Flat(num_classes))["samples"]
+    picture = SampleGrid("x", 1, n).pictures(None, Flat(num_classes))["samples"]
     margin = picture.shape[2] - (columns * 10 + 2)
     assert picture.shape[1] == rows * 10 + 2
     colors = picture[0, 5::10, margin + 5 :: 10]
@@ -41,18 +39,12 @@ def test_a_row_for_each_class(num_classes, n, rows, columns):
 
 
 def test_other_grids_are_square():
-    assert SampleGrid("x", 1, 64).pictures(LONG, Flat(None))["samples"].shape == (1, 82, 82)
-    assert SampleGrid("x", 1, 4).pictures(LONG, Flat(10))["samples"].shape[0] == 1  # one of each class, named above it
-
-
-@pytest.mark.parametrize(("max_images", "size"), [(4, 22), (None, 82)])
-def test_a_short_run_draws_fewer(max_images, size):
-    picture = SampleGrid("x", 1, 64).pictures(SimpleNamespace(max_images=max_images), Flat(None))["samples"]
-    assert picture.shape == (1, size, size)
+    assert SampleGrid("x", 1, 64).pictures(None, Flat(None))["samples"].shape == (1, 82, 82)
+    assert SampleGrid("x", 1, 4).pictures(None, Flat(10))["samples"].shape[0] == 1  # one of each class, named above it
 
 
 def test_conditional_sequences_have_their_class():
-    pictures = SampleGrid("x", 1, 6).pictures(LONG, Flat(3, (5, 1, 8, 8)))
+    pictures = SampleGrid("x", 1, 6).pictures(None, Flat(3, (5, 1, 8, 8)))
     assert pictures["samples"].shape[1] == 3 * 10 + 2
     assert pictures["samples_moving"].shape[:3] == (5, 1, 3 * 10 + 2)
 
@@ -60,12 +52,12 @@ def test_conditional_sequences_have_their_class():
 def test_nothing_of_models_that_do_not_generate():
     model = Flat(10)
     model.generates = False
-    assert SampleGrid("x", 1, 64).pictures(LONG, model) == {}
+    assert SampleGrid("x", 1, 64).pictures(None, model) == {}
 
 
 def test_points_are_plotted():
     batch = Batch(torch.tensor([[-1.0, -1.0]]).view(1, 1, 1, 2), None)
-    trainer = SimpleNamespace(datamodule=SimpleNamespace(batches=lambda *_, limit: iter([batch])), max_images=1000)
+    trainer = SimpleNamespace(datamodule=SimpleNamespace(batches=lambda *_, limit: iter([batch])))
     picture = SampleGrid("x", 1, 64).pictures(trainer, Flat(None, (1, 1, 2)))["samples"]
     assert picture.shape == (1, 256, 256)
     assert picture[0, 128, 128] > 0.99  # 2,000 samples in the middle
