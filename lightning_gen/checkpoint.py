@@ -48,6 +48,7 @@ TRAINING = {
     "optimizer_states": list[dict],
     "lr_schedulers": list,
 }
+HOW_TO_FIND = "lightning-gen runs lists your runs"
 MOMENTS = {"exp_avg", "exp_avg_sq", "momentum_buffer", "square_avg"}  # of optimizers, of the shape of their weight
 
 
@@ -79,7 +80,8 @@ def read_checkpoint(path: str | Path, key: str = "checkpoint") -> dict[str, Any]
     path = Path(path)
     if not path.is_file():
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
-        raise UserError(f"{key}={path}: no such file" + (f"; did you mean {path.parent / near[0]}?" if near else ""))
+        fix = f"did you mean {path.parent / near[0]}?" if near else HOW_TO_FIND
+        raise UserError(f"{key}={path}: no such file; {fix}")
     content = _read_weights(path, key) if path.suffix == ".safetensors" else read_archive(path, f"{key}={path}")
     check_content(content, f"{key}={path}")
     return content
@@ -189,7 +191,7 @@ def checkpoint_of(path: str | Path, key: str = "checkpoint") -> Path:
     for file in (*(path / "checkpoints" / name for name in names), path / WEIGHTS):
         if file.is_file():
             return file
-    raise UserError(f"{key}={path}: a folder without checkpoints/best.ckpt, checkpoints/last.ckpt or {WEIGHTS}")
+    raise UserError(f"{key}={path}: a folder without checkpoints/best.ckpt, checkpoints/last.ckpt or {WEIGHTS}; {HOW_TO_FIND}")
 
 
 def load_model(

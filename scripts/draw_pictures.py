@@ -1,4 +1,4 @@
-"""Draws a set of coloured pictures to try models on: `python scripts/draw_pictures.py OUT [n=2400] [size=64] [seed=0]`.
+"""Draws a set of colored pictures to try models on: `python scripts/draw_pictures.py OUT [n=2400] [size=64] [seed=0]`.
 
 OUT gets the folders faces, fish, flowers and houses, each a class, with PNG files of `size` pixels: shapes that are
 recognizable at 32 pixels, in colors, places, sizes and on backgrounds that vary. The same arguments give the same
@@ -192,6 +192,8 @@ def draw_all(out: Path, n: int, size: int, seed: int) -> None:
 
 def main(arguments: list[str]) -> None:
     """Read the command line and draw."""
+    if {"-h", "--help"} & set(arguments):
+        raise SystemExit(__doc__)
     folders = [argument for argument in arguments if "=" not in argument]
     values = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     for name, value in values.items():

@@ -69,8 +69,8 @@ def test_a_folder_means_its_best_else_its_last(tmp_path):
 def test_a_missing_file_names_the_one_that_was_meant(saved, tmp_path):
     path, _ = saved
     assert refusal(path.with_name("lst.ckpt")).endswith(f"no such file; did you mean {path}?")
-    assert refusal(tmp_path / "none" / "a.ckpt").endswith("no such file")
-    with pytest.raises(UserError, match=r"^resume=.*no such file$"):
+    assert refusal(tmp_path / "none" / "a.ckpt").endswith("no such file; lightning-gen runs lists your runs")
+    with pytest.raises(UserError, match=r"^resume=.*no such file; lightning-gen runs lists "):
         read_checkpoint(tmp_path / "a.ckpt", key="resume")
 
 

@@ -28,11 +28,13 @@ from lightning_gen.utilities.compat import (
 )
 from lightning_gen.utilities.launchers import is_first_process
 from lightning_gen.utilities.printable import printable
+from lightning_gen.utilities.suggestions import closest
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 DRY_RUN = "--dry-run"  # of `train`: Hydra doesn't see it
+FLAGS = (DRY_RUN, "--multirun", "--help", "--cfg", "--config-dir", "--config-name", "--config-path")
 MULTIRUN = {"-m", "--multirun"}
 # `key=~/path`, which shells pass on as it is; in Hydra's grammar only quoted text may begin with a tilde.
 _HOME = re.compile(r"^([\w./@+]+)=(~[^,'\"]*)$")
@@ -189,6 +191,10 @@ def _parse(command: str, arguments: list[str]) -> tuple[list[str], list[str], bo
 
     def error(message: str) -> NoReturn:
         meant = _as_overrides(arguments, message)
+        if ignored := re.search(r"ignored explicit argument '(.*)'", message):  # of -model=vae, which begins like -m
+            message = f"no such flag: -m{ignored[1]}"
+        elif not meant:
+            meant = [near for argument in arguments for near in closest(argument, FLAGS) if argument in message]
         fix = f"write {' '.join(meant)}, or " if meant else ""
         raise UserError(f"{message}; {fix}see lightning-gen {command} --help")
 
@@ -208,7 +214,7 @@ def _as_overrides(arguments: Sequence[str], message: str) -> list[str]:
     """The flags in the parser's message that were meant as overrides: `--seed=1`, `--seed 1`."""
     overrides = []
     for argument, following in zip(arguments, [*arguments[1:], "-"], strict=True):
-        if re.match(r"--?[\w./@+-]+=", argument) and argument in message:
+        if re.match(r"--?[\w./@+-]+=", argument) and argument[2:] in message:
             overrides.append(argument.lstrip("-"))
         elif re.fullmatch(r"--[\w./@+-]+", argument) and argument in message and re.fullmatch(r"[^-=]+", following):
             overrides.append(f"{argument.lstrip('-')}={following}")

@@ -27,7 +27,7 @@ KEYS = ("samples", "reference")
 ALL = "all"  # the split of a reference that is not divided
 # Fixes by keys of data, and what can be done about samples.
 _FIXES = {
-    r", remove it or set true": ", remove it",
+    r": remove it, or leave such files out with data\.skip_unreadable=true": ", remove it",
     r": set data\.size=\S+ \(data\.resize.*?\)": ": make them equal, or move those that are no samples",
     r"move them or set data\.labels=false": "move those that are no samples, or name one folder",
     r"give data\.range=\[lo,hi\]": "convert it to 8 bits",

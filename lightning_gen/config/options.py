@@ -34,7 +34,8 @@ def list_options(group: str) -> list[Option]:
     """
     options = options_of(group)
     if not options and group not in (known := list_groups()):
-        fix = did_you_mean(group, known) or f"; groups: {', '.join(known)}"
+        nested = [name for name in known if name.endswith(f"/{group}")]  # model/loss of loss
+        fix = did_you_mean(nested[0] if nested else group, known) or f"; groups: {', '.join(known)}"
         raise UserError(f"there is no group {group}{fix}")
     return options
 

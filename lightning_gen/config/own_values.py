@@ -25,14 +25,14 @@ def use_own_values(config: "DictConfig", command: str, overrides: Sequence[str])
         place = match and (match["place"] or match["group"].replace("/", "."))
         if not match or not place:
             continue
-        if place in _SEVERAL:
-            _leave_out_unchosen(config, place, overrides)
-        elif place.startswith("model.") and not match["value"].startswith("["):
+        for several in _SEVERAL if place == "debug" else {place}.intersection(_SEVERAL):
+            _leave_out_unchosen(config, several, overrides)
+        if place.startswith("model.") and place not in _SEVERAL and not match["value"].startswith("["):
             _use_values_of(config, command, match["key"], match["group"], place, match["value"], overrides)
 
 
 def _leave_out_unchosen(config: "DictConfig", place: str, overrides: Sequence[str]) -> None:
-    """Remove the values, from a model's or an experiment's file, of options that are no longer chosen."""
+    """Remove values, from a model's, an experiment's or debug's file, of options that are not, or no longer, chosen."""
     from omegaconf import DictConfig, OmegaConf, open_dict
 
     members = OmegaConf.select(config, place)

@@ -160,7 +160,9 @@ def describe(annotation: Any) -> str:
         bounds = " and ".join(words.format(bound) for words, _, bound in _bounds(annotation))
         return f"{describe(arguments[0])} {re.sub(' and (of|with) ', ' and ', bounds)}".rstrip()
     if origin in (Union, types.UnionType):
-        return " or ".join(describe(argument) for argument in arguments)
+        # PyTorch's optimizers take a rate as a tensor, too, which no config can hold.
+        typed = [argument for argument in arguments if getattr(argument, "__name__", "") != "Tensor"]
+        return " or ".join(map(describe, typed))
     if origin is Literal:
         return "one of " + ", ".join(map(repr, arguments))
     if annotation in (None, type(None)):

@@ -88,11 +88,13 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
 
 def unreadable(path: Path, error: Exception) -> str:
-    return f"data.skip_unreadable=false: {path} cannot be read ({reason(error)}), remove it or set true"
+    fix = "remove it, or leave such files out with data.skip_unreadable=true"
+    return f"data.skip_unreadable=false: {path} cannot be read ({reason(error)}): {fix}"
 
 
 def reason(error: Exception) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__
+    """The first line of what a library has to say, without the file object that Pillow names in it."""
+    return str(error).partition("\n")[0].partition(" <_io.")[0] or type(error).__name__
 
 
 def pair(size: int | Sequence[int]) -> tuple[int, int]:

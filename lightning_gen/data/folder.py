@@ -224,10 +224,11 @@ class Folder(CachedImageData):
             *([("transparent", clear)] if clear else []),
             ("unreadable", listed([f"{shown(path)} ({error})" for path, error in errors.items()]) or "none"),
         ]
+        refused, self.skip_unreadable = not self.skip_unreadable, True  # the other files are described, too
         try:
             rows += super().inspect()
             rows += [("warning", line) for line in doubts_of_copies(self.root, self.files, self.workers())]
-            if errors and not self.skip_unreadable:
+            if errors and refused:
                 stops = [unreadable(self.root / path, ValueError(why)) for path, why in errors.items()]
                 rows.append(("problem", first_of(stops)))
             return rows

@@ -80,7 +80,9 @@ TRAIN = {
     "=": "=: cannot be read; write key=value",
     "--model.latent_dim=16": "unrecognized arguments: --model.latent_dim=16; write model.latent_dim=16, or see ",
     "--seed=1": "unrecognized arguments: --seed=1; write seed=1, or see lightning-gen train --help",
-    "--hepl": "unrecognized arguments: --hepl; see lightning-gen train --help",
+    "--hepl": "unrecognized arguments: --hepl; write --help, or see lightning-gen train --help",
+    "--dryrun": "unrecognized arguments: --dryrun; write --dry-run, or see lightning-gen train --help",
+    "-model=vae": "no such flag: -model=vae; write model=vae, or see lightning-gen train --help",
     "--config-dir=nowhere": "Additional config directory",
     "--config-name=trian": "Cannot find primary config 'trian'",
 }

@@ -20,7 +20,7 @@ def test_an_option_has_its_keys_with_comments_defaults_types_and_parts():
     keys = {key.name: key for key in found.keys}
     assert (keys["model.beta"].value, keys["model.beta"].type) == (4.0, "float of at least 0")
     assert keys["model.beta_warmup_images"].comment.startswith("images of linear warm-up")
-    assert (keys["model.optimizer.lr"].value, keys["model.optimizer.lr"].type) == (0.006, "float or Tensor")
+    assert (keys["model.optimizer.lr"].value, keys["model.optimizer.lr"].type) == (0.006, "float")
     parts = {part.choice.key: part for part in found.parts}
     assert parts["network@model.encoder"].choice.option == "gated_encoder"
     assert "resnet_decoder" not in {option.name for option in parts["network@model.encoder"].others}

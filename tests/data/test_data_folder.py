@@ -190,7 +190,7 @@ def test_damaged_files_are_named_and_can_be_left_out(flat: Path) -> None:
         folder(flat)
     (flat / "03.png").unlink()
     truncated(flat / "04.png")
-    with pytest.raises(UserError, match=r"04.png cannot be read \(.*\), remove it or set true$"):
+    with pytest.raises(UserError, match=r"04.png cannot be read \(.*\): remove it, or .*data.skip_unreadable=true$"):
         folder(flat)
     for workers in (0, 1):
         data = folder(flat, "data.in_memory=false", f"data.num_workers={workers}")

@@ -122,7 +122,8 @@ def _delete(words: Sequence[str], as_json: bool) -> int:
         if run.path.is_symlink():
             raise UserError(f"runs delete {run.name}: is a link; name the folder that it points to")
     size = size_text(sum(run.size for run in runs))
-    if not sure and not _agreed(f"delete {', '.join(printable(run.name) for run in runs)} ({size})? [y/N] "):
+    names = ", ".join(printable(run.name) for run in runs)
+    if not sure and not _agreed(names, size):
         print("nothing is deleted")
         return 0
     for run in runs:
@@ -131,10 +132,10 @@ def _delete(words: Sequence[str], as_json: bool) -> int:
     return 0
 
 
-def _agreed(question: str) -> bool:
+def _agreed(names: str, size: str) -> bool:
     if not sys.stdin.isatty():
-        raise UserError("runs delete asks on a terminal; without one add yes=true")
-    return input(question).strip().lower() in ("y", "yes")
+        raise UserError(f"runs delete {names}: asks on a terminal; without one add yes=true")
+    return input(f"delete {names} ({size})? [y/N] ").strip().lower() in ("y", "yes")
 
 
 ACTIONS: dict[str, Callable[[Sequence[str], bool], int]] = {
