@@ -1,6 +1,7 @@
 """`lightning-gen estimate`: what a training takes, against the model and against arithmetic."""
 
 import json
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from lightning_gen.cli import main
 from lightning_gen.training import estimate
 from lightning_gen.training.estimate import Gathered, Parts, Steps, memory, network
+from lightning_gen.utilities.compat import without_data
 from lightning_gen.utilities.computation import Computation
 
 TINY = [override for override in TINY_RUN if not override.startswith(("trainer.max_images", "callbacks.", "logger"))]
@@ -101,3 +103,15 @@ def test_operations_and_memory_of_a_computation():
     assert computation.flops == 2 * 5 * 10 * 20
     assert computation.now == 4 * 200
     assert computation.peak == 4 * 300
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="LSTM layers are those of oneDNN")
+@pytest.mark.parametrize(("steps", "inputs"), [(1, 64), (10, 64), (10, 512)])
+def test_an_lstm_keeps_what_no_tensor_without_data_shows(steps, inputs):
+    """Counted without data as with data, where the workspace of the layer is a tensor."""
+    peaks = []
+    for context in (nullcontext(), without_data(layer := nn.LSTM(inputs, 256))):
+        with context, Computation() as computation:
+            layer(torch.zeros(steps, 16, inputs))
+        peaks.append(computation.peak)
+    assert peaks[1] == pytest.approx(peaks[0], rel=0.1)
