@@ -8,6 +8,7 @@ import torch
 from helpers.runs import TINY_RUN, run, saved
 from torch import nn
 
+from lightning_gen.callbacks import time_estimate
 from lightning_gen.cli import main
 from lightning_gen.training import estimate
 from lightning_gen.training.estimate import Gathered, Parts, Steps, memory, network
@@ -43,7 +44,7 @@ def test_of_a_run(printed, tmp_path_factory):
 
 
 def test_the_device_is_tried(monkeypatch, capsys):
-    monkeypatch.setattr(estimate, "SECONDS", 0.0)
+    monkeypatch.setattr(time_estimate, "LEAST_SECONDS", 0.0)
     assert main(["estimate", *TINY, "trainer.max_images=8"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("speed:") and line.endswith("s") for line in lines)
