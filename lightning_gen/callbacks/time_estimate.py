@@ -86,7 +86,8 @@ class TimeEstimate:
         left = self._seconds_left(speed)
         parts = [f"speed: {shown_speed(speed)} images/s on this machine"]
         if left is not None:
-            parts = [f"time: about {duration(self._clock.passed + left)} on this machine ({shown_speed(speed)} images/s)"]
+            time_of_all = duration(self._clock.passed + left)
+            parts = [f"time: about {time_of_all} on this machine ({shown_speed(speed)} images/s)"]
         if (first := self._first_picture(speed, left)) is not None:
             parts.append(f"first picture after {duration(self._clock.passed + first)}")
         log.info("%s", "; ".join(parts))
