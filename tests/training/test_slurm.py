@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.tools, pytest.mark.skipif(missing() 
 
 RUN = [
     *("model=mlp_vae", "data=fake", "data.image_shape=[1,16,16]", "data.num_images=256", "data.batch_size=16"),
-    *("metrics=[]", "callbacks=[checkpoint,log_terms]", "trainer.max_images=6000", "trainer.steps_per_call=1"),
+    *("metrics=[]", "callbacks=[checkpoint,log_terms]", "trainer.max_images=8000", "trainer.steps_per_call=1"),
     *("trainer.validate_every_images=2000", "callbacks.last.every_images=320", "callbacks.last.every_minutes=null"),
 ]
 
