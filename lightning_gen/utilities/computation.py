@@ -56,9 +56,9 @@ class Computation(TorchDispatchMode):
 def _lstm_workspace(inputs: Tensor, outputs: Tensor) -> int:
     """Bytes that an LSTM layer on the CPU keeps for its backward pass; `(T, B, I)`, `(T, B, H)`.
 
-    oneDNN keeps four gates of each step, and before and after each layer and step six states: hidden ones of the layer
-    below, of the step before and of the cell, and a place for the gradient of each. Three are as wide as the inputs if
-    those are wider. Without its paddings; `rnn_conf_t` in src/cpu/rnn/rnn_utils.hpp of oneDNN.
+    oneDNN keeps the four gates of each step and, at the input and the output of the layer, of each step and before the
+    first, six states: those of the layer, of the step and of the cell, each with room for its gradient. Three are as
+    wide as the inputs if those are wider. Paddings are left out; `rnn_conf_t` in src/cpu/rnn/rnn_utils.hpp of oneDNN.
     """
     steps, batch, width = outputs.shape
     gates, states = 4 * steps * width, 2 * (steps + 1) * 3 * (width + max(width, inputs.shape[-1]))

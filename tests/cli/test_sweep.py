@@ -192,10 +192,14 @@ def test_the_command_of_a_wandb_agent():
 @pytest.mark.slow
 def test_a_trial_of_a_wandb_agent(tmp_path):
     """The process that an agent starts; offline, as there is no server."""
-    arguments = command_of_wandb_agent(**{"model.optimizer.lr": 0.000123, "seed": 2})[2:]
+    values = {"model.optimizer.lr": 0.000123, "seed": 2}
+    arguments = command_of_wandb_agent(**values)[2:]
+    settings = tmp_path / "config-trial_id.yaml"
+    settings.write_text(yaml.safe_dump({"wandb_version": 1} | {key: {"value": values[key]} for key in values}))
     small = ["data=fake", "data.image_shape=[1,16,16]", "data.num_classes=null", "debug=smoke", "metrics=[]"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "WANDB_"))}
     environment |= {"WANDB_SWEEP_ID": "sweep_id", "WANDB_RUN_ID": "trial_id", "HOME": str(tmp_path / "home")}
+    environment |= {"WANDB_SWEEP_PARAM_PATH": str(settings)}
     environment |= {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-m", "lightning_gen", "train", *arguments, *small, "run_dir=run"]
     command += ["model.generator.width=8", "model.discriminator.width=8", "callbacks=[]", "logger.wandb.offline=true"]
