@@ -94,30 +94,28 @@ class Slurm:
         """Whether a process with these variables is that rank."""
         return variables.get("SLURM_PROCID") == str(rank) and variables.get("SLURM_STEP_ID", "").isdecimal()
 
-    def state(self) -> str:
-        """How often the job was restarted."""
-        return next(word for word in self.ask("scontrol", "show", "job", self.job).split() if "Restarts=" in word)
+    def facts(self) -> dict[str, str]:
+        """What Slurm knows of the job, such as `JobState`."""
+        words = self.ask("scontrol", "show", "job", self.job).split()
+        return dict(word.split("=", 1) for word in words if "=" in word)
 
     def disturb(self, kind: str) -> None:
-        """Do what a cluster does to jobs, and wait until the job has been queued again."""
-        before = self.state()
+        """Do what a cluster does to jobs, and wait until the job runs again."""
+        before = self.facts()
+        minutes = int(before["RunTime"].split(":")[1]) + 2  # the job is warned as long before its limit
         commands = {
             "warning": ["scancel", "--signal=USR1", self.job],
-            "limit": ["scontrol", "update", f"JobId={self.job}", "TimeLimit=+0"],
+            "limit": ["scontrol", "update", f"JobId={self.job}", f"TimeLimit={minutes}"],
             "requeue": ["scontrol", "requeue", self.job],
             "node": ["scontrol", "update", "NodeName=node2", "State=down", "Reason=test"],
         }
-        if kind == "limit":
-            minutes = 2 + int(time.monotonic() - self.begun) // 60
-            commands["limit"][-1] = f"TimeLimit={minutes}"
         self.ask(*commands[kind])
-        wait(lambda: self.state() != before)
+        wait(lambda: self.facts()["Restarts"] != before["Restarts"])
         if kind == "limit":
             self.ask("scontrol", "update", f"JobId={self.job}", "TimeLimit=50")
         if kind == "node":
             self.ask("scontrol", "update", "NodeName=node2", "State=resume")
-
-    begun = 0.0
+        wait(lambda: self.facts()["JobState"] == "RUNNING")  # no process of the last start is left
 
 
 def processes_of(run: Torchrun | Slurm, rank: int) -> Iterator[int]:
@@ -164,7 +162,7 @@ def troubled(run: Slurm, straight: Path) -> dict[str, object]:
     last = run.folder / "checkpoints" / "last.ckpt"
     kinds = ["warning", "node", "requeue", "limit"]
     for kind in kinds:
-        before, run.begun = changed(last), time.monotonic()
+        before = changed(last)
         wait(lambda before=before: changed(last) != before)
         run.disturb(kind)
     wait(run.is_over)

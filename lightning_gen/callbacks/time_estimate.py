@@ -1,4 +1,4 @@
-"""How long a training will take on this machine, by the time of a few of its first steps."""
+"""The speed of a training on this machine, and how long it will take, by the time of a few of its first steps."""
 
 import logging
 import math
@@ -30,49 +30,66 @@ class Mark(NamedTuple):
     images: int
 
 
-class TimeEstimate:
-    """Times steps of a training after the first ones, `WARM_UP` or those of `PATIENCE`, logs a line, and is `done`.
+class StepClock:
+    """Times steps of a training after the first ones, `WARM_UP` or those of `PATIENCE`: `speed` is in images/s.
 
-    It waits for the device twice in a run, so that it times what the device has done and not what it was sent.
+    It waits for the device twice, so that it times what the device has done and not what it was sent.
     """
 
-    def __init__(self, trainer: ImageTrainer, model: ImageGenerator):
-        self.trainer = trainer
+    def __init__(self, model: ImageGenerator):
         self.model = model
-        self.done = False
+        self.speed: float | None = None  # until it is known
         self._steps = 0
-        self._begin = Mark(time.monotonic(), model.images_seen)
+        self._begin = time.monotonic()
         self._warm: Mark | None = None  # after the first steps
 
     def after_step(self) -> None:
         """Count an optimizer step."""
         self._steps += 1
         if self._warm is None:
-            if self._steps == WARM_UP or self._passed >= PATIENCE:
+            if self._steps == WARM_UP or self.passed >= PATIENCE:
                 self._warm, self._steps = self._mark(), 0
             return
         seconds = time.monotonic() - self._warm.seconds
         if (self._steps >= LEAST_STEPS and seconds >= LEAST_SECONDS) or seconds >= PATIENCE:
             now = self._mark()
-            self._tell((now.images - self._warm.images) / (now.seconds - self._warm.seconds))
-            self.done = True
+            self.speed = (now.images - self._warm.images) / (now.seconds - self._warm.seconds)
+
+    @property
+    def passed(self) -> float:
+        """Seconds since the beginning."""
+        return time.monotonic() - self._begin
 
     def _mark(self) -> Mark:
         if self.model.device.type in ("cuda", "mps", "xpu"):
             torch.accelerator.synchronize()
         return Mark(time.monotonic(), self.model.images_seen)
 
-    @property
-    def _passed(self) -> float:
-        return time.monotonic() - self._begin.seconds
+
+class TimeEstimate:
+    """Logs a line once the speed of a training is known, and is `done`."""
+
+    def __init__(self, trainer: ImageTrainer, model: ImageGenerator):
+        self.trainer = trainer
+        self.model = model
+        self.done = False
+        self._clock = StepClock(model)
+
+    def after_step(self) -> None:
+        """Count an optimizer step."""
+        self._clock.after_step()
+        if self._clock.speed is not None:
+            self._tell(self._clock.speed)
+            self.done = True
 
     def _tell(self, speed: float) -> None:
         left = self._seconds_left(speed)
         parts = [f"speed: {shown_speed(speed)} images/s on this machine"]
         if left is not None:
-            parts = [f"time: about {duration(self._passed + left)} on this machine ({shown_speed(speed)} images/s)"]
+            time_of_all = duration(self._clock.passed + left)
+            parts = [f"time: about {time_of_all} on this machine ({shown_speed(speed)} images/s)"]
         if (first := self._first_picture(speed, left)) is not None:
-            parts.append(f"first picture after {duration(self._passed + first)}")
+            parts.append(f"first picture after {duration(self._clock.passed + first)}")
         log.info("%s", "; ".join(parts))
         if self.trainer.max_images and left is not None and left > LONG:
             log.info("shorter: %s", ", ".join(self._shorter(speed, self.trainer.max_images)))
@@ -108,7 +125,7 @@ class TimeEstimate:
         by_images = (math.ceil((seen // every + 1) * every / call) * call - seen) / speed
         if pictures.every_minutes is None:
             return by_images
-        return min(by_images, max(0.0, 60 * pictures.every_minutes - self._passed) + call / 2 / speed)
+        return min(by_images, max(0.0, 60 * pictures.every_minutes - self._clock.passed) + call / 2 / speed)
 
     def _shorter(self, speed: float, max_images: int) -> Iterator[str]:
         """Overrides that shorten the run."""

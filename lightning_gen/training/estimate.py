@@ -5,7 +5,6 @@ on a laptop.
 """
 
 import math
-import time
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -17,6 +16,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from lightning_gen.batch import Batch
+from lightning_gen.callbacks.time_estimate import StepClock
 from lightning_gen.config.instantiation import build_data, build_model
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.image_generator import ImageGenerator
@@ -29,7 +29,6 @@ from lightning_gen.utilities.computation import Computation
 
 CYCLE = 64  # steps within which all kinds of steps occur
 ENTRY = 300  # bytes of a tensor's entry in a checkpoint, besides its values
-WARM_UP, LEAST_STEPS, SECONDS = 3, 5, 10.0  # of the steps that are timed
 
 
 class Parts(NamedTuple):
@@ -206,9 +205,8 @@ def speed(
     data.batch_size = rows
     attach(model.to(device), total)
     batches = (batch for group in data.train_dataloader() for batch in group)
-    times = []
-    start = time.monotonic()
-    while len(times) < WARM_UP + LEAST_STEPS or time.monotonic() - start < SECONDS:
+    clock = StepClock(model)
+    while clock.speed is None:
         images, labels = next(batches)
         with autocast(device.type, result["precision"]):
             model.prepare()
@@ -216,14 +214,9 @@ def speed(
         model.terms.commit()
         model.batches_seen += 1
         model.images_seen += rows
-        if device.type != "cpu":
-            torch.accelerator.synchronize()
-        times.append(time.monotonic())
-        if len(times) > 1 and time.monotonic() - start > 6 * SECONDS:
-            break
+        clock.after_step()
     data.batch_size = whole
-    warm = min(WARM_UP, len(times) - 2)
-    per_second = result["processes"] * rows * (len(times) - 1 - warm) / (times[-1] - times[warm])
+    per_second = result["processes"] * clock.speed
     model.to("cpu")
     return {"images_per_second": per_second, "hours": total and total / per_second / 3_600}
 

@@ -39,8 +39,8 @@ def checkpoints_of(folder: Path) -> list[Path]:
 
 
 def sweep_name() -> str | None:
-    """The name of the sweep that this run is of."""
-    return os.environ.get(SWEEP)
+    """The name of the sweep that this run is of, or the id that a wandb server has given it."""
+    return os.environ.get(SWEEP) or os.environ.get("WANDB_SWEEP_ID")
 
 
 def missing(package: str) -> UserError:
@@ -158,7 +158,8 @@ class TensorBoard(TensorBoardLogger):
 class Wandb(WandbLogger):
     """Weights & Biases; offline unless `offline=false`. A resumed run continues its wandb run: the id is in a file.
 
-    `group`: by default the name of the sweep. `checkpoints`: upload best.ckpt and last.ckpt at the end, as artifacts.
+    `group`: by default WANDB_RUN_GROUP, or the name of the sweep. `checkpoints`: upload best.ckpt and last.ckpt at the
+    end, as artifacts.
     """
 
     def __init__(
@@ -172,7 +173,7 @@ class Wandb(WandbLogger):
         **settings: Any,
     ):
         self._folder, self._checkpoints = Path(folder), checkpoints
-        if group := group or sweep_name():
+        if group := group or os.environ.get("WANDB_RUN_GROUP") or sweep_name():
             settings["group"] = group
         id_file = Path(folder) / "wandb_id.txt"
         if not id_file.exists() and is_rank_zero():

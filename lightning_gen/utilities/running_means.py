@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_gen.utilities.ranks import num_ranks, sum_over_ranks
+from lightning_gen.utilities.ranks import Ranks, gather_from_ranks, num_ranks, sum_over_ranks
 
 Terms = tuple[tuple[str, ...], Tensor, float]  # names, their values `(n,)`, the weight of this part of a batch
 
@@ -65,19 +65,31 @@ class RunningMeans:
         return {name: total / weight for name, (total, weight) in sums.items()}
 
     def state_dict(self) -> list[Any]:
-        """The sums since the last flush, over all ranks, as plain data for a checkpoint."""
+        """The sums since the last flush as plain data for a checkpoint: names, a row `(W, n)` of each rank, weights.
+
+        Rows, not their sum: float32 sums that go on from a share of it would be rounded otherwise. One rank: `(n,)`.
+        """
         self.commit()
         return [
-            [list(names), sum_over_ranks(total.clone()), count * num_ranks()]
+            [list(names), gather_from_ranks(total).squeeze(0), count * num_ranks()]
             for names, (total, count) in self._sums.items()
         ]
 
     def load_state_dict(self, state: list[Any]) -> None:
-        """Continue with these sums, of which each rank takes its share; ValueError for anything else."""
+        """Continue with these sums: each rank with its own, or a share of all if they are of other ranks.
+
+        ValueError for anything else.
+        """
         try:
-            sums = {tuple(names): (total.float() / num_ranks(), count / num_ranks()) for names, total, count in state}
+            sums = {tuple(names): (_mine(total.float()), count / num_ranks()) for names, total, count in state}
         except (AttributeError, TypeError) as error:
             raise ValueError(f"no sums of terms: {error}") from error
         if any(total.shape != (len(names),) for names, (total, _) in sums.items()):
             raise ValueError("no sums of terms: names and values differ in number")
         self.pending, self._sums = [], sums
+
+
+def _mine(total: Tensor) -> Tensor:
+    """This rank's sums `(n,)`, of those of all ranks `(W, n)`, or of one `(n,)`."""
+    rows, ranks = total[None] if total.ndim == 1 else total, Ranks()
+    return rows[ranks.rank].clone() if len(rows) == ranks.size else rows.sum(0) / ranks.size

@@ -171,17 +171,42 @@ def test_run_folders_that_are_typed(pretended, capfd):
     assert [point.status for point in read_points(Path("outputs/sweeps/b"))] == ["finished", "failed"]
 
 
-def test_the_command_of_a_wandb_agent():
-    """As docs/sweeps.md has it, with the values of a trial as the agent of wandb writes them."""
+def command_of_wandb_agent(**values: object) -> list[str]:
+    """That of docs/sweeps.md with the values of a trial, as wandb's agent puts it together."""
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
+
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/sweeps.md").read_text(), re.DOTALL)
     command = next(yaml.safe_load(block)["command"] for block in blocks if "args_no_hyphens" in block)
-    values = [f"{key}={value}" for key, value in {"model.optimizer.lr": 0.000123, "seed": 2}.items()]
-    at = command.index("${args_no_hyphens}")
-    arguments = [*command[:at], *values, *command[at + 1 :]]
+    words = create_sweep_command_args({"args": {key: {"value": value} for key, value in values.items()}})
+    return [word for part in command for word in (words[part[2:-1]] if part.startswith("${") else [part])]
+
+
+def test_the_command_of_a_wandb_agent():
+    arguments = command_of_wandb_agent(**{"model.optimizer.lr": 0.000123, "seed": 2})
     assert arguments[:2] == ["lightning-gen", "train"]
     job = read_command_line("train", arguments[2:])
     assert (job.config.model.optimizer.lr, job.config.seed) == (0.000123, 2)
     assert job.config.logger.wandb.offline is False
+
+
+@pytest.mark.slow
+def test_a_trial_of_a_wandb_agent(tmp_path):
+    """The process that an agent starts; offline, as there is no server."""
+    values = {"model.optimizer.lr": 0.000123, "seed": 2}
+    arguments = command_of_wandb_agent(**values)[2:]
+    settings = tmp_path / "config-trial_id.yaml"
+    settings.write_text(yaml.safe_dump({"wandb_version": 1} | {key: {"value": values[key]} for key in values}))
+    small = ["data=fake", "data.image_shape=[1,16,16]", "data.num_classes=null", "debug=smoke", "metrics=[]"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "WANDB_"))}
+    environment |= {"WANDB_SWEEP_ID": "sweep_id", "WANDB_RUN_ID": "trial_id", "HOME": str(tmp_path / "home")}
+    environment |= {"WANDB_SWEEP_PARAM_PATH": str(settings)}
+    environment |= {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "lightning_gen", "train", *arguments, *small, "run_dir=run"]
+    command += ["model.generator.width=8", "model.discriminator.width=8", "callbacks=[]", "logger.wandb.offline=true"]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=180)
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert (config["model"]["optimizer"]["lr"], config["seed"]) == (0.000123, 2)
+    assert len(list(tmp_path.glob("run/wandb/offline-run-*-trial_id/run-trial_id.wandb"))) == 1
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "slurm"])

@@ -28,10 +28,11 @@ def scaler() -> torch.amp.GradScaler:
     return torch.amp.GradScaler("cpu", init_scale=65536)
 
 
-def two_ranks(monkeypatch, of_the_other: torch.Tensor) -> None:
+def two_ranks(monkeypatch, of_the_other: torch.Tensor, rank: int = 0) -> None:
     """As if another process took part, with `of_the_other` to reduce."""
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: rank)
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.add_(of_the_other))
 
 
@@ -372,6 +373,21 @@ class TestRunningMeans:
         others.add({"loss": torch.tensor(6.0)})
         assert others.flush() == {"loss": 3}
         assert means.flush() == {"loss": 2}
+
+    @pytest.mark.parametrize("rank", [0, 1])
+    def test_a_rank_continues_with_its_own_sums(self, monkeypatch, rank):
+        """With its share of all it would round otherwise than a run that was never stopped."""
+        losses = torch.tensor([2.0, 6.0])
+        other = losses[1 - rank] * torch.eye(2)[1 - rank][:, None]
+        two_ranks(monkeypatch, other, rank)
+        means, others = RunningMeans(), RunningMeans()
+        means.add({"loss": losses[rank]})
+        state = means.state_dict()
+        others.load_state_dict(state)
+        assert others.peek() == means.peek()
+        monkeypatch.undo()
+        others.load_state_dict(state)
+        assert others.flush() == {"loss": 4}
 
     def test_means_are_over_all_ranks(self, monkeypatch):
         two_ranks(monkeypatch, torch.tensor([[6.0], [2.0]]))

@@ -1,15 +1,18 @@
 """`lightning-gen estimate`: what a training takes, against the model and against arithmetic."""
 
 import json
+from contextlib import nullcontext
 
 import pytest
 import torch
 from helpers.runs import TINY_RUN, run, saved
 from torch import nn
 
+from lightning_gen.callbacks import time_estimate
 from lightning_gen.cli import main
 from lightning_gen.training import estimate
 from lightning_gen.training.estimate import Gathered, Parts, Steps, memory, network
+from lightning_gen.utilities.compat import without_data
 from lightning_gen.utilities.computation import Computation
 
 TINY = [override for override in TINY_RUN if not override.startswith(("trainer.max_images", "callbacks.", "logger"))]
@@ -41,7 +44,7 @@ def test_of_a_run(printed, tmp_path_factory):
 
 
 def test_the_device_is_tried(monkeypatch, capsys):
-    monkeypatch.setattr(estimate, "SECONDS", 0.0)
+    monkeypatch.setattr(time_estimate, "LEAST_SECONDS", 0.0)
     assert main(["estimate", *TINY, "trainer.max_images=8"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("speed:") and line.endswith("s") for line in lines)
@@ -101,3 +104,15 @@ def test_operations_and_memory_of_a_computation():
     assert computation.flops == 2 * 5 * 10 * 20
     assert computation.now == 4 * 200
     assert computation.peak == 4 * 300
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="LSTM layers are those of oneDNN")
+@pytest.mark.parametrize(("steps", "inputs"), [(1, 64), (10, 64), (10, 512)])
+def test_an_lstm_keeps_what_no_tensor_without_data_shows(steps, inputs):
+    """Counted without data as with data, where the workspace of the layer is a tensor."""
+    peaks = []
+    for context in (nullcontext(), without_data(layer := nn.LSTM(inputs, 256))):
+        with context, Computation() as computation:
+            layer(torch.zeros(steps, 16, inputs))
+        peaks.append(computation.peak)
+    assert peaks[1] == pytest.approx(peaks[0], rel=0.1)

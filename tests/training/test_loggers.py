@@ -151,7 +151,7 @@ class TestWandb:
         """Nothing of this user's account or home."""
         import wandb
 
-        for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_RUN_ID"):
+        for name in [name for name in os.environ if name.startswith("WANDB_")]:
             monkeypatch.delenv(name, raising=False)
         for name in ("HOME", "WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
             monkeypatch.setenv(name, str(tmp_path / "home"))
@@ -190,11 +190,20 @@ class TestWandb:
         with pytest.raises(UserError, match=r"^logger\.wandb\.offline=false: .*wandb login.*offline$"):
             Wandb(str(tmp_path), project="tests", offline=False).open()
 
-    def test_the_run_of_an_agent_keeps_its_id(self, tmp_path, monkeypatch):
+    def test_the_run_of_an_agent_keeps_its_id_and_is_grouped_by_its_sweep(self, tmp_path, monkeypatch):
         monkeypatch.setenv("WANDB_RUN_ID", "of_agent")
         monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")
-        Wandb(str(tmp_path), project="tests", offline=True)
+        logger = Wandb(str(tmp_path), project="tests", offline=True)
         assert (tmp_path / "wandb_id.txt").read_text() == "of_agent"
+        assert logger.experiment.group == "sweep"
+        logger.close()
+
+    def test_the_group_of_the_environment_goes_before_the_sweep(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("WANDB_RUN_GROUP", "mine")
+        monkeypatch.setenv("LIGHTNING_GEN_SWEEP", "sweep")
+        logger = Wandb(str(tmp_path), project="tests", offline=True)
+        assert logger.experiment.group == "mine"
+        logger.close()
 
     def test_each_folder_is_a_run_of_its_own(self, tmp_path):
         ids = set()
