@@ -20,7 +20,6 @@ from lightning_gen.config.composition import check
 from lightning_gen.config.containers import as_dict, merge
 from lightning_gen.config.instantiation import build_data
 from lightning_gen.data.folder_scan import shown
-from lightning_gen.data.inspection import listed
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY
 from lightning_gen.images import video_library
@@ -28,6 +27,7 @@ from lightning_gen.origins.places import shared_name
 from lightning_gen.sampling.preparation import check_weights, choose_device
 from lightning_gen.utilities.float32 import use_tf32
 from lightning_gen.utilities.suggestions import did_you_mean
+from lightning_gen.utilities.text_lists import listed
 
 if TYPE_CHECKING:
     from lightning_gen.data.image_data import ImageData

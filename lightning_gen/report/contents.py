@@ -15,11 +15,11 @@ from lightning_gen.errors import UserError
 from lightning_gen.report.commands import commands_of
 from lightning_gen.report.curves import Chart, Curve, charts_of, hours_of, read_curves
 from lightning_gen.report.environment import Environment, from_log, read_environment
-from lightning_gen.report.files import inside, names_in, text_of
 from lightning_gen.report.pictures import Picture, Series, read_generated, read_series
 from lightning_gen.report.scores import Scoring, read_scores
-from lightning_gen.report.settings import Settings, papers_of, read_settings
-from lightning_gen.runs.heartbeat import HEARTBEAT, is_running
+from lightning_gen.report.settings import Settings, brief, papers_of, read_settings
+from lightning_gen.runs.files import inside, names_in, text_of
+from lightning_gen.runs.record import Run
 from lightning_gen.utilities.durations import duration
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ class Contents:
 
     folder: str
     title: str
-    state: str  # training, finished, or how it ended
+    state: str  # as `Run.outcome`
     images_seen: int
     max_images: int | None
     facts: dict[str, str]
@@ -86,7 +86,7 @@ def read_contents(folder: Path, outcome: str | None = None) -> Contents:
     return Contents(
         folder=str(folder),
         title=f"{first['model']} on {first['data']}" if first else " on ".join(_classes(config)),
-        state=_state(folder, seen, most, outcome, environment),
+        state=outcome or brief(Run(folder, str(folder)).outcome),
         images_seen=seen,
         max_images=most,
         facts=_facts(first, settings, curves, environment),
@@ -141,16 +141,6 @@ def _images_seen(curves: Mapping[str, Curve], series: Sequence[Series], scorings
     counts += [picture.images for each in series for picture in each.pictures]
     counts += [scoring.images_seen for scoring in scorings]
     return max(counts, default=0)
-
-
-def _state(folder: Path, seen: int, most: int | None, outcome: str | None, environment: Environment) -> str:
-    if outcome is not None:
-        return outcome
-    if inside(folder, HEARTBEAT) and is_running(folder):
-        return "training"
-    if most is not None and seen >= most:
-        return "finished"
-    return (environment.starts[0].outcome or "killed") if environment.starts else "ended"
 
 
 def _facts(

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lightning_gen.report.files import json_of
 from lightning_gen.report.settings import brief
+from lightning_gen.runs.files import json_of
 from lightning_gen.runs.record import ENVIRONMENT
 
 MOST_BYTES = 8 * 2**20

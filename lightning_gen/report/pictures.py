@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightning_gen.report.files import inside, names_in
+from lightning_gen.runs.files import inside, names_in
 
 MOST = 24  # pictures of a series
 MOST_BYTES = 8 * 2**20  # of a series; fewer pictures are taken from larger ones

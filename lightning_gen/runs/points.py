@@ -14,8 +14,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from lightning_gen.runs.files import sound_json_of
 from lightning_gen.runs.heartbeat import SILENT, is_running
-from lightning_gen.runs.record import Run, json_of
+from lightning_gen.runs.record import Run
 from lightning_gen.utilities.atomic_files import atomic_write, is_alive, place
 
 POINTS = "points"  # the folder of the files, in that of the sweep
@@ -60,7 +61,7 @@ def read_points(sweep: Path) -> list[Point]:
 
 def _read(file: Path) -> Point | None:
     with suppress(TypeError):
-        content = json_of(file)
+        content = sound_json_of(file.parent, file.name)
         point = Point(**{key.name: content[key.name] for key in fields(Point) if key.name in content})
         texts = (point.name, point.folder, point.command, point.status, point.process)
         return point if all(isinstance(text, str) for text in texts) else None

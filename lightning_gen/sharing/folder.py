@@ -15,6 +15,7 @@ from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY, ImageGenerator
 from lightning_gen.origins.weights import AVERAGED, write_weights
 from lightning_gen.randomness import preserved_rng, seed_all
+from lightning_gen.runs.record import SCORES
 from lightning_gen.sampling.evaluation_mode import full_precision
 from lightning_gen.sampling.preparation import check_weights
 from lightning_gen.sharing.card import Card, title_of, write_card
@@ -25,7 +26,6 @@ from lightning_gen.sharing.shareable import shareable
 from lightning_gen.sharing.snippet import FILE, program_snippet, safetensors_snippet
 
 Format = Literal["safetensors", "torch_export", "onnx"]
-SCORES = "evaluation.json"
 
 
 @dataclass(frozen=True)
