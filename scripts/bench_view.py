@@ -1,4 +1,4 @@
-"""What `lightning-gen view` takes over many runs: `python scripts/bench_view.py [runs] [pictures]`, 200 and 50 by default.
+"""What `lightning-gen view` takes over many runs: `python scripts/bench_view.py [runs] [pictures]`, by default 200 50.
 
 Writes run folders of plain files, serves them with the command in a process of its own, and opens the table, the small
 pictures of all its rows, each page of a run and a comparison of six runs, as a browser does. Prints one JSON line:
@@ -57,8 +57,8 @@ def write_run(folder: Path, number: int, pictures: int) -> None:
 def evaluation(score: float) -> dict[str, object]:
     """An entry of evaluation.json."""
     origin = {"metric": "kid", "extractor": None, "of_samples": False, "splits": ["test"]}
-    protocol = {"data": "mnist5k", "split": "test", "images": {"test": "0"}, "binarize": False, "n_real": 8, "n_fake": 0}
-    protocol |= {"extractors": {}, "metrics": {}, "versions": {}}
+    protocol = {"data": "mnist5k", "split": "test", "images": {"test": "0"}, "binarize": False}
+    protocol |= {"n_real": 8, "n_fake": 0, "extractors": {}, "metrics": {}, "versions": {}}
     scores = {"scores": {"kid": score}, "better": {"kid": "lower"}, "origin": {"kid": origin}, "uncertainty": {}}
     return scores | {"protocol": protocol, "time": "2026-01-01T10:00:00"}
 
