@@ -39,11 +39,15 @@ _HOME = re.compile(r"^([\w./@+]+)=(~[^,'\"]*)$")
 
 
 class Job(NamedTuple):
-    """The task of a command: a checked config, its overrides, and the flags that another process needs too."""
+    """The task of a command: a checked config, its overrides, and the flags that another process needs too.
+
+    `typed` are the overrides without the options of a run that is resumed, which come before them.
+    """
 
     config: "DictConfig"
     overrides: Sequence[str] = ()
     flags: Sequence[str] = ()
+    typed: Sequence[str] = ()
 
 
 def read_command_line(command: str, arguments: list[str]) -> Job | int:
@@ -61,7 +65,7 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
     arguments = [with_quotes(_HOME.sub(r"\1='\2'", argument)) for argument in arguments if argument not in dry_run]
     flags, overrides, shown = _parse(command, arguments)
     flags += dry_run
-    arguments, overrides = _in_full(command, arguments, overrides)
+    arguments, overrides, own = _in_full(command, arguments, overrides)
     if shown:
         arguments = overrides
     check_words(overrides)
@@ -81,7 +85,9 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
     else:
         with hydra_config(node):
             _announce(_task(command, config, node))
-    return Job(finish(config, node, command), task_overrides(node), flags + _search_path(node))
+    task = task_overrides(node)
+    typed = [text for text in task if text not in own]
+    return Job(finish(config, node, command), task, flags + _search_path(node), typed)
 
 
 def _composed(
@@ -120,8 +126,8 @@ def _composed(
     return composed[0] if composed else ended.status
 
 
-def _in_full(command: str, arguments: list[str], overrides: list[str]) -> tuple[list[str], list[str]]:
-    """The arguments and overrides with plain words written out, after the options of a run that is resumed."""
+def _in_full(command: str, arguments: list[str], overrides: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """Arguments and overrides with plain words written out, after the options of a run that is resumed; these, too."""
     own = _options_of_resumed(command, overrides)
     prepare_hydra()
     in_full = written_out(command, overrides, own)
@@ -129,7 +135,7 @@ def _in_full(command: str, arguments: list[str], overrides: list[str]) -> tuple[
     first = arguments.index(overrides[0]) if overrides else 0
     overrides = _replaced(overrides, in_full)
     own = not_among(own, overrides)
-    return [*arguments[:first], *own, *_replaced(arguments[first:], in_full)], [*own, *overrides]
+    return [*arguments[:first], *own, *_replaced(arguments[first:], in_full)], [*own, *overrides], own
 
 
 def _task(command: str, config: "DictConfig", node: "DictConfig") -> str:

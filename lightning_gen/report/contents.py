@@ -64,13 +64,14 @@ class Contents:
 
 
 def read_contents(folder: Path, outcome: str | None = None) -> Contents:
-    """The contents of a run folder; `outcome` says how a run that still holds its folder has ended.
+    """The contents of a run folder; `outcome` says how a run that still holds its folder ends, at this moment.
 
     UserError for a folder without a run.
     """
     if inside(folder, "config.yaml") is None:
         raise UserError(f"{folder}: no run's folder, it has no config.yaml; name the folder that train printed")
     unread: list[str] = []
+    now = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
     read = partial(_read, folder, unread)
     config = read("config.yaml", _config_of, {})
     log = read("log.txt", lambda folder: text_of(folder, "log.txt", LOG_BYTES), "")
@@ -78,6 +79,7 @@ def read_contents(folder: Path, outcome: str | None = None) -> Contents:
     environment = read("environment.json", read_environment, Environment())
     told = from_log(log, scorings[0].protocol if scorings else {})
     environment = replace(environment, rows=environment.rows | told)
+    environment = environment.ending(outcome, now) if outcome else environment
     curves = read("metrics.csv", read_curves, {})
     series = read("samples", read_series, [])
     settings = read("config.yaml", lambda _: read_settings(config), Settings())
@@ -103,7 +105,7 @@ def read_contents(folder: Path, outcome: str | None = None) -> Contents:
         remarks=[line for line in log.splitlines() if _REMARK.search(line)][:LOG_LINES],
         log=log.splitlines()[-LOG_LINES:],
         version=core_version(),
-        written=f"{datetime.now():%Y-%m-%d %H:%M:%S}",
+        written=now,
         unread=unread,
     )
 

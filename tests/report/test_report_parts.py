@@ -8,6 +8,7 @@ import pytest
 from lightning_gen.callbacks import report
 from lightning_gen.report import curves, pictures
 from lightning_gen.report.curves import Chart, Curve, charts_of, hours_of, read_curves, thinned
+from lightning_gen.report.environment import Environment, StartRow
 from lightning_gen.report.pictures import read_series, spread
 
 
@@ -128,3 +129,11 @@ def test_a_report_that_fails_ends_nothing(monkeypatch, tmp_path):
     callback.write()
     reason = "no run's folder, it has no config.yaml; name the folder that train printed"
     assert lines == [f"no report is written: {tmp_path}: {reason}"]
+
+
+def test_the_end_of_a_run_is_in_its_own_report():
+    """The file gets it after the report; an end that it has stays."""
+    begun = StartRow("train", "10:00", "", "")
+    (shown,) = Environment(starts=[begun]).ending("finished", "10:05").starts
+    assert (shown.ended, shown.outcome) == ("10:05", "finished")
+    assert Environment(starts=[shown]).ending("failed", "11:00").starts == [shown]

@@ -16,6 +16,7 @@ or a key of configs such as model.latent_dim. A state is running, finished, stop
 """
 
 import json
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -88,7 +89,7 @@ def _start_lines(start: dict[str, Any]) -> list[str]:
     versions = [f"{name} {packages[name]}" for name in ("torch", "lightning", "torchmetrics") if name in packages]
     lines = [
         f"started    {start.get('started', '-')}, {start.get('outcome', 'no end recorded')} {start.get('ended', '')}",
-        f"  command  {' '.join(map(str, command)) if isinstance(command, list) else '-'}",
+        f"  command  {shlex.join(map(str, command)) if isinstance(command, list) else '-'}",
         f"  in       {start.get('cwd', '-')} on {start.get('host', '-')}, {start.get('device_name', '-')}",
         f"  code     {git.get('commit', 'no git repository')} {git.get('branch') or ''}{changed}",
         f"  packages {', '.join(versions) or '-'}; all in environment.json",
