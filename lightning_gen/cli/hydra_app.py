@@ -26,7 +26,7 @@ from lightning_gen.utilities.compat import (
     hydra_config,
     hydra_config_restored,
 )
-from lightning_gen.utilities.launchers import is_first_process
+from lightning_gen.utilities.launchers import ANNOUNCED, is_first_process
 from lightning_gen.utilities.printable import printable
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _task(command: str, config: "DictConfig", node: "DictConfig") -> str:
 
 def _announce(line: str) -> None:
     """Print a line at once if PyTorch is imported next, which takes seconds."""
-    if "torch" not in sys.modules and is_first_process():
+    if "torch" not in sys.modules and is_first_process() and ANNOUNCED not in os.environ:
         with suppress(OSError):  # a closed output: the command goes on without it
             print(printable(line), flush=True)
 

@@ -14,7 +14,7 @@ from lightning_gen.config.composition import task_overrides
 from lightning_gen.config.plugins import PACKAGE
 from lightning_gen.config.text_values import quoted
 from lightning_gen.errors import UserError
-from lightning_gen.utilities.launchers import RELAUNCHED, is_first_process
+from lightning_gen.utilities.launchers import ANNOUNCED, RELAUNCHED, is_first_process
 from lightning_gen.utilities.signals import Stopped, handled
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def run_child(
     """
     # Set by `_full_errors` for this process only.
     inherited = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
-    own = {"LIGHTNING_GEN_PATH": _user_folders()}
+    own = {"LIGHTNING_GEN_PATH": _user_folders(), ANNOUNCED: "1"}
     return _run([sys.executable, SCRIPT, *arguments], {**(environment or {}), **inherited, **own}, watch)
 
 

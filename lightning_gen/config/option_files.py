@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lightning_gen.config.hydra_setup import Choice
-from lightning_gen.config.plugins import usable
-from lightning_gen.config.validation import yaml_content
+from lightning_gen.config.plugins import conf_dir, usable
+from lightning_gen.config.validation import primary_keys, yaml_content
 from lightning_gen.config.yaml_comments import comments_in
 
 
@@ -39,6 +39,21 @@ def read_option(group: str, name: str) -> Read:
         _merge(values, content)
     read.comments |= {key: text for key, text in comments_in(path).items() if text}
     return read
+
+
+def default_of(group: str) -> str | None:
+    """The option of a top group, such as `model`, that `train` has by default."""
+    chosen = primary_keys(conf_dir() / "train.yaml")[1].get(group)
+    return chosen if isinstance(chosen, str) else None
+
+
+def override_in(option: str, group: str) -> str | None:
+    """The option of another top group that `experiment/NAME` overrides, or one that it builds on; None without one."""
+    own = option.partition("/")[0]
+    entries = list(_defaults(file_of(option), own))
+    chosen = [name for other, name, _ in entries if other == group]
+    inner = [override_in(f"{own}/{name}", group) for other, name, place in entries if other == own and not place]
+    return next(filter(None, [*chosen, *inner]), None)
 
 
 @cache

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lightning_gen.config.plugins import core_version
+from lightning_gen.config.run_options import OPTIONS, chosen_option, title_of
 from lightning_gen.config.saved import MAX_BYTES, plain_yaml
 from lightning_gen.errors import UserError
 from lightning_gen.report.commands import commands_of
@@ -83,11 +84,12 @@ def read_contents(folder: Path, outcome: str | None = None) -> Contents:
     curves = read("metrics.csv", read_curves, {})
     series = read("samples", read_series, [])
     settings = read("config.yaml", lambda _: read_settings(config), Settings())
+    options = config.get(OPTIONS)
     seen, most = _images_seen(curves, series, scorings), _max_images(config)
     first = next(reversed(list(_FIRST_LINE.finditer(log))), None)
     return Contents(
         folder=str(folder),
-        title=f"{first['model']} on {first['data']}" if first else " on ".join(_classes(config)),
+        title=title_of(config, options),
         state=outcome or brief(Run(folder, str(folder)).outcome),
         images_seen=seen,
         max_images=most,
@@ -101,7 +103,7 @@ def read_contents(folder: Path, outcome: str | None = None) -> Contents:
         environment=environment,
         commands=commands_of(folder, seen, most, {each.name for each in series}),
         checkpoints=[name for name in names_in(folder, "checkpoints") if name.endswith(".ckpt")],
-        papers=read("papers", lambda _: papers_of(config.get("model")), {}),
+        papers=read("papers", lambda _: papers_of(config.get("model"), chosen_option("model", options)), {}),
         remarks=[line for line in log.splitlines() if _REMARK.search(line)][:LOG_LINES],
         log=log.splitlines()[-LOG_LINES:],
         version=core_version(),
@@ -130,12 +132,6 @@ def _max_images(config: Mapping[str, Any]) -> int | None:
     trainer = config.get("trainer")
     value = trainer.get("max_images") if isinstance(trainer, dict) else None
     return value if isinstance(value, int) else None
-
-
-def _classes(config: Mapping[str, Any]) -> Iterator[str]:
-    """The names of the classes of model and data."""
-    for part in (config.get("model"), config.get("data")):
-        yield str(part.get("_target_", "?")).rpartition(".")[2] if isinstance(part, dict) else "?"
 
 
 def _images_seen(curves: Mapping[str, Curve], series: Sequence[Series], scorings: Sequence[Scoring]) -> int:

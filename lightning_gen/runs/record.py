@@ -9,11 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lightning_gen.config.run_options import OPTIONS, chosen_option
 from lightning_gen.runs.files import MOST_BYTES, inside, sound_json_of
 from lightning_gen.runs.heartbeat import HEARTBEAT, is_running
 
 ENVIRONMENT = "environment.json"
 SCORES = "evaluation.json"
+# Where no run is found, with the command in the place of {}.
+ELSEWHERE = "name other folders, as in lightning-gen {} ., or start a run with lightning-gen train"
 TAIL = 65_536  # bytes at the end of metrics.csv in which the newest row is
 
 
@@ -50,15 +53,12 @@ class Run:
 
     @cached_property
     def data(self) -> str:
-        """The name of the data."""
+        """The option of the data, else their name."""
         return self._chosen("data")
 
     def _chosen(self, group: str) -> str:
         newest = self.starts[-1] if self.starts else {}
-        options = newest.get("options")
-        typed = [text for text in options if isinstance(text, str)] if isinstance(options, list) else []
-        named = [text.partition("=")[2] for text in typed if text.startswith(f"{group}=")]
-        return named[-1] if named else str(newest.get(group, "-"))
+        return chosen_option(group, newest.get(OPTIONS)) or str(newest.get(group, "-"))
 
     @cached_property
     def started(self) -> str:

@@ -96,13 +96,11 @@ def prepare(config: DictConfig, overrides: Sequence[str] = ()) -> Prepared:
     return Prepared(start, folder, data, model, metrics, extractors, seen, notes)
 
 
-def train(
-    config: DictConfig, overrides: Sequence[str] = (), typed: Sequence[str] | None = None
-) -> Evaluation | None:
+def train(config: DictConfig, overrides: Sequence[str] = (), typed: Sequence[str] | None = None) -> Evaluation | None:
     """Run `config` and return its evaluation, None without metrics; `overrides` are those of the command line.
 
-    `typed` are those that `environment.json` keeps: without the options of a run that is resumed; None: all. Raises UserError
-    for a user's mistakes, if possible before anything is written.
+    `typed` are those that `environment.json` keeps: without the options of a run that is resumed; None: all. Raises
+    UserError for a user's mistakes, if possible before anything is written.
     """
     start, folder, data, model, metrics, extractors, seen, notes = prepare(config, overrides)
     config = start.config

@@ -73,7 +73,10 @@ def test_runs_are_chosen_and_sorted(outputs, capsys, arguments, names):
         (["kid<low"], "error: kid<low: kid is a number, give one"),
         (["most=few"], "error: most=few: give a number of runs"),
         (["shwo"], "error: runs shwo: no such folder; did you mean show?"),
-        (["outputs/empty"], "error: runs outputs/empty: there is no run"),
+        (
+            ["outputs/empty"],
+            "error: runs outputs/empty: there is no run below it; name other folders, as in lightning-gen runs .",
+        ),
         (["show", "outputs"], "error: runs show outputs: holds no run"),
         (["show"], "error: runs show: give lightning-gen runs show RUN"),
         (["diff", "outputs/a"], "error: runs diff outputs/a: give lightning-gen runs diff RUN RUN"),
@@ -98,6 +101,29 @@ def test_table_show_and_diff(outputs, capsys):
         assert part in shown
     assert main(["runs", "diff", "outputs/a", "outputs/deep/er/b"]) == 0
     assert capsys.readouterr().out.splitlines()[1].split() == ["model.latent_dim", "3", "5"]
+
+
+def test_scores_that_are_asked_for_are_shown(outputs, capsys):
+    scores = {"a": 1, "b": 2, "c": 3, "kid/x": 4, "recall/x": 5}
+    (outputs / "a/evaluation.json").write_text(json.dumps([{"scores": scores}]))
+    assert main(["runs", "outputs/a", "sort=recall", "kid<9"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].split()[-3:] == ["recall/x", "kid/x", "a"]
+
+
+@pytest.mark.parametrize(
+    ("options", "model", "data"),
+    [
+        ([], "vae", "mnist5k"),
+        (["experiment=my_pictures/gan_64"], "r3gan", "folder"),  # by the experiment that it builds on
+        (["experiment=digits/gan", "model=dcgan"], "dcgan", "mnist5k"),
+        (["experiment=of_a_plugin"], "GAN", "my art"),  # that is not installed here
+        (["experiment=../../x"], "GAN", "my art"),
+        (None, "GAN", "my art"),  # of an early version
+    ],
+)
+def test_a_run_is_named_by_its_options(tmp_path, options, model, data):
+    run = make_run(tmp_path / "run", "", **{"model": "GAN", "data": "my art", "options": options})
+    assert (Run(run, "run").model, Run(run, "run").data) == (model, data)
 
 
 def test_delete(outputs, capsys, monkeypatch):

@@ -130,6 +130,11 @@ class TestTable:
     def test_sort(self, client, sort, expected):
         assert self.titles(client, sort=sort) == expected
 
+    def test_no_run_is_no_dead_end(self, tmp_path):
+        opened = client_of(tmp_path)
+        opened.cookies.set(COOKIE, TOKEN)
+        assert "name other folders, as in lightning-gen view ." in opened.get("/").text
+
     @pytest.mark.parametrize("query", ["kld<1", "kid<low", "'one", "sort=kld"])
     def test_a_mistake_is_a_line_on_the_page(self, client, query):
         page = client.get("/", params={"q": query})

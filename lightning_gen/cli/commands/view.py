@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lightning_gen.errors import UserError
+from lightning_gen.runs.record import ELSEWHERE
 from lightning_gen.utilities.suggestions import did_you_mean
 
 KEYS = ("port", "host", "name", "device", "trust")
@@ -59,7 +60,7 @@ def _parse(arguments: list[str]) -> tuple[list[Path], dict[str, str]]:
 def _folder(text: str) -> Path:
     folder = Path(text).expanduser()
     if not folder.is_dir():
-        raise UserError(f"view {text}: no such folder; name one that runs are in")
+        raise UserError(f"view {text}: no such folder; {ELSEWHERE.format('view')}")
     return folder
 
 
