@@ -25,12 +25,13 @@ def groups_of(settings: Sequence[Settings]) -> list[list[int]]:
 
 
 def group_names(names: Sequence[Sequence[str]], settings: Mapping[str, Sequence[str]]) -> list[str]:
-    """The names of rows by those of their runs; one of several runs is named by what tells it from the other rows.
+    """The names of rows by those of their runs; one of several runs is named by what tells it from others of them.
 
     `settings` are the values of the rows by key; as few of the first keys are taken as do.
     """
     rows = list(zip(*settings.values(), strict=True)) or [()] * len(names)
-    enough = next((count for count in range(len(settings)) if len({row[:count] for row in rows}) == len(rows)), None)
+    several = [row for row, runs in zip(rows, names, strict=True) if len(runs) > 1]
+    enough = next((n for n in range(1, len(settings)) if len({row[:n] for row in several}) == len(several)), None)
     told = [[f"{key}={value}" for key, value in zip(settings, row, strict=False) if value != "-"] for row in rows]
     return [
         runs[0] if len(runs) == 1 else _of_seeds(len(runs), row[:enough]) for runs, row in zip(names, told, strict=True)

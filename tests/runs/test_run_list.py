@@ -116,13 +116,13 @@ def test_scores_that_are_asked_for_are_shown(outputs, capsys):
         ([], "vae", "mnist5k"),
         (["experiment=my_pictures/gan_64"], "r3gan", "folder"),  # by the experiment that it builds on
         (["experiment=digits/gan", "model=dcgan"], "dcgan", "mnist5k"),
-        (["experiment=of_a_plugin"], "GAN", "my art"),  # that is not installed here
-        (["experiment=../../x"], "GAN", "my art"),
-        (None, "GAN", "my art"),  # of an early version
+        (["experiment=of_a_plugin"], "VAE", "my art"),  # that is not installed here
+        (["experiment=../../x"], "VAE", "my art"),
+        (None, "VAE", "my art"),  # of an early version
     ],
 )
 def test_a_run_is_named_by_its_options(tmp_path, options, model, data):
-    run = make_run(tmp_path / "run", "", **{"model": "GAN", "data": "my art", "options": options})
+    run = make_run(tmp_path / "run", "vae", data="my art", options=options)
     assert (Run(run, "run").model, Run(run, "run").data) == (model, data)
 
 
@@ -149,6 +149,7 @@ def test_damaged_files_are_left_out(outputs, capsys, content):
 
 
 def test_nothing_heavy_is_imported_for_a_list(outputs):
+    make_run(outputs / "d", "vae", 0.5, options=["experiment=digits/gan"])
     code = (
         "import sys; from lightning_gen.cli import main; main(['runs', 'kid<1']); print(*sys.modules, file=sys.stderr)"
     )

@@ -8,6 +8,7 @@ Examples:
   lightning-gen evaluate samples=FOLDER reference=FOLDER metrics=[kid]
 """
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from lightning_gen.cli.checkpoint_options import load, matching_data, run_folder, tell
 from lightning_gen.cli.fitted_prior import use_prior
 from lightning_gen.cli.hydra_app import Job
+from lightning_gen.cli.run_protocol import use_own_protocol
 from lightning_gen.cli.sample_files import in_own_keys, read_files
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation.evaluator import Settings, build_extractors, build_metrics, evaluate
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 def run(job: Job) -> None:
     """Score a checkpoint, or a folder of samples; add the result to evaluation.json, and print it as a table."""
     cfg = job.config
-    inputs = _from_files(cfg) if cfg.samples else _from_checkpoint(cfg)
+    inputs = _from_files(cfg) if cfg.samples else _from_checkpoint(cfg, job.overrides)
     metrics = _of_prior(build_metrics(cfg.metrics), inputs)
     settings: dict[str, Any] = {option.name: cfg[option.name] for option in fields(Settings)} | {"split": inputs.split}
     with in_own_keys(cfg, inputs.data):
@@ -82,12 +84,13 @@ class Inputs(NamedTuple):
     prior: dict[str, Any] | None = None  # as in Protocol
 
 
-def _from_checkpoint(cfg: DictConfig) -> Inputs:
+def _from_checkpoint(cfg: DictConfig, overrides: Sequence[str]) -> Inputs:
     if cfg.reference:
         raise UserError(f"reference={cfg.reference}: only samples=FOLDER are compared with it; give data=... instead")
     if cfg.checkpoint is None:
         raise UserError("evaluate needs checkpoint=PATH, or samples=FOLDER with reference=FOLDER")
     path, model = load(cfg)
+    use_own_protocol(cfg, overrides, path)
     out = run_folder(path) / "evaluation.json" if cfg.out is None else _file(cfg.out)
     check_readable(out)  # before the work, not after it
     prior = use_prior(cfg, path, model)
