@@ -25,7 +25,7 @@ def test_a_checkpoint_is_scored_as_its_run_was(tmp_path, capsys):
     assert not other["scores"].keys() & trained["scores"].keys()
 
 
-METRICS = {"kid": {"_target_": "lightning_gen.metrics.kid.KID"}}
+METRICS = {"kid": {"_target_": "lightning_gen.metrics.kid.KernelDistance"}}
 INCEPTION = {"_target_": "lightning_gen.extractors.inception.Inception"}
 
 
@@ -35,8 +35,14 @@ INCEPTION = {"_target_": "lightning_gen.extractors.inception.Inception"}
         ({}, ""),
         ({"metrics": {}, "extractor": {"inception": INCEPTION}}, ""),  # it was not scored
         ({"metrics": [], "extractor": 3, "evaluation": "all"}, ""),
-        ({"metrics": METRICS, "extractor": {"x": {"_target_": "os.system"}}}, "extractor.x._target_=os.system is named"),
-        ({"metrics": METRICS, "extractor": {"x": INCEPTION | {"sha256": 64 * "0"}}}, "refused, it sets extractor.x.sha"),
+        (
+            {"metrics": METRICS, "extractor": {"x": {"_target_": "os.system"}}},
+            "extractor.x._target_=os.system is named",
+        ),
+        (
+            {"metrics": METRICS, "extractor": {"x": INCEPTION | {"sha256": 64 * "0"}}},
+            "refused, it sets extractor.x.sha",
+        ),
         ({"metrics": METRICS, "extractor": {"x": INCEPTION}, "evaluation": {"batch_size": "all"}}, "batch_size=all"),
     ],
 )

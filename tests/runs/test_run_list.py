@@ -10,6 +10,7 @@ import pytest
 from helpers import ROOT
 
 from lightning_gen.cli import main
+from lightning_gen.config.run_options import title_of
 from lightning_gen.runs.heartbeat import HEARTBEAT, SILENT, Heartbeat, is_running
 from lightning_gen.runs.record import Run, find_runs
 from lightning_gen.utilities.atomic_files import place
@@ -99,6 +100,9 @@ def test_table_show_and_diff(outputs, capsys):
     shown = capsys.readouterr().out
     for part in ("kid/x", "0.5 (lower is better)", "command  lightning-gen train"):
         assert part in shown
+    make_run(outputs / "d", "vae", command=["lightning-gen", "train", "data.path=my art"])
+    assert main(["runs", "show", "outputs/d"]) == 0
+    assert "command  lightning-gen train 'data.path=my art'\n" in capsys.readouterr().out
     assert main(["runs", "diff", "outputs/a", "outputs/deep/er/b"]) == 0
     assert capsys.readouterr().out.splitlines()[1].split() == ["model.latent_dim", "3", "5"]
 
@@ -124,6 +128,8 @@ def test_scores_that_are_asked_for_are_shown(outputs, capsys):
 def test_a_run_is_named_by_its_options(tmp_path, options, model, data):
     run = make_run(tmp_path / "run", "vae", data="my art", options=options)
     assert (Run(run, "run").model, Run(run, "run").data) == (model, data)
+    classes = {"model": {"_target_": "a.VAE"}, "data": {"_target_": "my art"}}
+    assert title_of(classes, options) == f"{model} on {data}"
 
 
 def test_delete(outputs, capsys, monkeypatch):
