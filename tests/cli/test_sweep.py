@@ -200,4 +200,4 @@ def test_the_command_of_a_wandb_agent():
 def test_a_launcher_that_is_not_installed(capsys, monkeypatch, launcher):
     monkeypatch.setattr(sweep_words, "is_installed", lambda launcher: False)
     assert main(["train", "-m", f"launcher={launcher}", "seed=1,2"]) == 2
-    assert capsys.readouterr().err.endswith(f"is missing; pip install 'lightning-gen[{launcher}]'\n")
+    assert capsys.readouterr().err.endswith(f"is missing: pip install 'lightning-gen[{launcher}]'\n")

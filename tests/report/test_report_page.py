@@ -239,6 +239,20 @@ def test_the_command_renews_the_page(tiny_run, tmp_path, capsys):
     assert mine.read_text() == "my own page"
 
 
+def test_scores_and_samples_renew_the_page(tiny_run, capsys):
+    folder = tiny_run()
+    assert main(["sample", f"checkpoint={folder}", "n=4", "interpolation=false"]) == 0
+    [picture] = read_contents(folder).generated
+    assert picture.title in (folder / FILE).read_text()
+    options = ["metrics=[reconstruction]", "num_real=8", "num_samples=8"]
+    assert main(["evaluate", f"checkpoint={folder}", *options]) == 0
+    assert "reconstruction_mse" in (folder / FILE).read_text()
+    (folder / FILE).write_text("my own page")
+    assert main(["sample", f"checkpoint={folder}", "n=4", "interpolation=false"]) == 0
+    assert (folder / FILE).read_text() == "my own page"
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -25,6 +25,8 @@ from lightning_gen.evaluation.evaluator import Settings, build_extractors, build
 from lightning_gen.evaluation.report import check_readable, save_and_print
 from lightning_gen.metrics.image_metric import ImageMetric
 from lightning_gen.models.vae import VAE
+from lightning_gen.report.page import renew_report
+from lightning_gen.runs.record import SCORES
 from lightning_gen.sampling.preparation import choose_device
 
 if TYPE_CHECKING:
@@ -58,7 +60,9 @@ def run(job: Job) -> None:
     protocol = replace(evaluation.protocol, model=changes or None, prior=inputs.prior, resized=inputs.resized)
     save_and_print(replace(evaluation, source=inputs.source, protocol=protocol), inputs.out)
     if inputs.out is not None:
-        print(f"added to {inputs.out}")
+        print(f"added to {inputs.out}", flush=True)
+        if inputs.out.name == SCORES:
+            renew_report(inputs.out.parent)
 
 
 def _of_prior(metrics: dict[str, ImageMetric], inputs: "Inputs") -> dict[str, ImageMetric]:
@@ -91,7 +95,7 @@ def _from_checkpoint(cfg: DictConfig, overrides: Sequence[str]) -> Inputs:
         raise UserError("evaluate needs checkpoint=PATH, or samples=FOLDER with reference=FOLDER")
     path, model = load(cfg)
     use_own_protocol(cfg, overrides, path)
-    out = run_folder(path) / "evaluation.json" if cfg.out is None else _file(cfg.out)
+    out = run_folder(path) / SCORES if cfg.out is None else _file(cfg.out)
     check_readable(out)  # before the work, not after it
     prior = use_prior(cfg, path, model)
     source = {"checkpoint": path.name}
@@ -123,4 +127,4 @@ def _from_files(cfg: DictConfig) -> Inputs:
 
 def _file(out: str) -> Path:
     path = Path(out)
-    return path / "evaluation.json" if path.is_dir() else path
+    return path / SCORES if path.is_dir() else path
