@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -55,9 +56,10 @@ def _chosen_option(group: str, options: tuple[str, ...]) -> str | None:
     name = typed.get(EXPERIMENT, "null")
     if name == "null" or group == EXPERIMENT:
         return default_of(group)
-    if not installed_options([f"{EXPERIMENT}={name}"]):
-        return None
-    return override_in(f"{EXPERIMENT}/{name}", group) or default_of(group)
+    with suppress(Exception):  # of a file of a plugin, which may hold anything
+        if installed_options([f"{EXPERIMENT}={name}"]):
+            return override_in(f"{EXPERIMENT}/{name}", group) or default_of(group)
+    return None
 
 
 def title_of(config: Mapping[str, Any], options: Any) -> str:

@@ -76,7 +76,7 @@ def test_runs_are_chosen_and_sorted(outputs, capsys, arguments, names):
         (["shwo"], "error: runs shwo: no such folder; did you mean show?"),
         (
             ["outputs/empty"],
-            "error: runs outputs/empty: there is no run below it; name other folders, as in lightning-gen runs .",
+            "error: runs outputs/empty: holds no run; name other folders, as in lightning-gen runs .",
         ),
         (["show", "outputs"], "error: runs show outputs: holds no run"),
         (["show"], "error: runs show: give lightning-gen runs show RUN"),

@@ -171,7 +171,7 @@ def _found(folders: Sequence[Path]) -> list[Run]:
             raise UserError(f"runs {folder}: no such folder{hint}")
     runs = {run.path.absolute(): run for folder in folders for run in find_runs(folder)}
     if not runs:
-        raise UserError(f"runs {' '.join(map(str, folders))}: there is no run below it; {ELSEWHERE.format('runs')}")
+        raise UserError(f"runs {' '.join(map(str, folders))}: holds no run; {ELSEWHERE.format('runs')}")
     return list(runs.values())
 
 
