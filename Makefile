@@ -1,7 +1,7 @@
 # make train   set up .venv, then train the default VAE on 5,000 real digits (ARGS="model=beta_vae ..." passes overrides on)
 # make test    set up .venv, then run the tests (ARGS="-k dcgan" passes options on)
 # make test-slow  the others, which are marked slow: several processes, wheels, compiled parts, long trainings
-# make tools   Chromium and Slurm (Debian's packages, by root) and Playwright, for the tests that need them
+# make tools   Chromium and Slurm (Debian's packages, by root), Playwright and axe-core, for the tests that need them
 # make test-tools  these tests, in a real browser and on a real cluster of two nodes; here a skip is a failure
 # make coverage  the whole suite, then list the lines of lightning_gen that no test runs
 # make lint    check style and types
@@ -31,7 +31,8 @@ test-slow: $(READY)
 tools: $(READY)
 	apt-get update -qq
 	apt-get install --yes -qq --no-install-recommends chromium slurmctld slurmd slurm-client >/dev/null
-	$(UV) pip install --quiet --python $(BIN)/python $(addprefix --constraint ,$(CONSTRAINTS)) playwright
+	$(UV) pip install --quiet --python $(BIN)/python $(addprefix --constraint ,$(CONSTRAINTS)) \
+		playwright axe-playwright-python
 
 # One after the other: a cluster's time limits are real ones.
 test-tools: $(READY)

@@ -23,3 +23,12 @@ def named_failure(what: str) -> Iterator[None]:
         reason = " ".join(str(error).split()) or f"in {traceback.extract_tb(error.__traceback__)[-1].name}()"
         where = "LIGHTNING_GEN_TRACEBACK=1 shows where"
         raise UserError(f"{what} fails when it is tried: {type(error).__name__}: {reason}; {where}") from error
+
+
+def missing_package(origin: str, package: str | None, extra: str, otherwise: str = "") -> UserError:
+    """The error of `origin`, such as `data=mnist5k`, which needs a package of an extra of lightning-gen.
+
+    `otherwise` is another fix, such as `extractor=none`.
+    """
+    fix = f"pip install 'lightning-gen[{extra}]'" + (f", or {otherwise}" if otherwise else "")
+    return UserError(f"{origin}: the package {package} is missing: {fix}")

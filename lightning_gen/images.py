@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lightning_gen.errors import UserError
+from lightning_gen.errors import missing_package
 from lightning_gen.utilities.atomic_files import atomic_write
 
 if TYPE_CHECKING:
@@ -173,8 +173,7 @@ def video_library() -> Any:
     try:
         import av
     except ImportError:
-        fix = "pip install 'lightning-gen[video]', or format=gif"
-        raise UserError(f"format=mp4: the package av is missing: {fix}") from None
+        raise missing_package("format=mp4", "av", "video", "format=gif") from None
     return av
 
 

@@ -2,7 +2,8 @@
 
 The pages are README.md, docs/ and others that docs/site.toml names, as they are on GitHub. Links to code become pages
 with that file, formulas become MathML, and zensical makes HTML with a search of it. A link that leads nowhere, or to an
-anchor that is not there, ends it. With llms=true only docs/llms.txt is written, the list of pages for language models.
+anchor that is not there, ends it, and so does a page that loads anything from another server. With llms=true only
+docs/llms.txt is written, the list of pages for language models.
 """
 
 import re
@@ -147,17 +148,22 @@ def settings() -> str:
 
 
 class Page(HTMLParser):
-    """The anchors of a page of HTML, and what it links to."""
+    """The anchors of a page of HTML, what it links to, and what it loads."""
 
     def __init__(self, text: str):
         super().__init__()
         self.anchors: set[str] = set()
         self.links: list[str] = []
+        self.loaded: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Note `id`, `href` and `src`."""
         values: Mapping[str, Any] = dict(attrs)
+        is_loaded = tag == "link" and values.get("rel") not in ("canonical", "next", "prev")
+        self.loaded += [link for key in ("src", *["href"] * is_loaded) if (link := values.get(key))]
+        if "mermaid" in (values.get("class") or "").split():  # zensical's script loads another one to draw it
+            self.loaded.append("https://unpkg.com/mermaid")
         self.anchors.add(values.get("id") or "")
         self.links += [link for key in ("href", "src") if (link := values.get(key)) and tag != "base"]
 
@@ -179,16 +185,23 @@ def dead_links(html: Path) -> Iterator[str]:
                 yield f"{path.relative_to(html)}: {link} leads to no anchor"
 
 
+def foreign_files(html: Path) -> Iterator[str]:
+    """What pages of a built site load from other servers."""
+    for path in html.rglob("*.html"):
+        loaded = Page(path.read_text()).loaded
+        yield from (f"{path.relative_to(html)}: loads {link}" for link in loaded if urlsplit(link).netloc)
+
+
 def build(out: Path) -> Path:
-    """Build the site in `out`; its first page. SystemExit for links that lead nowhere."""
+    """Build the site in `out`; its first page. SystemExit for dead links, and for what pages load from elsewhere."""
     shutil.rmtree(out / "pages", ignore_errors=True)
     Source(out / "pages").write()
     (out / "zensical.toml").write_text(settings())
     command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict"]
     if status := subprocess.run(command, cwd=out).returncode:
         sys.exit(status)
-    if dead := sorted(set(dead_links(out / "html"))):
-        sys.exit("\n".join(dead))
+    if wrong := sorted({*dead_links(out / "html"), *foreign_files(out / "html")}):
+        sys.exit("\n".join(wrong))
     return out / "html" / "index.html"
 
 

@@ -1,6 +1,7 @@
 """Fixtures of several test modules, and what makes the suite quick."""
 
 import gc
+import itertools
 import os
 import pickle
 import shutil
@@ -100,3 +101,24 @@ def browser(playwright):
         opened = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="session")
+def inaccessible(playwright) -> Callable[[Any], list[str]]:
+    """`inaccessible(page)`: serious findings of axe-core on a page, wide and narrow, light and dark."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-core: make tools").Axe()
+
+    def findings(page: Any) -> list[str]:
+        found = []
+        for width, scheme in itertools.product((1280, 390), ("light", "dark")):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.emulate_media(color_scheme=scheme)
+            found += [(width, scheme, each) for each in axe.run(page).response["violations"]]
+        return [
+            f"{width} {scheme} {each['id']}: {node['html'][:200]}"
+            for width, scheme, each in found
+            if each["impact"] in ("serious", "critical")
+            for node in each["nodes"]
+        ]
+
+    return findings

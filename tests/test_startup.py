@@ -1,10 +1,14 @@
 """The command answers before anything heavy is imported."""
 
+import gc
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from helpers import ROOT
+
+from lightning_gen.cli import commands
 
 HEAVY = {"torch", "lightning", "torchvision", "torchmetrics", "wandb", "numpy", "timm", "PIL", "rich"}
 
@@ -48,3 +52,9 @@ def test_says_what_it_does_before_anything_heavy_is_imported(arguments, line, tm
     first, modules = done.stdout.splitlines()
     assert first.startswith(line)
     assert not [name for name in HEAVY if f"'{name}'" in modules]
+
+
+def test_no_garbage_is_collected_while_a_command_is_imported(monkeypatch):
+    monkeypatch.setattr(commands, "import_module", lambda name: SimpleNamespace(run=gc.isenabled()))
+    assert not commands.load_run("sample")
+    assert gc.isenabled()

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from lightning_gen.cli.commands import COMMANDS, description, has_config, load_run, summary
 from lightning_gen.errors import UserError
-from lightning_gen.utilities.launchers import ignore_stray_ranks, is_first_process
+from lightning_gen.utilities.launchers import ANNOUNCED, ignore_stray_ranks, is_first_process
 from lightning_gen.utilities.printable import make_printable, printable
 from lightning_gen.utilities.rendezvous import meet_anew
 from lightning_gen.utilities.signals import Stopped, handled, stop
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         return _report(str(error))
     except Stopped as signal:
-        if is_first_process():
+        if is_first_process() and ANNOUNCED not in os.environ:
             print(signal, file=sys.stderr)
         return signal.status
     except KeyboardInterrupt:  # not in the main thread

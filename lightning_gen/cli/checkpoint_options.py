@@ -20,14 +20,16 @@ from lightning_gen.config.composition import check
 from lightning_gen.config.containers import as_dict, merge
 from lightning_gen.config.instantiation import build_data
 from lightning_gen.data.folder_scan import shown
-from lightning_gen.data.inspection import listed
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY
 from lightning_gen.images import video_library
 from lightning_gen.origins.places import shared_name
+from lightning_gen.report.page import renew_report
+from lightning_gen.report.pictures import GENERATED
 from lightning_gen.sampling.preparation import check_weights, choose_device
 from lightning_gen.utilities.float32 import use_tf32
 from lightning_gen.utilities.suggestions import did_you_mean
+from lightning_gen.utilities.text_lists import listed
 
 if TYPE_CHECKING:
     from lightning_gen.data.image_data import ImageData
@@ -211,7 +213,7 @@ def _keep(part: Path, out: Path) -> None:
 
 
 def _new_folder(checkpoint: Path) -> Path:
-    folder = run_folder(checkpoint) / "generated" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    folder = run_folder(checkpoint) / GENERATED / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
     if not folder.exists():
         return folder
     numbered = (folder.with_name(f"{folder.name}-{number}") for number in count(2))  # two commands within a second
@@ -219,9 +221,11 @@ def _new_folder(checkpoint: Path) -> Path:
 
 
 def print_written(what: str, out: Path) -> None:
-    """Print what was written and where."""
+    """Print what was written and where; if that is in a run folder, renew its report, which shows it."""
     names = sorted(f"{path.name}/" if path.is_dir() else path.name for path in out.iterdir())
-    print(f"{what} written to {out} ({', '.join(names)})")
+    print(f"{what} written to {out} ({', '.join(names)})", flush=True)
+    if out.parent.name == GENERATED:
+        renew_report(out.parent.parent)
 
 
 def first_images(cfg: DictConfig, path: Path, model: "ImageGenerator") -> Batch:

@@ -26,7 +26,7 @@ from lightning_gen.utilities.compat import (
     hydra_config,
     hydra_config_restored,
 )
-from lightning_gen.utilities.launchers import is_first_process
+from lightning_gen.utilities.launchers import ANNOUNCED, is_first_process
 from lightning_gen.utilities.printable import printable
 from lightning_gen.utilities.suggestions import closest
 
@@ -41,11 +41,15 @@ _HOME = re.compile(r"^([\w./@+]+)=(~[^,'\"]*)$")
 
 
 class Job(NamedTuple):
-    """The task of a command: a checked config, its overrides, and the flags that another process needs too."""
+    """The task of a command: a checked config, its overrides, and the flags that another process needs too.
+
+    `typed` are the overrides without the options of a run that is resumed, which come before them.
+    """
 
     config: "DictConfig"
     overrides: Sequence[str] = ()
     flags: Sequence[str] = ()
+    typed: Sequence[str] = ()
 
 
 def read_command_line(command: str, arguments: list[str]) -> Job | int:
@@ -63,7 +67,7 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
     arguments = [with_quotes(_HOME.sub(r"\1='\2'", argument)) for argument in arguments if argument not in dry_run]
     flags, overrides, shown = _parse(command, arguments)
     flags += dry_run
-    arguments, overrides = _in_full(command, arguments, overrides)
+    arguments, overrides, own = _in_full(command, arguments, overrides)
     if shown:
         arguments = overrides
     check_words(overrides)
@@ -83,7 +87,9 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
     else:
         with hydra_config(node):
             _announce(_task(command, config, node))
-    return Job(finish(config, node, command), task_overrides(node), flags + _search_path(node))
+    task = task_overrides(node)
+    typed = [text for text in task if text not in own]
+    return Job(finish(config, node, command), task, flags + _search_path(node), typed)
 
 
 def _composed(
@@ -122,8 +128,8 @@ def _composed(
     return composed[0] if composed else ended.status
 
 
-def _in_full(command: str, arguments: list[str], overrides: list[str]) -> tuple[list[str], list[str]]:
-    """The arguments and overrides with plain words written out, after the options of a run that is resumed."""
+def _in_full(command: str, arguments: list[str], overrides: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """Arguments and overrides with plain words written out, after the options of a run that is resumed; these, too."""
     own = _options_of_resumed(command, overrides)
     prepare_hydra()
     in_full = written_out(command, overrides, own)
@@ -131,7 +137,7 @@ def _in_full(command: str, arguments: list[str], overrides: list[str]) -> tuple[
     first = arguments.index(overrides[0]) if overrides else 0
     overrides = _replaced(overrides, in_full)
     own = not_among(own, overrides)
-    return [*arguments[:first], *own, *_replaced(arguments[first:], in_full)], [*own, *overrides]
+    return [*arguments[:first], *own, *_replaced(arguments[first:], in_full)], [*own, *overrides], own
 
 
 def _task(command: str, config: "DictConfig", node: "DictConfig") -> str:
@@ -148,7 +154,7 @@ def _task(command: str, config: "DictConfig", node: "DictConfig") -> str:
 
 def _announce(line: str) -> None:
     """Print a line at once if PyTorch is imported next, which takes seconds."""
-    if "torch" not in sys.modules and is_first_process():
+    if "torch" not in sys.modules and is_first_process() and ANNOUNCED not in os.environ:
         with suppress(OSError):  # a closed output: the command goes on without it
             print(printable(line), flush=True)
 

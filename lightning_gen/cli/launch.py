@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 import time
@@ -14,13 +16,14 @@ from lightning_gen.config.composition import task_overrides
 from lightning_gen.config.plugins import PACKAGE
 from lightning_gen.config.text_values import quoted
 from lightning_gen.errors import UserError
-from lightning_gen.utilities.launchers import RELAUNCHED, is_first_process
+from lightning_gen.utilities.launchers import ANNOUNCED, RELAUNCHED, is_first_process
 from lightning_gen.utilities.signals import Stopped, handled
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 SCRIPT = str(PACKAGE / "__main__.py")
+_PATH = re.compile(r"[\w.+-]*/[\w./+-]*", re.ASCII)  # text in Hydra's grammar, without quotes
 EVERY = 2.0  # seconds between calls of `watch`
 # In the environment of the first process, where they would make of its next command a rank.
 LIGHTNING_SETS = ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "WORLD_SIZE")
@@ -37,7 +40,8 @@ def command_arguments(
     arguments = [command, *flags, *overrides]
     if config.get("run_dir") is not None:  # its default name has the time in it
         arguments = [a for a in arguments if not a.lstrip("+").startswith("run_dir=")]
-        arguments.append(f"run_dir={quoted(config.run_dir)}")
+        is_plain = _PATH.fullmatch(config.run_dir)
+        arguments.append(f"run_dir={config.run_dir if is_plain else quoted(config.run_dir)}")
     return arguments
 
 
@@ -53,7 +57,7 @@ def run_job(command: str, config: "DictConfig", node: "DictConfig", flags: Seque
 
 def announce(node: "DictConfig", arguments: Sequence[str]) -> None:
     """Print the command line of a job of a multirun, before it is started."""
-    print(f"job {node.job.num}: lightning-gen {' '.join(arguments)}", flush=True)
+    print(f"job {node.job.num}: lightning-gen {shlex.join(arguments)}", flush=True)
 
 
 def run_child(
@@ -68,7 +72,7 @@ def run_child(
     """
     # Set by `_full_errors` for this process only.
     inherited = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
-    own = {"LIGHTNING_GEN_PATH": _user_folders()}
+    own = {"LIGHTNING_GEN_PATH": _user_folders(), ANNOUNCED: "1"}
     return _run([sys.executable, SCRIPT, *arguments], {**(environment or {}), **inherited, **own}, watch)
 
 

@@ -12,13 +12,13 @@ from omegaconf import DictConfig
 from lightning_gen.config.instantiation import build_data
 from lightning_gen.data.folder import Folder
 from lightning_gen.data.frames import clip_folder
-from lightning_gen.data.inspection import listed
 from lightning_gen.data.pixels import frames_of
 from lightning_gen.data.source import StreamSource, TensorSource
 from lightning_gen.data.whole_folder import image_folder, image_paths
 from lightning_gen.errors import UserError
 from lightning_gen.images import MODES
 from lightning_gen.metrics.image_metric import MIN_SIZE
+from lightning_gen.utilities.text_lists import listed
 
 if TYPE_CHECKING:
     from lightning_gen.data.image_data import ImageData

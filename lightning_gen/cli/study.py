@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_gen.cli.search_space import Dimension, Value
-from lightning_gen.errors import UserError
+from lightning_gen.errors import UserError, missing_package
 from lightning_gen.runs.heartbeat import Heartbeat, is_running
 from lightning_gen.utilities.compat import trial_of_study
 
@@ -152,7 +152,7 @@ def import_optuna() -> Any:
     try:
         import optuna
     except ModuleNotFoundError as error:
-        raise UserError("tune: the package optuna is missing; pip install 'lightning-gen[tune]'") from error
+        raise missing_package("tune", "optuna", "tune") from error
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     return optuna

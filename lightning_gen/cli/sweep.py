@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 
 from lightning_gen.cli.launch import JobFailed, announce, command_arguments, objective_of, run_child
 from lightning_gen.config.composition import task_overrides
 from lightning_gen.errors import UserError
-from lightning_gen.runs.points import Point, hash_of, is_busy, name_of, read_points, running_since
+from lightning_gen.runs.points import Point, find, hash_of, is_busy, name_of, read_points, running_since
 from lightning_gen.runs.record import Run
 from lightning_gen.utilities.atomic_files import is_alive, place
 from lightning_gen.utilities.launchers import SWEEP, is_first_process
@@ -57,16 +58,17 @@ def run_point(
     `typed` are the overrides of the command line, with the values of all points.
     """
     overrides, sweep = of_runs(task_overrides(node)), Path(node.sweep.dir)
-    name = name_of(overrides, of_runs(typed))
+    known = find(read_points(sweep), overrides)
+    name = known.name if known else name_of(overrides, _constant(typed))
     is_ours = _is_named_by_clock(config)
     if is_ours:
         config.run_dir = str(sweep / name)
     point = Point(name, overrides, config.run_dir, hash_of(of_runs(typed)))
     if is_first_process():  # the others of its run follow it
         _wait(sweep, point)
-    known = read_points(sweep)
-    is_ours |= any(other.name == name for other in known)
-    if any(other.folder == point.folder and other.name != name for other in known):  # a `run_dir` that is typed
+    others = read_points(sweep)
+    is_ours |= any(other.name == name for other in others)
+    if any(other.folder == point.folder and other.name != name for other in others):  # a `run_dir` that is typed
         print(f"error: run_dir={point.folder}: another run of this sweep has it; add what varies", file=sys.stderr)
         point.folder, status = "", 2
     elif is_ours and _is_done(point, config):
@@ -89,6 +91,12 @@ def _name_of(status: int) -> str:
 def of_runs(overrides: Sequence[str]) -> list[str]:
     """The overrides without those of the sweep itself."""
     return [text for text in overrides if text.lstrip("+").partition("=")[0] not in OF_SWEEP]
+
+
+def _constant(typed: Sequence[str]) -> list[str]:
+    """The keys of a command line whose value is the same in all runs of the multirun."""
+    parsed = OverridesParser.create().parse_overrides(list(typed))
+    return [override.get_key_element() for override in parsed if not override.is_sweep_override()]
 
 
 def _is_named_by_clock(config: "DictConfig") -> bool:
@@ -156,9 +164,9 @@ def of_command(command: str, typed: Sequence[str]) -> Iterator[Ended]:
     try:
         with handled(_stop):
             yield ended
-    except Stopped:
-        if command == "train" and Begun.folder and is_first_process():
-            print(how_to_go_on(Begun.folder))
+    except Stopped as signal:
+        if command == "train" and Begun.folder:
+            signal.args = (f"{signal}; {how_to_go_on(Begun.folder)}",)
         raise
     except Exception as error:
         # Those of a launcher tell of processes that were killed.

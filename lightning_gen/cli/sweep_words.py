@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lightning_gen.errors import UserError
+from lightning_gen.errors import UserError, missing_package
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -20,9 +20,7 @@ def check_words(overrides: Sequence[str]) -> None:
         raise UserError(f"sweep={name}: its runs are in outputs/sweeps/NAME; give letters, digits and . _ + - alone")
     launcher = typed.get("launcher", "")
     if not is_installed(launcher):
-        package = LAUNCHERS[launcher].replace("_", "-")
-        fix = f"pip install 'lightning-gen[{launcher}]'"
-        raise UserError(f"launcher={launcher}: the package {package} is missing; {fix}")
+        raise missing_package(f"launcher={launcher}", LAUNCHERS[launcher].replace("_", "-"), launcher)
 
 
 def is_installed(launcher: str) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_gen.config.hydra_setup import Choice
-from lightning_gen.config.plugins import usable
+from lightning_gen.config.plugins import conf_dir, usable
 from lightning_gen.config.validation import yaml_content
 from lightning_gen.config.yaml_comments import comments_in
 
@@ -41,6 +41,21 @@ def read_option(group: str, name: str) -> Read:
     return read
 
 
+def default_of(group: str) -> str | None:
+    """The option of a top group, such as `model`, that `train` has by default."""
+    found = (option for other, option, _ in _defaults(conf_dir() / "train.yaml", "") if other == group)
+    return next((option for option in found if option != str(None)), None)
+
+
+def override_in(option: str, group: str) -> str | None:
+    """The option of another top group that `experiment/NAME` overrides, or one that it builds on; None without one."""
+    own = option.partition("/")[0]
+    entries = list(_defaults(file_of(option), own))
+    chosen = [name for other, name, _ in entries if other == group]
+    inner = [override_in(f"{own}/{name}", group) for other, name, place in entries if other == own and not place]
+    return next(filter(None, [*chosen, *inner]), None)
+
+
 @cache
 def file_of(option: str) -> Path:
     """The YAML file of an option such as `model/vae`; one that is not there if there is none."""
@@ -50,14 +65,17 @@ def file_of(option: str) -> Path:
 
 def _defaults(path: Path, group: str) -> Iterator[tuple[str, str, str]]:
     """Group, option and place in this option of each entry of a file's defaults; a list has several."""
-    for entry in (yaml_content(path) or {}).get("defaults", []):
+    import yaml
+
+    content = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # without OmegaConf
+    for entry in (content or {}).get("defaults", []):
         if isinstance(entry, str):
             if entry != "_self_":
                 yield group, entry.removeprefix(f"/{group}/"), ""
             continue
         ((key, chosen),) = entry.items()
         name, _, place = key.removeprefix("override ").partition("@")
-        part_group = name[1:] if name.startswith("/") else f"{group}/{name}"
+        part_group = name[1:] if name.startswith("/") else f"{group}/{name}".lstrip("/")
         place = place.removeprefix(f"{group}.") or name.lstrip("/").replace("/", ".")
         options = chosen if isinstance(chosen, list) else [chosen]
         for option in options:

@@ -1,11 +1,15 @@
 """The options that a run was composed of, such as `model=dcgan`: kept with it, so that it can be composed again."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
+from lightning_gen.config.option_files import default_of, override_in
 from lightning_gen.config.options import list_groups, options_of
 
+EXPERIMENT = "experiment"  # the group whose options choose those of other groups
 OPTIONS = "options"  # their key in a run's config.yaml and checkpoints
 # Names alone: no interpolation, no other value.
 _OPTION = re.compile(r"[+~]{0,2}(?P<key>(?P<group>[\w/]+)(@[\w./]+)?)=(?P<value>[\w/.-]+|\[[\w/., -]*\])")
@@ -32,6 +36,39 @@ def not_among(options: Sequence[str], overrides: Iterable[str]) -> list[str]:
     """The `options` whose key none of the overrides has."""
     typed = {text.lstrip("+~").partition("=")[0] for text in overrides}
     return [text for text in options if text.lstrip("+~").partition("=")[0] not in typed]
+
+
+def chosen_option(group: str, options: Any) -> str | None:
+    """The option of a group such as `model` that a run's `options`, which come from a file, have led to.
+
+    It is the one that was typed, that of the experiment, or the default; None if nothing of the kind is known here.
+    """
+    if not isinstance(options, list) or not all(isinstance(text, str) for text in options):
+        return None
+    return _chosen_option(group, tuple(options))
+
+
+@cache  # a list of runs asks it of thousands
+def _chosen_option(group: str, options: tuple[str, ...]) -> str | None:
+    typed = dict(text.lstrip("+").split("=", 1) for text in options if "=" in text)
+    if group in typed:
+        return typed[group]
+    name = typed.get(EXPERIMENT, "null")
+    if name == "null" or group == EXPERIMENT:
+        return default_of(group)
+    with suppress(Exception):  # of a file of a plugin, which may hold anything
+        if installed_options([f"{EXPERIMENT}={name}"]):
+            return override_in(f"{EXPERIMENT}/{name}", group) or default_of(group)
+    return None
+
+
+def title_of(config: Mapping[str, Any], options: Any) -> str:
+    """`r3gan on folder`: the options of model and data of a run; their classes where options are unknown."""
+    return " on ".join(chosen_option(group, options) or _class_of(config.get(group)) for group in ("model", "data"))
+
+
+def _class_of(part: Any) -> str:
+    return str(part.get("_target_", "?")).rpartition(".")[2] if isinstance(part, Mapping) else "?"
 
 
 def is_of_model(option: str) -> bool:

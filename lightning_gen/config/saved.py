@@ -70,15 +70,16 @@ def check_saved(config: Any, origin: str, path: str = "") -> None:
 
 
 def leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Path, key and value of everything in nested mappings and lists, however deep."""
+    """Path, key and value of everything in nested mappings and lists, however deep, in their order."""
     pending = [(path, None, config)]
     while pending:
         where, key, value = pending.pop()
         yield where, key, value
         if isinstance(value, Mapping):
-            pending += [(f"{where}.{inner}" if where else str(inner), inner, item) for inner, item in value.items()]
+            members = [(f"{where}.{inner}" if where else str(inner), inner, item) for inner, item in value.items()]
+            pending += reversed(members)
         elif isinstance(value, list | tuple):
-            pending += [(f"{where}[{index}]", None, item) for index, item in enumerate(value)]
+            pending += reversed([(f"{where}[{index}]", None, item) for index, item in enumerate(value)])
 
 
 def targets_in(config: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from lightning_gen.data.decode import UNREADABLE, header, opened
 from lightning_gen.data.folder_scan import SUFFIXES, Header, natural
-from lightning_gen.errors import UserError
+from lightning_gen.errors import missing_package
 
 VIDEOS = {".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v"}
 ANIMATIONS = {".gif", ".apng"}
@@ -174,5 +174,5 @@ def _av(path: Path) -> Any:
     try:
         import av
     except ImportError as error:
-        raise UserError(f"{path} is a video: the package av is missing: pip install 'lightning-gen[video]'") from error
+        raise missing_package(f"{path} is a video", "av", "video") from error
     return av

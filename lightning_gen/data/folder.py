@@ -27,13 +27,14 @@ from lightning_gen.data.folder_scan import (
     shown,
 )
 from lightning_gen.data.image_data import SPLITS
-from lightning_gen.data.inspection import Rows, counted, listed
+from lightning_gen.data.inspection import Rows, counted
 from lightning_gen.data.listing import listing_of, stamps_of
 from lightning_gen.data.pixel_cache import decoder
 from lightning_gen.data.pixels import decode_errors, doubts_of_files, examine, shown_ranges, shown_transparency
 from lightning_gen.data.source import StreamSource, first_of
 from lightning_gen.data.splitting import Pool, SplitBy, check_fractions, digest
 from lightning_gen.errors import UserError
+from lightning_gen.utilities.text_lists import listed
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

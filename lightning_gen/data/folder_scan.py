@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from lightning_gen.data.decode import UNREADABLE, bit_depth, header, opened, unreadable
-from lightning_gen.data.inspection import listed
 from lightning_gen.data.source import first_of
 from lightning_gen.errors import UserError
 from lightning_gen.utilities.suggestions import closest
+from lightning_gen.utilities.text_lists import listed
 
 # fmt: off
 SUFFIXES = {

@@ -34,12 +34,13 @@ from lightning_gen.data.folder_scan import (
     shown,
 )
 from lightning_gen.data.image_data import SPLITS, ImageData
-from lightning_gen.data.inspection import Rows, counted, listed
+from lightning_gen.data.inspection import Rows, counted
 from lightning_gen.data.pixels import doubts_of_files
 from lightning_gen.data.source import StreamSource, first_of
 from lightning_gen.data.splitting import Pool, SplitBy, check_fractions, digest
 from lightning_gen.data.whole_folder import AS_THEY_ARE
 from lightning_gen.errors import UserError
+from lightning_gen.utilities.text_lists import listed
 
 Clips = dict[Path, Clip]  # by path relative to the root
 

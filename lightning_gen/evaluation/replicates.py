@@ -1,7 +1,7 @@
 """Runs that differ in their seed alone: replicates of one training, which `compare` shows as one row."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lightning_gen.evaluation.settings import Settings
 from lightning_gen.evaluation.table import Cell
@@ -24,9 +24,23 @@ def groups_of(settings: Sequence[Settings]) -> list[list[int]]:
     return [group for group in groups.values() if group]
 
 
-def group_name(names: Sequence[str]) -> str:
-    """The name of a row of these runs."""
-    return names[0] if len(names) == 1 else f"{names[0]} ({len(names)} seeds)"
+def group_names(names: Sequence[Sequence[str]], settings: Mapping[str, Sequence[str]]) -> list[str]:
+    """The names of rows by those of their runs; one of several runs is named by what tells it from others of them.
+
+    `settings` are the values of the rows by key; as few of the first keys are taken as do.
+    """
+    rows = list(zip(*settings.values(), strict=True)) or [()] * len(names)
+    several = [row for row, runs in zip(rows, names, strict=True) if len(runs) > 1]
+    enough = next((n for n in range(1, len(settings)) if len({row[:n] for row in several}) == len(several)), None)
+    told = [[f"{key}={value}" for key, value in zip(settings, row, strict=False) if value != "-"] for row in rows]
+    return [
+        runs[0] if len(runs) == 1 else _of_seeds(len(runs), row[:enough]) for runs, row in zip(names, told, strict=True)
+    ]
+
+
+def _of_seeds(count: int, told: Sequence[str]) -> str:
+    """`model=vae lr=0.1 (3 seeds)`."""
+    return f"{' '.join(told)} ({count} seeds)" if told else f"{count} seeds"
 
 
 def mean_cell(cells: Sequence[Cell | None]) -> Cell | None:

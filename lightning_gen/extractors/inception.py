@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from lightning_gen.errors import UserError
+from lightning_gen.errors import UserError, missing_package
 from lightning_gen.extractors.extractor import Extractor
 from lightning_gen.extractors.resizing import ResizeMode, resize
 from lightning_gen.extractors.weights import check_hash, read_state_dict, weights_file
@@ -37,10 +37,8 @@ class Inception(Extractor):
         try:
             from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
         except ImportError:
-            raise UserError(
-                "extractor=inception: package torch-fidelity is missing: pip install 'lightning-gen[fidelity]', "
-                "or give extractor=efficientnet_lite0"
-            ) from None
+            other = "extractor=efficientnet_lite0"
+            raise missing_package("extractor=inception", "torch-fidelity", "fidelity", other) from None
         path = weights_file(weights, URL_INCEPTION_V3, "extractor.inception.weights")
         self.sha256 = check_hash(path, sha256, "extractor.inception.sha256")
         # torch-fidelity unpickles its file unsafely: it gets the tensors from a safe reader.

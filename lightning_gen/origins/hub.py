@@ -9,11 +9,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from lightning_gen.errors import UserError
+from lightning_gen.errors import UserError, missing_package
 from lightning_gen.origins.weights import CONFIG, WEIGHTS
 
 PREFIX = "hf://"
-INSTALL = "pip install 'lightning-gen[hub]'"
 _ADDRESS = re.compile(r"hf:/{1,2}(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 _CACHED = re.compile(r"models--(?P<owner>.+?)--(?P<name>.+)")
 
@@ -23,7 +22,7 @@ def huggingface_hub() -> Any:
     try:
         import huggingface_hub
     except ImportError:
-        raise UserError(f"the package huggingface_hub is missing: {INSTALL}") from None
+        raise missing_package("the Hugging Face Hub", "huggingface_hub", "hub") from None
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # failures are told as errors, each in a line
     return huggingface_hub
 

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lightning_gen.config.plugins import core_version
+from lightning_gen.config.run_options import OPTIONS, chosen_option, title_of
 from lightning_gen.config.saved import MAX_BYTES, plain_yaml
 from lightning_gen.errors import UserError
 from lightning_gen.report.commands import commands_of
 from lightning_gen.report.curves import Chart, Curve, charts_of, hours_of, read_curves
 from lightning_gen.report.environment import Environment, from_log, read_environment
-from lightning_gen.report.files import inside, names_in, text_of
 from lightning_gen.report.pictures import Picture, Series, read_generated, read_series
 from lightning_gen.report.scores import Scoring, read_scores
-from lightning_gen.report.settings import Settings, papers_of, read_settings
-from lightning_gen.runs.heartbeat import HEARTBEAT, is_running
+from lightning_gen.report.settings import Settings, brief, papers_of, read_settings
+from lightning_gen.runs.files import inside, names_in, text_of
+from lightning_gen.runs.record import Run
 from lightning_gen.utilities.durations import duration
 
 T = TypeVar("T")
@@ -42,7 +43,7 @@ class Contents:
 
     folder: str
     title: str
-    state: str  # training, finished, or how it ended
+    state: str  # as `Run.outcome`
     images_seen: int
     max_images: int | None
     facts: dict[str, str]
@@ -64,13 +65,14 @@ class Contents:
 
 
 def read_contents(folder: Path, outcome: str | None = None) -> Contents:
-    """The contents of a run folder; `outcome` says how a run that still holds its folder has ended.
+    """The contents of a run folder; `outcome` says how a run that still holds its folder ends, at this moment.
 
     UserError for a folder without a run.
     """
     if inside(folder, "config.yaml") is None:
         raise UserError(f"{folder}: no run's folder, it has no config.yaml; name the folder that train printed")
     unread: list[str] = []
+    now = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
     read = partial(_read, folder, unread)
     config = read("config.yaml", _config_of, {})
     log = read("log.txt", lambda folder: text_of(folder, "log.txt", LOG_BYTES), "")
@@ -78,15 +80,17 @@ def read_contents(folder: Path, outcome: str | None = None) -> Contents:
     environment = read("environment.json", read_environment, Environment())
     told = from_log(log, scorings[0].protocol if scorings else {})
     environment = replace(environment, rows=environment.rows | told)
+    environment = environment.ending(outcome, now) if outcome else environment
     curves = read("metrics.csv", read_curves, {})
     series = read("samples", read_series, [])
     settings = read("config.yaml", lambda _: read_settings(config), Settings())
+    options = config.get(OPTIONS)
     seen, most = _images_seen(curves, series, scorings), _max_images(config)
     first = next(reversed(list(_FIRST_LINE.finditer(log))), None)
     return Contents(
         folder=str(folder),
-        title=f"{first['model']} on {first['data']}" if first else " on ".join(_classes(config)),
-        state=_state(folder, seen, most, outcome, environment),
+        title=title_of(config, options),
+        state=outcome or brief(Run(folder, str(folder)).outcome),
         images_seen=seen,
         max_images=most,
         facts=_facts(first, settings, curves, environment),
@@ -99,11 +103,11 @@ def read_contents(folder: Path, outcome: str | None = None) -> Contents:
         environment=environment,
         commands=commands_of(folder, seen, most, {each.name for each in series}),
         checkpoints=[name for name in names_in(folder, "checkpoints") if name.endswith(".ckpt")],
-        papers=read("papers", lambda _: papers_of(config.get("model")), {}),
+        papers=read("papers", lambda _: papers_of(config.get("model"), chosen_option("model", options)), {}),
         remarks=[line for line in log.splitlines() if _REMARK.search(line)][:LOG_LINES],
         log=log.splitlines()[-LOG_LINES:],
         version=core_version(),
-        written=f"{datetime.now():%Y-%m-%d %H:%M:%S}",
+        written=now,
         unread=unread,
     )
 
@@ -130,27 +134,11 @@ def _max_images(config: Mapping[str, Any]) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _classes(config: Mapping[str, Any]) -> Iterator[str]:
-    """The names of the classes of model and data."""
-    for part in (config.get("model"), config.get("data")):
-        yield str(part.get("_target_", "?")).rpartition(".")[2] if isinstance(part, dict) else "?"
-
-
 def _images_seen(curves: Mapping[str, Curve], series: Sequence[Series], scorings: Sequence[Scoring]) -> int:
     counts = [int(curve.x[-1]) for curve in curves.values()]
     counts += [picture.images for each in series for picture in each.pictures]
     counts += [scoring.images_seen for scoring in scorings]
     return max(counts, default=0)
-
-
-def _state(folder: Path, seen: int, most: int | None, outcome: str | None, environment: Environment) -> str:
-    if outcome is not None:
-        return outcome
-    if inside(folder, HEARTBEAT) and is_running(folder):
-        return "training"
-    if most is not None and seen >= most:
-        return "finished"
-    return (environment.starts[0].outcome or "killed") if environment.starts else "ended"
 
 
 def _facts(

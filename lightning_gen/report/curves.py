@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightning_gen.report.files import inside
+from lightning_gen.runs.files import inside
 
 MOST_BYTES = 4 * 2**20  # of the file that are read: blocks of a larger one, evenly spaced
 BLOCK = 2**16

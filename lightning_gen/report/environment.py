@@ -3,12 +3,12 @@
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lightning_gen.report.files import json_of
 from lightning_gen.report.settings import brief
+from lightning_gen.runs.files import json_of
 from lightning_gen.runs.record import ENVIRONMENT
 
 MOST_BYTES = 8 * 2**20
@@ -42,6 +42,13 @@ class Environment:
     rows: dict[str, str] = field(default_factory=dict)
     starts: list[StartRow] = field(default_factory=list)
     packages: dict[str, str] = field(default_factory=dict)
+
+    def ending(self, outcome: str, now: str) -> "Environment":
+        """It with this end of the newest start, which is in environment.json only after the report."""
+        newest, *older = self.starts or [None]
+        if newest is None or newest.ended:
+            return self
+        return replace(self, starts=[replace(newest, ended=now, outcome=outcome), *older])
 
 
 def read_environment(folder: Path) -> Environment:

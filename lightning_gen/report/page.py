@@ -6,6 +6,7 @@ that are part of the page, and nothing else.
 
 import base64
 import hashlib
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -44,6 +45,16 @@ def write_report(folder: Path, outcome: str | None = None, out: Path | None = No
         raise UserError(f"{path}: is no report of lightning-gen; move it away, or give out=FILE")
     atomic_write(path, render(read_contents(folder, outcome)))
     return path
+
+
+def renew_report(folder: Path) -> None:
+    """Write the report of a run folder that has one anew, after something was added to it.
+
+    Where that can't be done, as in a folder that is read-only, the report stays as it was: nobody has asked for it.
+    """
+    with suppress(Exception):
+        if (folder / FILE).is_file():
+            write_report(folder)
 
 
 def _head(path: Path) -> bytes:

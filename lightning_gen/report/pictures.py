@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightning_gen.report.files import inside, names_in
+from lightning_gen.runs.files import inside, names_in
 
 MOST = 24  # pictures of a series
 MOST_BYTES = 8 * 2**20  # of a series; fewer pictures are taken from larger ones
@@ -15,6 +15,8 @@ MOST_PIXELS = 2**26  # of a picture: small files can hold more than a browser's 
 MOST_SERIES = 12
 MOST_GENERATED = 6
 SHOWN, MOST_FACTOR = 600, 8  # CSS pixels about which small pictures are enlarged to, by whole factors
+
+GENERATED = "generated"  # the folder in that of a run to which `sample` and others write
 
 _NAME = re.compile(r"(?P<series>.+?)_(?P<images>\d{10,15})\.(?:png|gif)")
 _NUMBERED = re.compile(r"\d+\.(png|gif)")
@@ -96,12 +98,12 @@ def spread(count: int, most: int) -> list[int]:
 
 def read_generated(folder: Path) -> list[Picture]:
     """The newest grids and moving pictures that `sample` and others have written to `generated/`."""
-    times = reversed(names_in(folder, "generated")[-MOST_GENERATED:])
-    paths = [(time, name) for time in times for name in names_in(folder, f"generated/{time}")]
+    times = reversed(names_in(folder, GENERATED)[-MOST_GENERATED:])
+    paths = [(time, name) for time in times for name in names_in(folder, f"{GENERATED}/{time}")]
     paths = [(time, name) for time, name in paths if name.endswith((".png", ".gif")) and not _NUMBERED.fullmatch(name)]
     pictures, left = [], MOST_BYTES
     for time, name in paths[:MOST_GENERATED]:
-        picture = read_picture(folder, f"generated/{time}/{name}", f"{readable(Path(name).stem)}, {time}", left)
+        picture = read_picture(folder, f"{GENERATED}/{time}/{name}", f"{readable(Path(name).stem)}, {time}", left)
         if picture:
             pictures.append(picture)
             left -= len(picture.data)

@@ -9,11 +9,11 @@ from typing import Any
 from lightning_gen.evaluation.report import are_evaluations, summary, with_error
 from lightning_gen.evaluation.result import Evaluation, Table
 from lightning_gen.report.curves import Chart, Curve, thinned
-from lightning_gen.report.files import json_of
 from lightning_gen.report.pictures import Picture, read_picture, readable
 from lightning_gen.report.settings import brief, flat
+from lightning_gen.runs.files import json_of
+from lightning_gen.runs.record import SCORES
 
-FILE = "evaluation.json"
 MOST_BYTES = 8 * 2**20
 MOST_EVALUATIONS = 8  # the newest
 MOST_ROWS, MOST_COLUMNS, MOST_LINES = 200, 30, 50
@@ -62,7 +62,7 @@ def read_scores(folder: Path) -> list[Scoring]:
 
     ValueError, TypeError, ... for a file that holds something else.
     """
-    entries = json_of(folder, FILE, MOST_BYTES)
+    entries = json_of(folder, SCORES, MOST_BYTES)
     if entries is None:
         return []
     if not are_evaluations(entries):

@@ -5,12 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from lightning_gen.config.by_data import choose_likelihood
 from lightning_gen.config.composition import compose_unresolved, task_overrides
 from lightning_gen.config.containers import as_dict
+from lightning_gen.config.option_files import file_of
 from lightning_gen.config.own_values import use_own_values
 from lightning_gen.config.run_options import OPTIONS, installed_options
 from lightning_gen.config.saved import targets_in
@@ -100,16 +102,28 @@ def brief(value: Any) -> str:
     return text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT - 3]}..."
 
 
-def papers_of(model: Any) -> dict[str, list[str]]:
-    """The arXiv numbers of the papers that our classes in the config of a model name in their docstrings, by class.
+def papers_of(model: Any, option: str | None = None) -> dict[str, list[str]]:
+    """The arXiv numbers of the papers that a model is made of: of its option, then of the classes in its config.
 
-    A module that is about one paper names it for its model.
+    An option names its paper at the top of its file, and our classes do in their docstrings; a module that is about
+    one paper names it for its model. Parts without effect are left out.
     """
     if not isinstance(model, Mapping):
         return {}
-    targets = dict.fromkeys([str(model.get("_target_")), *targets_in(model)])
+    used = {key: part for key, part in model.items() if key != "conditioning" or model.get("conditional")}
+    targets = dict.fromkeys([str(model.get("_target_")), *targets_in(used)])
     found = {target.rpartition(".")[2]: _papers(current_name(target), n == 0) for n, target in enumerate(targets)}
-    return {name: papers for name, papers in found.items() if papers}
+    return {name: papers for name, papers in (_papers_of_option(option) | found).items() if papers}
+
+
+@cache
+def _papers_of_option(option: str | None) -> dict[str, list[str]]:
+    """Those in the comment at the top of `model/<option>.yaml`, by its first words: `R3GAN (Huang et al., 2024)`."""
+    if option is None or not installed_options([f"model={option}"]):
+        return {}
+    lines = file_of(f"model/{option}").read_text().splitlines()
+    comment = [line.lstrip("# ") for line in takewhile(lambda line: line.startswith("#"), lines)]
+    return {comment[0].partition(":")[0]: _PAPER.findall(" ".join(comment))} if comment else {}
 
 
 @cache

@@ -9,13 +9,14 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from lightning_gen.runs.files import sound_json_of
 from lightning_gen.runs.heartbeat import SILENT, is_running
-from lightning_gen.runs.record import Run, json_of
+from lightning_gen.runs.record import Run
 from lightning_gen.utilities.atomic_files import atomic_write, is_alive, place
 
 POINTS = "points"  # the folder of the files, in that of the sweep
@@ -60,7 +61,7 @@ def read_points(sweep: Path) -> list[Point]:
 
 def _read(file: Path) -> Point | None:
     with suppress(TypeError):
-        content = json_of(file)
+        content = sound_json_of(file.parent, file.name)
         point = Point(**{key.name: content[key.name] for key in fields(Point) if key.name in content})
         texts = (point.name, point.folder, point.command, point.status, point.process)
         return point if all(isinstance(text, str) for text in texts) else None
@@ -89,15 +90,21 @@ def is_busy(sweep: Path, point: Point) -> bool:
     return time.time() - _written(sweep, found) < SILENT and is_alive(found.pid)
 
 
-def name_of(overrides: Sequence[str], typed: Iterable[str]) -> str:
+def name_of(overrides: Sequence[str], constant: Collection[str]) -> str:
     """The name of a point: what varies in it, cleaned and shortened, and a hash of all its overrides.
 
-    >>> name_of(["model=vae", "model.optimizer.lr=0.1"], ["model=vae", "model.optimizer.lr=0.1,1"])
+    `constant` are the keys whose value is that of all points.
+
+    >>> name_of(["model=vae", "model.optimizer.lr=0.1"], ["model"])
     'lr_0.1-c7f3df52'
     """
-    same = set(typed)
-    varied = "-".join(_brief(text) for text in overrides if text not in same)
+    varied = "-".join(_brief(text) for text in overrides if text.partition("=")[0] not in constant)
     return "-".join(filter(None, [varied[:LONGEST].rstrip("-_."), hash_of(overrides)]))
+
+
+def find(points: Iterable[Point], overrides: Sequence[str]) -> Point | None:
+    """The point with these overrides, in any order: its name may be of a version that named points differently."""
+    return next((point for point in points if hash_of(point.overrides) == hash_of(overrides)), None)
 
 
 def hash_of(overrides: Iterable[str]) -> str:

@@ -1,18 +1,22 @@
 """What a run folder tells about its run, by its plain files; nothing is imported that takes time."""
 
 import csv
-import json
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lightning_gen.runs.heartbeat import is_running
+from lightning_gen.config.run_options import OPTIONS, chosen_option
+from lightning_gen.runs.files import MOST_BYTES, inside, sound_json_of
+from lightning_gen.runs.heartbeat import HEARTBEAT, is_running
 
 ENVIRONMENT = "environment.json"
-LARGEST = 50_000_000  # bytes of a file that is read whole
+SCORES = "evaluation.json"
+# Where no run is found, with the command in the place of {}.
+ELSEWHERE = "name other folders, as in lightning-gen {} ., or start a run with lightning-gen train"
 TAIL = 65_536  # bytes at the end of metrics.csv in which the newest row is
 
 
@@ -29,13 +33,18 @@ class Run:
         return starts_of(self.path) or []
 
     @cached_property
-    def state(self) -> str:
-        """`running`, or how the last start has ended: `finished`, `stopped`, `failed`, `killed`; `-` if unknown."""
-        if is_running(self.path):
+    def outcome(self) -> str:
+        """`running`, or how the last start has ended, with the reason: `failed: OSError: no space`; `-` if unknown."""
+        if inside(self.path, HEARTBEAT) and is_running(self.path):
             return "running"
         if not self.starts:  # of a version without environment.json
             return "finished" if self.scores else "-"
-        return str(self.starts[-1].get("outcome", "killed")).partition(":")[0]
+        return str(self.starts[-1].get("outcome") or "killed")
+
+    @property
+    def state(self) -> str:
+        """The outcome without its reason: `running`, `finished`, `stopped`, `failed`, `killed` or `-`."""
+        return self.outcome.partition(":")[0]
 
     @cached_property
     def model(self) -> str:
@@ -44,15 +53,12 @@ class Run:
 
     @cached_property
     def data(self) -> str:
-        """The name of the data."""
+        """The option of the data, else their name."""
         return self._chosen("data")
 
     def _chosen(self, group: str) -> str:
         newest = self.starts[-1] if self.starts else {}
-        options = newest.get("options")
-        typed = [text for text in options if isinstance(text, str)] if isinstance(options, list) else []
-        named = [text.partition("=")[2] for text in typed if text.startswith(f"{group}=")]
-        return named[-1] if named else str(newest.get(group, "-"))
+        return chosen_option(group, newest.get(OPTIONS)) or str(newest.get(group, "-"))
 
     @cached_property
     def started(self) -> str:
@@ -62,7 +68,7 @@ class Run:
     @cached_property
     def evaluations(self) -> list[dict[str, Any]]:
         """The entries of evaluation.json, newest last."""
-        entries = json_of(self.path / "evaluation.json")
+        entries = sound_json_of(self.path, SCORES)
         if not isinstance(entries, list):
             return []
         return [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("scores"), dict)]
@@ -72,7 +78,7 @@ class Run:
         """The newest value of each score, with the model's own prior."""
         own = [entry for entry in self.evaluations if not _has_prior(entry.get("protocol"))]
         pairs = [pair for entry in own for pair in entry["scores"].items()]
-        return {name: float(value) for name, value in pairs if isinstance(value, int | float)}
+        return {name: float(value) for name, value in pairs if _is_number(value)}
 
     @cached_property
     def better(self) -> dict[str, str]:
@@ -82,9 +88,12 @@ class Run:
     @cached_property
     def images(self) -> int | None:
         """Images seen, by the newest row of metrics.csv; None if there is none."""
+        path = inside(self.path, "metrics.csv")
+        if path is None:
+            return None
         try:
-            with open(self.path / "metrics.csv", "rb") as file:
-                head = file.readline(LARGEST).decode()
+            with open(path, "rb") as file:
+                head = file.readline(MOST_BYTES).decode()
                 file.seek(max(file.tell(), os.fstat(file.fileno()).st_size - TAIL))
                 last = file.read(TAIL).decode(errors="replace").strip().rpartition("\n")[2]
             return int(dict(zip(*csv.reader([head, last]), strict=False))["images"])
@@ -109,6 +118,11 @@ class Run:
         return content if isinstance(content, dict) else {}
 
 
+def _is_number(value: Any) -> bool:
+    """Whether it is a number, and no integer of more digits than a float takes."""
+    return isinstance(value, int | float) and not abs(value) > sys.float_info.max
+
+
 def _has_prior(protocol: Any) -> bool:
     """Whether scores are of a prior that was fitted after training."""
     return isinstance(protocol, dict) and bool(protocol.get("prior"))
@@ -125,17 +139,9 @@ def find_runs(folder: Path) -> Iterator[Run]:
 
 def starts_of(folder: Path) -> list[dict[str, Any]] | None:
     """The entries of a folder's environment.json, oldest first; None if there is none that can be read."""
-    entries = json_of(folder / ENVIRONMENT)
+    entries = sound_json_of(folder, ENVIRONMENT)
     valid = isinstance(entries, list) and entries and all(isinstance(entry, dict) for entry in entries)
     return entries if valid else None
-
-
-def json_of(file: Path) -> Any:
-    """The content of a JSON file; None if it is missing, damaged or too large."""
-    try:
-        return json.loads(file.read_text()) if file.stat().st_size <= LARGEST else None
-    except (OSError, ValueError, RecursionError):
-        return None
 
 
 def _files(folder: Path | str) -> Iterator[os.DirEntry[str]]:

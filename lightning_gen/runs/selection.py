@@ -3,7 +3,7 @@
 import math
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from lightning_gen.errors import UserError
@@ -75,6 +75,12 @@ def _config_value(config: Any, key: str) -> Any:
 def score_name(run: Run, key: str) -> str | None:
     """The score that a key names in whole or by its first part: `kid` is `kid/efficientnet_lite0`."""
     return next((name for name in run.scores if key in (name, name.partition("/")[0])), None)
+
+
+def scores_named(runs: Sequence[Run], keys: Iterable[str]) -> list[str]:
+    """The scores that keys of conditions, or of the order, name: they are shown before any other."""
+    found = (next(filter(None, (score_name(run, key) for run in runs)), None) for key in keys)
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def selected(runs: Sequence[Run], conditions: Sequence[Condition]) -> list[Run]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from lightning_gen.config.run_options import OPTIONS, chosen_option, title_of
 from lightning_gen.errors import UserError
 from lightning_gen.report.contents import Contents, read_contents
 from lightning_gen.report.page import CITATION
@@ -46,11 +47,11 @@ def card_text(card: Card, run: Path) -> str:
     """The Markdown of a card, with metadata as the Hugging Face Hub reads them."""
     contents = _contents(run)
     scoring = _scoring(contents, card.facts["images_seen"])
-    config = card.facts["config"]
+    config, options = card.facts["config"], card.facts.get(OPTIONS)
     return render(
         "card.md.jinja",
         front_matter=_yaml(_metadata(card)),
-        title=title_of(config),
+        title=title_of(config, options),
         picture=card.picture,
         caption=card.caption,
         facts=_facts(card),
@@ -69,7 +70,7 @@ def card_text(card: Card, run: Path) -> str:
         differences=_differences(contents),
         config=_yaml(config),
         license=card.license,
-        papers=papers_of(config["model"]),
+        papers=papers_of(config["model"], chosen_option("model", options)),
         citation=CITATION % (card.facts.get("versions") or {}).get("lightning-gen", "0.1.0"),
     )
 
@@ -88,23 +89,20 @@ def _scoring(contents: Contents | None, images_seen: int) -> Scoring | None:
     return chosen and replace(chosen, protocol=without_paths(chosen.protocol))
 
 
-def title_of(config: Mapping[str, Any]) -> str:
-    """`VAE on MNIST5k`, by the classes of model and data."""
-    return " on ".join(str(config[part].get("_target_", "?")).rpartition(".")[2] for part in ("model", "data"))
-
-
 def _metadata(card: Card) -> dict[str, Any]:
-    tags = ["lightning-gen", "image-generation", title_of(card.facts["config"]).partition(" ")[0].lower()]
+    model = title_of(card.facts["config"], card.facts.get(OPTIONS)).partition(" ")[0].lower()
+    tags = ["lightning-gen", "image-generation", model]
     kind = {"sample": {"pipeline_tag": "unconditional-image-generation"}}.get(card.command, {})
     return {"library_name": "lightning-gen", "tags": tags, **kind} | ({"license": card.license} if card.license else {})
 
 
 def _facts(card: Card) -> dict[str, str]:
+    title = title_of(card.facts["config"], card.facts.get(OPTIONS))
     shape = "x".join(map(str, card.facts["image_shape"]))
     data = card.facts.get("data") or {}
     splits = " / ".join(f"{split[0]:,}" for split in (data.get("splits") or {}).values())
     facts = {
-        "Model": f"{title_of(card.facts['config']).partition(' ')[0]}, {card.parameters:,} parameters",
+        "Model": f"{title.partition(' ')[0]}, {card.parameters:,} parameters",
         "Data": f"{data.get('name', '?')}, {splits + ' ' if splits else ''}images of {shape}",
         "Trained on": f"{card.facts['images_seen']:,} images seen",
     }

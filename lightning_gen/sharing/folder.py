@@ -11,13 +11,15 @@ from torch import Tensor
 
 from lightning_gen.capabilities import Classifies, Reconstructs
 from lightning_gen.checkpoint import load_model, read_checkpoint, saved_config, with_changes
+from lightning_gen.config.run_options import OPTIONS, title_of
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY, ImageGenerator
 from lightning_gen.origins.weights import AVERAGED, write_weights
 from lightning_gen.randomness import preserved_rng, seed_all
+from lightning_gen.runs.record import SCORES
 from lightning_gen.sampling.evaluation_mode import full_precision
 from lightning_gen.sampling.preparation import check_weights
-from lightning_gen.sharing.card import Card, title_of, write_card
+from lightning_gen.sharing.card import Card, write_card
 from lightning_gen.sharing.formats import TOLERANCE, write_program
 from lightning_gen.sharing.pictures import write_picture
 from lightning_gen.sharing.program import Program, only_continues, programs
@@ -25,7 +27,6 @@ from lightning_gen.sharing.shareable import shareable
 from lightning_gen.sharing.snippet import FILE, program_snippet, safetensors_snippet
 
 Format = Literal["safetensors", "torch_export", "onnx"]
-SCORES = "evaluation.json"
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class Shared:
 
     @property
     def title(self) -> str:
-        """The classes of model and data."""
-        return title_of(self.facts["config"])
+        """The options of model and data."""
+        return title_of(self.facts["config"], self.facts.get(OPTIONS))
 
 
 def open_shared(

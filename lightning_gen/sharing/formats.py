@@ -9,13 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lightning_gen.errors import UserError
+from lightning_gen.errors import UserError, missing_package
 from lightning_gen.randomness import seed_all
 from lightning_gen.sharing.program import ROWS, Program
 
 TOLERANCE = 1e-5  # of outputs, which are in [-1, 1] or [0, 1] but for latents
 SIZES = (1, ROWS, 5)  # numbers of rows that are compared
-ONNX_PACKAGES = "pip install 'lightning-gen[onnx]'"
 SUFFIXES = {"torch_export": ".pt2", "onnx": ".onnx"}
 
 Function = Callable[[dict[str, Tensor]], Tensor]
@@ -29,7 +28,7 @@ def check_format(format: str) -> None:
             import onnxruntime  # noqa: F401
             import onnxscript  # noqa: F401
         except ImportError as error:
-            raise UserError(f"format=onnx: the package {error.name} is missing: {ONNX_PACKAGES}") from None
+            raise missing_package("format=onnx", error.name, "onnx") from None
 
 
 def write_program(program: Program, format: str, folder: Path) -> float:

@@ -7,7 +7,7 @@ import torch
 
 from lightning_gen.image_generator import ImageGenerator
 from lightning_gen.images import MODES, enlarged, film, save_png
-from lightning_gen.report.files import inside, names_in
+from lightning_gen.runs.files import inside, names_in
 from lightning_gen.sampling.captions import class_grid
 from lightning_gen.sampling.evaluation_mode import full_precision
 from lightning_gen.sampling.samples import rows_of, sample_batches

@@ -34,6 +34,12 @@ class EnvironmentFile:
         self.path = folder / ENVIRONMENT
         self._entry: dict[str, Any] | None = None
 
+    @property
+    def finished(self) -> bool:
+        """Whether the newest start has finished."""
+        entries = self._read()
+        return bool(entries) and entries[-1].get("outcome") == "finished"
+
     def begin(self, overrides: Sequence[str], names: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
         """Add an entry for this start, which is returned; `names` are those of its model and data, and its options."""
         plugins = [plugin for plugin in usable() if plugin.package != CORE]

@@ -16,7 +16,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from lightning_gen.errors import UserError
+from lightning_gen.errors import UserError, missing_package
 from lightning_gen.utilities.atomic_files import atomic_write
 from lightning_gen.utilities.compat import add_encoded_image, is_rank_zero, started_run, unset_anonymous
 from lightning_gen.utilities.launchers import SWEEP
@@ -41,11 +41,6 @@ def checkpoints_of(folder: Path) -> list[Path]:
 def sweep_name() -> str | None:
     """The name of the sweep that this run is of, or the id that a wandb server has given it."""
     return os.environ.get(SWEEP) or os.environ.get("WANDB_SWEEP_ID")
-
-
-def missing(package: str) -> UserError:
-    """The error for a logger whose package is not installed."""
-    return UserError(f"logger={package}: the package {package} is missing; pip install 'lightning-gen[{package}]'")
 
 
 class CSV(Logger):
@@ -127,7 +122,7 @@ class TensorBoard(TensorBoardLogger):
             super().__init__(folder, name="", version="tensorboard", default_hp_metric=False)
             self._config: dict[str, Any] = {}
         except ModuleNotFoundError as error:
-            raise missing("tensorboard") from error
+            raise missing_package("logger=tensorboard", "tensorboard", "tensorboard") from error
 
     @rank_zero_only
     def log_hyperparams(self, params: Params, *args: Any, **kwargs: Any) -> None:

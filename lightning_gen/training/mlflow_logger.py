@@ -8,8 +8,8 @@ from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_gen.config.yaml_comments import dotted
-from lightning_gen.errors import UserError
-from lightning_gen.training.loggers import Params, checkpoints_of, missing, records_of, sweep_name
+from lightning_gen.errors import UserError, missing_package
+from lightning_gen.training.loggers import Params, checkpoints_of, records_of, sweep_name
 from lightning_gen.utilities.atomic_files import atomic_write
 
 GROUP = "lightning_gen.group"  # the tag by which runs of a sweep are found
@@ -47,7 +47,7 @@ class MLflow(MLFlowLogger):
                 run_id=self._id_file.read_text() if self._id_file.exists() else None,
             )
         except ModuleNotFoundError as error:
-            raise missing("mlflow") from error
+            raise missing_package("logger=mlflow", "mlflow", "mlflow") from error
 
     @rank_zero_only
     def open(self) -> None:

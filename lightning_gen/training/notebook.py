@@ -33,14 +33,15 @@ def train(overrides: str | Sequence[str] = ()) -> "Run":
     `overrides` are a list, or one text as on the command line. Raises UserError for a mistake, and KeyboardInterrupt
     when it is interrupted: the last state is saved, `Run(folder)` opens it, and `resume=true` goes on.
     """
-    config, composed = compose_run(overrides_of(overrides))
+    typed = overrides_of(overrides)
+    config, composed = compose_run(typed)
     processes = processes_on_node(config.trainer) * config.trainer.get("num_nodes", 1)
     if processes > 1:
         fix = "add trainer.devices=1, or use the command line"
         raise UserError(f"trainer: has {processes} processes, and a run from Python has one; {fix}")
     try:
         with trusting(config.trust or ()):
-            run.train(config, composed)
+            run.train(config, composed, typed)
     except SystemExit as stop:  # after a signal: in a notebook it would look like a crash
         raise KeyboardInterrupt(f"stopped; the last state is in {config.run_dir}") from stop
     return Run(config.run_dir)

@@ -91,7 +91,7 @@ def start_of(config: DictConfig, overrides: Sequence[str] = ()) -> Start:
         keep_first_stage(merged, run.config, in_place=_continues(config))
     if config.init_from and not _continues(config):
         return Start(merged, weights=run.checkpoint, options=_with(run.options, overrides, of_model=True))
-    merged = _confirmed(config, merged, run.origin)
+    merged = confirmed(config, merged, run.origin)
     before = _saved_values(run, config.run_dir)
     changed = _differences(before, _part(as_dict(merged), before))
     changes = [f"{'.'.join(path)}: {_brief(old)} -> {_brief(new)}" for path, old, new in changed]
@@ -297,7 +297,7 @@ def _brief(value: Any) -> str:
     return "absent" if value is _ABSENT else OmegaConf.to_yaml([value])[2:].strip()
 
 
-def _confirmed(composed: DictConfig, config: DictConfig, origin: str) -> DictConfig:
+def confirmed(composed: DictConfig, config: DictConfig, origin: str) -> DictConfig:
     """`config`; UserError for a path outside of the run's folder, ..., that the command line doesn't name as well."""
     known = installed_hashes() | {None}
     plain = as_dict(config)

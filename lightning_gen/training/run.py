@@ -96,21 +96,23 @@ def prepare(config: DictConfig, overrides: Sequence[str] = ()) -> Prepared:
     return Prepared(start, folder, data, model, metrics, extractors, seen, notes)
 
 
-def train(config: DictConfig, overrides: Sequence[str] = ()) -> Evaluation | None:
+def train(config: DictConfig, overrides: Sequence[str] = (), typed: Sequence[str] | None = None) -> Evaluation | None:
     """Run `config` and return its evaluation, None without metrics; `overrides` are those of the command line.
 
-    Raises UserError for a user's mistakes, if possible before anything is written.
+    `typed` are those that `environment.json` keeps: without the options of a run that is resumed; None: all. Raises
+    UserError for a user's mistakes, if possible before anything is written.
     """
     start, folder, data, model, metrics, extractors, seen, notes = prepare(config, overrides)
     config = start.config
     with _claimed(folder), _open_trainer(config, data) as trainer, ranks_watched(trainer, model, config.run_dir):
         trained = start.state and trainer.max_images is not None and seen >= trainer.max_images
-        if not (trained and start.in_place):  # a folder in which nothing is trained stays as it is
+        trains = not (trained and start.in_place)  # else config, logs and checkpoints stay as they are
+        if trains:
             _begin(folder, trainer, start, rewind_to=seen if start.in_place else None)
-            if folder:
-                names = {"model": type(model).__name__, "data": data.name, OPTIONS: start.options}
-                entry = folder.environment.begin(overrides, names, trainer.strategy.root_device)
-                notes += differences(start.again, entry) if start.again else []
+        if folder and (trains or metrics or not folder.environment.finished):
+            names = {"model": type(model).__name__, "data": data.name, OPTIONS: start.options}
+            entry = folder.environment.begin(overrides if typed is None else typed, names, trainer.strategy.root_device)
+            notes += differences(start.again, entry) if start.again else []
         describe(model, data, trainer, config)
         if came_from := origin(start, seen, trainer.max_images, config.run_dir):
             log.info("%s", came_from)

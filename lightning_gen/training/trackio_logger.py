@@ -11,7 +11,8 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from lightning_gen.training.loggers import Params, checkpoints_of, missing, sweep_name
+from lightning_gen.errors import missing_package
+from lightning_gen.training.loggers import Params, checkpoints_of, sweep_name
 from lightning_gen.utilities.atomic_files import atomic_write
 
 log = logging.getLogger("lightning_gen")
@@ -36,7 +37,7 @@ class Trackio(Logger):
         try:
             import trackio
         except ModuleNotFoundError as error:
-            raise missing("trackio") from error
+            raise missing_package("logger=trackio", "trackio", "trackio") from error
         self._trackio = trackio
         self._folder, self._project, self._checkpoints = Path(folder), project, checkpoints
         self._name, self._group = name, group or sweep_name()

@@ -25,8 +25,8 @@ def shorten_warm_ups(config: DictConfig, overrides: Sequence[str], images_per_ep
     for path, value in _warm_ups(as_dict(config.model), "model"):
         if value > most and not _is_typed(path, overrides):
             OmegaConf.update(config, path, most)
-            told = f"is shortened to {most:,}, {SHARE:.0%} of this run"
-            lines.append(f"{path}: {told}; to keep it, add {path}={value}")
+            told = f"{path} is shortened to {most:,}, {SHARE:.0%} of this run"
+            lines.append(f"{told}; to keep it, add {path}={value}")
     return lines
 
 

@@ -17,6 +17,8 @@ class Launched(NamedTuple):
 
 
 SWEEP = "LIGHTNING_GEN_SWEEP"  # in the environment of runs of a sweep or a search: its name
+# In the environment of jobs of a multirun and of trials: the process that starts one tells its begin and its end.
+ANNOUNCED = "LIGHTNING_GEN_ANNOUNCED"
 RELAUNCHED = "LIGHTNING_GEN_RELAUNCHED"  # in the environment of ranks that a first one of ours has started
 _Row = tuple[str, str, str, tuple[str, ...]]
 # Those that Lightning knows, in its order: name, variables of rank and size, and the others that they come with.

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from lightning_gen.errors import UserError
 from lightning_gen.report.pictures import kind_of, picture_bytes, series_files
-from lightning_gen.runs.record import Run
+from lightning_gen.runs.record import ELSEWHERE, Run
 from lightning_gen.utilities.printable import printable
 from lightning_gen.view import pages
 from lightning_gen.view.access import Access
@@ -62,7 +62,15 @@ class App:
         query, sort = (request.query_params.get(name, "")[:500] for name in ("q", "sort"))
         table = run_table(self.library, query, sort)
         template = "rows.html" if request.query_params.get("part") == "rows" else "runs.html"
-        return pages.page(template, table=table, query=query, sort=sort, library=self.library, most=MOST_RUNS)
+        return pages.page(
+            template,
+            table=table,
+            query=query,
+            sort=sort,
+            library=self.library,
+            most=MOST_RUNS,
+            elsewhere=ELSEWHERE.format("view"),
+        )
 
     def compare(self, request: Request) -> Response:
         """Runs side by side."""

@@ -7,14 +7,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lightning_gen.report.files import inside, names_in
+from lightning_gen.runs.files import inside, names_in
 from lightning_gen.runs.heartbeat import HEARTBEAT
-from lightning_gen.runs.record import ENVIRONMENT, Run, find_runs
+from lightning_gen.runs.record import ENVIRONMENT, SCORES, Run, find_runs
 
 EVERY = 1.0  # seconds between two searches for runs
 MOST_RUNS = 5_000
 # The files by which a run is listed.
-FILES = ("config.yaml", ENVIRONMENT, "evaluation.json", "metrics.csv", HEARTBEAT)
+FILES = ("config.yaml", ENVIRONMENT, SCORES, "metrics.csv", HEARTBEAT)
 
 Signature = tuple[tuple[int, int] | None, ...]
 

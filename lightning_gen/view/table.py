@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from lightning_gen.errors import UserError
 from lightning_gen.report.pictures import series_files
 from lightning_gen.runs.record import Run
-from lightning_gen.runs.selection import condition, ordered, score_name, selected, shown
+from lightning_gen.runs.selection import condition, ordered, score_name, scores_named, selected, shown
 from lightning_gen.utilities.byte_sizes import size_text
 from lightning_gen.view.library import Library
 
@@ -54,7 +54,7 @@ def run_table(library: Library, query: str, sort: str) -> RunTable:
         found = _sorted(found, sort) if sort and found else found
     except UserError as error:
         return RunTable(total=len(runs), mistake=str(error))
-    scores = shown_scores(found)
+    scores = shown_scores(found, scores_named(found, [*_keys(query), sort.removeprefix(DESCENDING)]))
     addresses = {run: name for name, run in runs.items()}
     kept = found[:MOST_ROWS]
     return RunTable(
@@ -67,13 +67,14 @@ def run_table(library: Library, query: str, sort: str) -> RunTable:
     )
 
 
-def shown_scores(runs: Sequence[Run]) -> list[str]:
-    """The first score of each metric, those that most runs have first."""
+def shown_scores(runs: Sequence[Run], asked: Sequence[str] = ()) -> list[str]:
+    """The first score of each metric, those that most runs have first; before them what is asked for and not there."""
     counts: dict[str, int] = {}
     for run in runs:
         for name in _first_of_metrics(run):
             counts[name] = counts.get(name, 0) + 1
-    return sorted(counts, key=lambda name: -counts[name])[:SHOWN_SCORES]
+    usual = sorted(counts, key=lambda name: -counts[name])[:SHOWN_SCORES]
+    return [*(name for name in asked if name not in usual), *usual]
 
 
 def _first_of_metrics(run: Run) -> list[str]:
@@ -86,6 +87,11 @@ def _first_of_metrics(run: Run) -> list[str]:
             if name in run.scores:
                 found.setdefault(str(metric or name), name)
     return list(found.values())
+
+
+def _keys(query: str) -> list[str]:
+    """The keys of the conditions in a query that has been read."""
+    return [wanted.key for wanted in map(condition, shlex.split(query)) if wanted]
 
 
 def matching(runs: Sequence[Run], query: str, library: Library) -> list[Run]:

@@ -13,10 +13,10 @@ import yaml
 from helpers import ROOT
 from helpers.slurm import cluster, missing, output, wait
 
-from lightning_gen.cli import main, sweep_words
+from lightning_gen.cli import main, sweep, sweep_words
 from lightning_gen.cli.hydra_app import read_command_line
 from lightning_gen.runs.heartbeat import Heartbeat
-from lightning_gen.runs.points import Point, hash_of, is_busy, name_of, read_points, running_since
+from lightning_gen.runs.points import Point, find, hash_of, is_busy, name_of, read_points, running_since
 from lightning_gen.utilities.atomic_files import place
 
 FAKES = ROOT / "tests" / "helpers" / "fake_train"
@@ -66,7 +66,7 @@ def check_second_start(folder: Path, done: set[int], process: subprocess.Popen) 
     assert "error: 1 of 6 runs have not finished" in err
     assert "  seed_5-" in err
     assert "exit status 2; outputs/sweeps/seeds/seed_5-" in err
-    assert "(5 seeds)" in out
+    assert "5 seeds " in out
     states = {point.name[:6]: (point.status, point.scores) for point in read_points(folder / "outputs/sweeps/seeds")}
     assert states["seed_5"] == ("failed", {})
     assert states["seed_4"] == ("finished", {"m": 4.0})
@@ -91,7 +91,8 @@ def test_runs_of_joblib_save_when_the_sweep_is_stopped(tmp_path):
     process.terminate()
     out, err = process.communicate(timeout=60)
     assert process.returncode == 143, err
-    assert "the same command with sweep=seeds runs what is left" in out
+    assert err.endswith("stopped by SIGTERM; the same command with sweep=seeds runs what is left\n")
+    assert (out + err).count("stopped by SIGTERM") == 1
     assert len(list(tmp_path.glob("outputs/sweeps/seeds/*/checkpoints/last.ckpt"))) >= 2
 
 
@@ -109,11 +110,14 @@ def test_a_killed_sweep_of_slurm_jobs_goes_on_with_what_is_left(tmp_path):
 
 
 def test_names_of_points():
-    typed = ["model=vae", "seed=0,1", "optimizer@model.optimizer=adam,sgd", "data.path=/a/b c,/d"]
-    point = ["model=vae", "seed=1", "optimizer@model.optimizer=sgd", "data.path=/a/b c"]
-    assert name_of(point, typed) == f"seed_1-optimizer_sgd-path_a_b_c-{hash_of(point)}"
+    typed = ["model=vae", "seed=0,1", "optimizer@model.optimizer=adam,sgd", "+x=1_000", "trainer.max_images=range(1,9)"]
+    point = ["model=vae", "seed=1", "optimizer@model.optimizer=sgd", "+x=1000", "trainer.max_images=2"]
+    constant = sweep._constant(typed)
+    assert constant == ["model", "+x"]
+    assert name_of(point, constant) == f"seed_1-optimizer_sgd-max_images_2-{hash_of(point)}"
+    assert name_of(["data.path=/a/b c"], []).startswith("path_a_b_c-")
     assert hash_of(reversed(point)) == hash_of(point) != hash_of(typed)
-    assert name_of(point, point) == hash_of(point)
+    assert name_of(point, [text.partition("=")[0] for text in point]) == hash_of(point)
     assert len(name_of(["a=" + 300 * "b"], [])) <= 70
 
 
@@ -132,6 +136,14 @@ def test_a_point_is_busy_while_its_run_or_its_process_lives(tmp_path):
     assert is_busy(tmp_path, point)
     heartbeat.stop()
     assert not is_busy(tmp_path, point)
+
+
+def test_a_point_is_found_by_its_overrides(tmp_path):
+    """As an earlier version has named it, with what does not vary."""
+    old = Point("seed_1-max_images_8-01234567", ["seed=1", "trainer.max_images=8"], "old", "0")
+    old.save(tmp_path)
+    assert find(read_points(tmp_path), ["trainer.max_images=8", "seed=1"]) == old
+    assert find(read_points(tmp_path), ["trainer.max_images=8", "seed=2"]) is None
 
 
 def test_damaged_points_are_left_out(tmp_path):
@@ -213,4 +225,4 @@ def test_a_trial_of_a_wandb_agent(tmp_path):
 def test_a_launcher_that_is_not_installed(capsys, monkeypatch, launcher):
     monkeypatch.setattr(sweep_words, "is_installed", lambda launcher: False)
     assert main(["train", "-m", f"launcher={launcher}", "seed=1,2"]) == 2
-    assert capsys.readouterr().err.endswith(f"is missing; pip install 'lightning-gen[{launcher}]'\n")
+    assert capsys.readouterr().err.endswith(f"is missing: pip install 'lightning-gen[{launcher}]'\n")

@@ -81,20 +81,21 @@ def test_seeds_are_replicates(tmp_path, capsys):
         (tmp_path / name / "config.yaml").write_text(yaml.safe_dump(config))
     out = table(capsys, *paths, "scores=kid/net", "format=csv").splitlines()
     text = table(capsys, *paths, "scores=kid/net")
-    rows = [row.split() for row in text.splitlines() if row.startswith(("a0", "b0"))]
+    rows = [row.split() for row in text.splitlines() if row.startswith("width=")]
     assert [row[:7] for row in rows] == [
-        ["a0", "(3", "seeds)", "8", "1.00", "±", "0.10"],
-        ["b0", "(2", "seeds)", "16", "1.30", "±", "0.28"],
+        ["width=8", "(3", "seeds)", "8", "1.00", "±", "0.10"],
+        ["width=16", "(2", "seeds)", "16", "1.30", "±", "0.28"],
     ]
     # 0.3 is less than two standard errors, hypot(0.1 / sqrt(3), 0.2828 / sqrt(2)) = 0.208
     assert (rows[0][7], rows[1][7]) == ("*", "~")
     assert "one standard deviation over its trainings" in text
-    assert out[1].startswith("a0 (3 seeds),8,1.0,0.1")
+    assert out[1].startswith("width=8 (3 seeds),8,1.0,0.1")
     single = table(capsys, *paths, "scores=kid/net", "group=false")
     assert "seeds)" not in single
     assert "a2" in single
+    assert table(capsys, *paths[:3], "scores=kid/net").splitlines()[1].startswith("3 seeds ")  # the only row
     (tmp_path / "a2" / "config.yaml").write_text((tmp_path / "a1" / "config.yaml").read_text())  # the same run twice
-    assert "a0 (2 seeds)" in table(capsys, *paths, "scores=kid/net")
+    assert "width=8 (2 seeds)" in table(capsys, *paths, "scores=kid/net")
 
 
 def test_higher_is_better_where_it_is(tmp_path, capsys):

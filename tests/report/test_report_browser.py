@@ -93,3 +93,10 @@ def test_commands_can_be_copied_and_animations_paused(page, playwright):
     assert button.inner_text() == ("Play animation" if calm else "Pause animation")
     button.click()
     playwright.expect(page.locator("canvas")).to_be_visible(visible=not calm)
+
+
+@pytest.mark.parametrize("page", [(1280, "light", "reduce")], indirect=True, ids=["all"])
+def test_everybody_can_use_the_page(page, inaccessible):
+    assert inaccessible(page) == []
+    page.evaluate("document.documentElement.removeAttribute('lang')")
+    assert any("html-has-lang" in found for found in inaccessible(page))

@@ -14,8 +14,8 @@ from lightning_gen.cli import main
 from lightning_gen.config.composition import compose
 from lightning_gen.errors import UserError
 from lightning_gen.report.contents import read_contents
-from lightning_gen.report.files import inside
 from lightning_gen.report.page import CITATION, FILE, render, write_report
+from lightning_gen.runs.files import inside
 from lightning_gen.runs.heartbeat import HEARTBEAT
 from lightning_gen.utilities.atomic_files import place
 
@@ -216,11 +216,11 @@ def test_the_state_is_told(tiny_run):
     (folder / "environment.json").write_text('[{"started": "2030-01-01T00:00:00"}]')
     assert read_contents(folder).state == "killed"
     (folder / "environment.json").unlink()
-    assert read_contents(folder).state == "ended"  # of a version that kept no outcome
+    assert read_contents(folder).state == "-"  # of a version that kept no outcome
     (folder / "environment.json").write_text('[{"outcome": "stopped by SIGTERM"}]')
     assert read_contents(folder).state == "stopped by SIGTERM"
     (folder / HEARTBEAT).write_text(f"{place()} {os.getpid()}\n")
-    assert read_contents(folder).state == "training"
+    assert read_contents(folder).state == "running"
     assert read_contents(folder, "finished").state == "finished"
 
 
@@ -237,6 +237,20 @@ def test_the_command_renews_the_page(tiny_run, tmp_path, capsys):
     with pytest.raises(UserError, match="is no report of lightning-gen"):
         write_report(folder, out=mine)
     assert mine.read_text() == "my own page"
+
+
+def test_scores_and_samples_renew_the_page(tiny_run, capsys):
+    folder = tiny_run()
+    assert main(["sample", f"checkpoint={folder}", "n=4", "interpolation=false"]) == 0
+    [picture] = read_contents(folder).generated
+    assert picture.title in (folder / FILE).read_text()
+    options = ["metrics=[reconstruction]", "num_real=8", "num_samples=8"]
+    assert main(["evaluate", f"checkpoint={folder}", *options]) == 0
+    assert "reconstruction_mse" in (folder / FILE).read_text()
+    (folder / FILE).write_text("my own page")
+    assert main(["sample", f"checkpoint={folder}", "n=4", "interpolation=false"]) == 0
+    assert (folder / FILE).read_text() == "my own page"
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

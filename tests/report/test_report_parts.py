@@ -8,7 +8,9 @@ import pytest
 from lightning_gen.callbacks import report
 from lightning_gen.report import curves, pictures
 from lightning_gen.report.curves import Chart, Curve, charts_of, hours_of, read_curves, thinned
+from lightning_gen.report.environment import Environment, StartRow
 from lightning_gen.report.pictures import read_series, spread
+from lightning_gen.report.settings import papers_of
 
 
 def test_thinned_curves_keep_their_ends_and_their_peaks():
@@ -128,3 +130,22 @@ def test_a_report_that_fails_ends_nothing(monkeypatch, tmp_path):
     callback.write()
     reason = "no run's folder, it has no config.yaml; name the folder that train printed"
     assert lines == [f"no report is written: {tmp_path}: {reason}"]
+
+
+def test_the_end_of_a_run_is_in_its_own_report():
+    """The file gets it after the report; an end that it has stays."""
+    begun = StartRow("train", "10:00", "", "")
+    (shown,) = Environment(starts=[begun]).ending("finished", "10:05").starts
+    assert (shown.ended, shown.outcome) == ("10:05", "finished")
+    assert Environment(starts=[shown]).ending("failed", "11:00").starts == [shown]
+
+
+def test_papers_are_of_the_option_and_of_the_parts_in_use_in_their_order():
+    penalties = {name: {"_target_": f"lightning_gen.losses.penalties.{name.upper()}"} for name in ("r1", "r2")}
+    sees_labels = {"_target_": "lightning_gen.networks.players.ProjectionDiscriminator"}
+    model = {"_target_": "lightning_gen.models.gan.GAN", "penalty": penalties, "conditioning": sees_labels}
+    found = papers_of(model | {"conditional": False}, "r3gan")
+    assert list(found) == ["R3GAN (Huang et al., 2024)", "GAN", "R1", "R2"]
+    assert found["R3GAN (Huang et al., 2024)"] == ["2501.05441"]
+    assert "ProjectionDiscriminator" in papers_of(model | {"conditional": True})
+    assert "GAN" in papers_of(model, "of_a_plugin")

@@ -10,6 +10,7 @@ import pytest
 from helpers import ROOT
 
 from lightning_gen.cli import main
+from lightning_gen.config.run_options import title_of
 from lightning_gen.runs.heartbeat import HEARTBEAT, SILENT, Heartbeat, is_running
 from lightning_gen.runs.record import Run, find_runs
 from lightning_gen.utilities.atomic_files import place
@@ -73,7 +74,10 @@ def test_runs_are_chosen_and_sorted(outputs, capsys, arguments, names):
         (["kid<low"], "error: kid<low: kid is a number, give one"),
         (["most=few"], "error: most=few: give a number of runs"),
         (["shwo"], "error: runs shwo: no such folder; did you mean show?"),
-        (["outputs/empty"], "error: runs outputs/empty: there is no run"),
+        (
+            ["outputs/empty"],
+            "error: runs outputs/empty: holds no run; name other folders, as in lightning-gen runs .",
+        ),
         (["show", "outputs"], "error: runs show outputs: holds no run"),
         (["show"], "error: runs show: give lightning-gen runs show RUN"),
         (["diff", "outputs/a"], "error: runs diff outputs/a: give lightning-gen runs diff RUN RUN"),
@@ -96,8 +100,36 @@ def test_table_show_and_diff(outputs, capsys):
     shown = capsys.readouterr().out
     for part in ("kid/x", "0.5 (lower is better)", "command  lightning-gen train"):
         assert part in shown
+    make_run(outputs / "d", "vae", command=["lightning-gen", "train", "data.path=my art"])
+    assert main(["runs", "show", "outputs/d"]) == 0
+    assert "command  lightning-gen train 'data.path=my art'\n" in capsys.readouterr().out
     assert main(["runs", "diff", "outputs/a", "outputs/deep/er/b"]) == 0
     assert capsys.readouterr().out.splitlines()[1].split() == ["model.latent_dim", "3", "5"]
+
+
+def test_scores_that_are_asked_for_are_shown(outputs, capsys):
+    scores = {"a": 1, "b": 2, "c": 3, "kid/x": 4, "recall/x": 5}
+    (outputs / "a/evaluation.json").write_text(json.dumps([{"scores": scores}]))
+    assert main(["runs", "outputs/a", "sort=recall", "kid<9"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].split()[-3:] == ["recall/x", "kid/x", "a"]
+
+
+@pytest.mark.parametrize(
+    ("options", "model", "data"),
+    [
+        ([], "vae", "mnist5k"),
+        (["experiment=my_pictures/gan_64"], "r3gan", "folder"),  # by the experiment that it builds on
+        (["experiment=digits/gan", "model=dcgan"], "dcgan", "mnist5k"),
+        (["experiment=of_a_plugin"], "VAE", "my art"),  # that is not installed here
+        (["experiment=../../x"], "VAE", "my art"),
+        (None, "VAE", "my art"),  # of an early version
+    ],
+)
+def test_a_run_is_named_by_its_options(tmp_path, options, model, data):
+    run = make_run(tmp_path / "run", "vae", data="my art", options=options)
+    assert (Run(run, "run").model, Run(run, "run").data) == (model, data)
+    classes = {"model": {"_target_": "a.VAE"}, "data": {"_target_": "my art"}}
+    assert title_of(classes, options) == f"{model} on {data}"
 
 
 def test_delete(outputs, capsys, monkeypatch):
@@ -123,6 +155,7 @@ def test_damaged_files_are_left_out(outputs, capsys, content):
 
 
 def test_nothing_heavy_is_imported_for_a_list(outputs):
+    make_run(outputs / "d", "vae", 0.5, options=["experiment=digits/gan"])
     code = (
         "import sys; from lightning_gen.cli import main; main(['runs', 'kid<1']); print(*sys.modules, file=sys.stderr)"
     )

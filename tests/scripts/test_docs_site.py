@@ -47,6 +47,16 @@ def test_dead_links_are_found(tmp_path):
     ]
 
 
+def test_what_is_loaded_from_elsewhere_is_found(tmp_path):
+    own = '<script src="a.js"></script><a href="https://example.org"></a><link rel="canonical" href="https://x.org">'
+    foreign = '<script src="//x.org/a.js"></script><link rel="stylesheet" href="https://x.org/a.css">'
+    (tmp_path / "a.html").write_text(own)
+    assert not list(docs_site.foreign_files(tmp_path))
+    (tmp_path / "a.html").write_text(f'{own}{foreign}<pre class="mermaid">')
+    places = ("//x.org/a.js", "https://x.org/a.css", "https://unpkg.com/mermaid")
+    assert list(docs_site.foreign_files(tmp_path)) == [f"a.html: loads {place}" for place in places]
+
+
 @pytest.mark.parametrize("page", HELP)
 def test_options_that_are_named_exist(page):
     groups = {group: {option.name for option in list_options(group)} for group in list_groups()}
@@ -71,6 +81,6 @@ def test_the_site_has_no_dead_link(tmp_path):
     page = docs_site.build(tmp_path)
     text = page.read_text()
     assert "lightning-gen" in text
-    assert "fonts.googleapis.com" not in text
+    assert not list(docs_site.foreign_files(tmp_path / "html"))
     assert (tmp_path / "html" / "search.json").is_file()
     assert "<math" in (tmp_path / "html" / "tutorial.html").read_text()

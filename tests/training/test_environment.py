@@ -30,7 +30,7 @@ def test_each_start_of_a_run_and_its_end(tmp_path):
     assert len(starts_of(folder)) == 1
     resume(folder, "trainer.max_images=32")
     assert [each["outcome"] for each in starts_of(folder)] == ["finished", "finished"]
-    assert (Run(folder, "run").images, Run(folder, "run").model) == (32, "VAE")
+    assert (Run(folder, "run").images, Run(folder, "run").model) == (32, "vae")
 
 
 def test_a_failed_run_says_why(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from pathlib import Path
 
 import pytest
 import yaml
@@ -9,6 +10,7 @@ from helpers.commands import refused
 from helpers.runs import TINY_RUN, run, same_weights
 
 from lightning_gen.cli import main
+from lightning_gen.runs.record import Run
 from lightning_gen.training.repetition import differences
 
 
@@ -29,6 +31,8 @@ def test_a_repeated_run_has_the_same_weights_and_tells_what_differs(original, tm
     assert main(["train", f"again={original}", "run_dir=copy"]) == 0
     starts.write_text(before)
     said = capsys.readouterr().out
+    typed = ["lightning-gen", "train", f"again={original}", "run_dir=copy"]  # without the options of the original
+    assert Run(Path("copy"), "copy").starts[0]["command"] == typed
     assert same_weights(original, tmp_path / "copy")
     for part in ("code: commit 000000000000 then", "packages: torch 2.0.0 -> ", "device_name: an abacus then, "):
         assert f"differs from {original}: {part}" in said

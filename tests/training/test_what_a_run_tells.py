@@ -8,6 +8,7 @@ from helpers.runs import resume, run
 from omegaconf import OmegaConf
 
 from lightning_gen.errors import UserError
+from lightning_gen.runs.record import Run
 from lightning_gen.training import run as training
 from lightning_gen.training.run_log import log, run_log
 from lightning_gen.training.warm_up import shorten_warm_ups
@@ -53,7 +54,9 @@ def test_an_interrupted_scoring_keeps_the_training(tmp_path, capsys, monkeypatch
     assert f"lightning-gen evaluate checkpoint={path};" in line
     assert path.is_file()
     monkeypatch.undo()
+    assert Run(tmp_path / "run", "run").state == "stopped"
     resume(tmp_path / "run")  # as the line says
+    assert [each["outcome"] for each in Run(tmp_path / "run", "run").starts] == ["stopped", "finished"]
     assert len(json.loads((tmp_path / "run" / "evaluation.json").read_text())) == 1
 
 
@@ -76,4 +79,4 @@ def test_a_warm_up_takes_a_fifth_of_a_run_at_most(overrides, total, kept):
     lines = shorten_warm_ups(config, overrides, images_per_epoch=4_000)
     assert config.model.schedule.warmup_images == kept
     assert config.model.penalty.r1.schedule.warmup_images == 0
-    assert [line.partition(":")[0] for line in lines] == ["model.schedule.warmup_images"] * (kept < 10_000)
+    assert [line.partition(" ")[0] for line in lines] == ["model.schedule.warmup_images"] * (kept < 10_000)

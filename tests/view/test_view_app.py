@@ -1,11 +1,11 @@
 """The app over run folders: its pages, and each request that is refused."""
 
-import json
 import os
 import shutil
 from pathlib import Path
 
 import pytest
+from helpers.run_folders import SAMPLES, write_run
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -14,24 +14,6 @@ from lightning_gen.view.app import make_app
 from lightning_gen.view.library import Library
 
 TOKEN, COOKIE, HOST = "a-token", "view", "http://127.0.0.1:8765"
-SAMPLES = "samples_{:010}.png"
-
-
-def write_run(folder: Path, model: str, kid: float, steps: tuple[int, ...] = (100, 200)) -> Path:
-    """A run folder of plain files."""
-    (folder / "samples").mkdir(parents=True)
-    (folder / "checkpoints").mkdir()
-    (folder / "checkpoints/best.ckpt").write_bytes(b"nothing")
-    (folder / "config.yaml").write_text(f"run_dir: {folder}\nmodel:\n  _target_: {model}\n  beta: {kid}\n")
-    start = {"started": "2026-01-01T10:00:00", "outcome": "finished", "options": [f"model={model}", "data=mnist5k"]}
-    (folder / "environment.json").write_text(json.dumps([start]))
-    scores = {"kid/x": kid}
-    (folder / "evaluation.json").write_text(json.dumps([{"scores": scores, "better": {"kid/x": "lower"}}]))
-    rows = "".join(f"{step},{1 / step}\n" for step in steps)
-    (folder / "metrics.csv").write_text("images,val/loss\n" + rows)
-    for step in steps:
-        Image.new("L", (60, 40), step % 256).save(folder / "samples" / SAMPLES.format(step))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +129,11 @@ class TestTable:
     )
     def test_sort(self, client, sort, expected):
         assert self.titles(client, sort=sort) == expected
+
+    def test_no_run_is_no_dead_end(self, tmp_path):
+        opened = client_of(tmp_path)
+        opened.cookies.set(COOKIE, TOKEN)
+        assert "name other folders, as in lightning-gen view ." in opened.get("/").text
 
     @pytest.mark.parametrize("query", ["kld<1", "kid<low", "'one", "sort=kld"])
     def test_a_mistake_is_a_line_on_the_page(self, client, query):

@@ -186,3 +186,19 @@ def test_a_drawing_is_completed(page, expect):
     assert canvas.evaluate("(canvas) => canvas.toDataURL()") != drawn
     page.get_by_role("button", name="Complete", exact=True).click()
     shown(page, expect, "completed")
+
+
+@pytest.mark.parametrize("page", [(1280, "light")], indirect=True, ids=["all"])
+def test_everybody_can_use_the_pages(page, expect, address, inaccessible):
+    runs = page.locator("tbody th a").evaluate_all("(links) => links.map((link) => link.pathname.split('/').pop())")
+    addresses = ["/", f"/runs/{runs[0]}", "/compare?" + "&".join(f"run={run}" for run in runs)]
+    found = {}
+    for path in addresses:
+        page.goto(f"{address}{path}")
+        found[path] = inaccessible(page)
+    for name in ("first", "pixels"):
+        page.goto(f"{address}/")
+        page.get_by_role("link", name=f"Play with {name}").click()
+        expect(page.locator("#status")).to_have_text("Ready")
+        found[name] = inaccessible(page)
+    assert not any(found.values()), found

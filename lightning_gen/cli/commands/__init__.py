@@ -5,7 +5,9 @@ of `lightning-gen <command> --help`. Each module has a function `run`. A command
 `conf/<command>.yaml` too, and its `run` takes a `Job`; any other `run` takes the arguments and returns the exit status.
 """
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -50,7 +52,22 @@ def has_config(command: str) -> bool:
 
 def load_run(command: str) -> Callable:
     """Import a command's module and return its function `run`."""
-    return import_module(f"{__name__}.{_module(command)}").run
+    with _without_collection():
+        return import_module(f"{__name__}.{_module(command)}").run
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Within it no garbage is looked for: what imports make stays, and to search it again and again takes half a second
+    of the four that torch and Lightning need.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def description(command: str) -> str:

@@ -27,7 +27,6 @@ from lightning_gen.cli.image_files import check_resize, find_files, read_file, t
 from lightning_gen.data.augment import Binarize, normalize
 from lightning_gen.data.decode import ImageFiles, check_range
 from lightning_gen.data.folder_scan import FEW, each, shown
-from lightning_gen.data.inspection import listed
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation.report import with_error
 from lightning_gen.evaluation.table import csv_text
@@ -37,6 +36,7 @@ from lightning_gen.utilities.atomic_files import atomic_write
 from lightning_gen.utilities.hardware import num_processors
 from lightning_gen.utilities.progress import progress
 from lightning_gen.utilities.text_columns import column_lines
+from lightning_gen.utilities.text_lists import listed
 
 if TYPE_CHECKING:
     from lightning_gen.image_generator import ImageGenerator

@@ -8,6 +8,7 @@ Examples:
   lightning-gen evaluate samples=FOLDER reference=FOLDER metrics=[kid]
 """
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,12 +18,15 @@ from omegaconf import DictConfig, OmegaConf
 from lightning_gen.cli.checkpoint_options import load, matching_data, run_folder, tell
 from lightning_gen.cli.fitted_prior import use_prior
 from lightning_gen.cli.hydra_app import Job
+from lightning_gen.cli.run_protocol import use_own_protocol
 from lightning_gen.cli.sample_files import in_own_keys, read_files
 from lightning_gen.errors import UserError
 from lightning_gen.evaluation.evaluator import Settings, build_extractors, build_metrics, evaluate
 from lightning_gen.evaluation.report import check_readable, save_and_print
 from lightning_gen.metrics.image_metric import ImageMetric
 from lightning_gen.models.vae import VAE
+from lightning_gen.report.page import renew_report
+from lightning_gen.runs.record import SCORES
 from lightning_gen.sampling.preparation import choose_device
 
 if TYPE_CHECKING:
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
 def run(job: Job) -> None:
     """Score a checkpoint, or a folder of samples; add the result to evaluation.json, and print it as a table."""
     cfg = job.config
-    inputs = _from_files(cfg) if cfg.samples else _from_checkpoint(cfg)
+    inputs = _from_files(cfg) if cfg.samples else _from_checkpoint(cfg, job.overrides)
     metrics = _of_prior(build_metrics(cfg.metrics), inputs)
     settings: dict[str, Any] = {option.name: cfg[option.name] for option in fields(Settings)} | {"split": inputs.split}
     with in_own_keys(cfg, inputs.data):
@@ -56,7 +60,9 @@ def run(job: Job) -> None:
     protocol = replace(evaluation.protocol, model=changes or None, prior=inputs.prior, resized=inputs.resized)
     save_and_print(replace(evaluation, source=inputs.source, protocol=protocol), inputs.out)
     if inputs.out is not None:
-        print(f"added to {inputs.out}")
+        print(f"added to {inputs.out}", flush=True)
+        if inputs.out.name == SCORES:
+            renew_report(inputs.out.parent)
 
 
 def _of_prior(metrics: dict[str, ImageMetric], inputs: "Inputs") -> dict[str, ImageMetric]:
@@ -82,13 +88,14 @@ class Inputs(NamedTuple):
     prior: dict[str, Any] | None = None  # as in Protocol
 
 
-def _from_checkpoint(cfg: DictConfig) -> Inputs:
+def _from_checkpoint(cfg: DictConfig, overrides: Sequence[str]) -> Inputs:
     if cfg.reference:
         raise UserError(f"reference={cfg.reference}: only samples=FOLDER are compared with it; give data=... instead")
     if cfg.checkpoint is None:
         raise UserError("evaluate needs checkpoint=PATH, or samples=FOLDER with reference=FOLDER")
     path, model = load(cfg)
-    out = run_folder(path) / "evaluation.json" if cfg.out is None else _file(cfg.out)
+    use_own_protocol(cfg, overrides, path)
+    out = run_folder(path) / SCORES if cfg.out is None else _file(cfg.out)
     check_readable(out)  # before the work, not after it
     prior = use_prior(cfg, path, model)
     source = {"checkpoint": path.name}
@@ -120,4 +127,4 @@ def _from_files(cfg: DictConfig) -> Inputs:
 
 def _file(out: str) -> Path:
     path = Path(out)
-    return path / "evaluation.json" if path.is_dir() else path
+    return path / SCORES if path.is_dir() else path

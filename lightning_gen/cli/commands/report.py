@@ -3,8 +3,8 @@
 usage: lightning-gen report RUN [RUN ...] [out=FILE]
 
 RUN is a run's folder. Its pictures, curves, scores, config, environment and log become one HTML page, which opens
-without a network and can be sent as it is. Training writes and renews the page by itself (callbacks=report); this
-command does so after a run was scored again or sampled, and for runs of older versions. Key:
+without a network and can be sent as it is. Training writes and renews the page by itself (callbacks=report), and
+evaluate and sample renew it when they add to a run that has one; this command does so for any run folder. Key:
   out=FILE       another place for the page of a single run; by default report.html in its folder
 """
 

@@ -11,11 +11,12 @@ quotes: model=vae 'kid<0.4' state=running. KEY is a field (state, model, data, n
 or a key of configs such as model.latent_dim. A state is running, finished, stopped, failed or killed. Keys:
   sort=KEY     sort by it: scores best first, others smallest first; by default the newest run first
   most=N       at most N runs; by default all
-  scores=A,B   the scores that are shown; by default the first three
+  scores=A,B   the scores that are shown; by default those of conditions and sort, then the first, three in all
   yes=true     delete without a question
 """
 
 import json
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -23,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from lightning_gen.errors import UserError
-from lightning_gen.runs.record import Run, find_runs
-from lightning_gen.runs.selection import Condition, condition, ordered, score_name, selected, shown
+from lightning_gen.runs.record import ELSEWHERE, Run, find_runs
+from lightning_gen.runs.selection import Condition, condition, ordered, score_name, scores_named, selected, shown
 from lightning_gen.utilities.byte_sizes import size_text
 from lightning_gen.utilities.printable import printable
 from lightning_gen.utilities.suggestions import did_you_mean
@@ -49,7 +50,8 @@ def _list(words: Sequence[str], as_json: bool) -> int:
     runs = selected(_found(folders), conditions)
     runs = ordered(runs, options["sort"]) if options["sort"] else sorted(runs, key=lambda run: run.started)[::-1]
     runs = runs[: _number(options["most"])]
-    names = [name for name in options["scores"].split(",") if name] or _scores(runs)
+    asked = scores_named(runs, [options["sort"], *(wanted.key for wanted in conditions)])
+    names = [name for name in options["scores"].split(",") if name] or _scores(runs, asked)
     if as_json:
         print(json.dumps([_summary(run) for run in runs], indent=1))
     elif not runs:
@@ -88,7 +90,7 @@ def _start_lines(start: dict[str, Any]) -> list[str]:
     versions = [f"{name} {packages[name]}" for name in ("torch", "lightning", "torchmetrics") if name in packages]
     lines = [
         f"started    {start.get('started', '-')}, {start.get('outcome', 'no end recorded')} {start.get('ended', '')}",
-        f"  command  {' '.join(map(str, command)) if isinstance(command, list) else '-'}",
+        f"  command  {shlex.join(map(str, command)) if isinstance(command, list) else '-'}",
         f"  in       {start.get('cwd', '-')} on {start.get('host', '-')}, {start.get('device_name', '-')}",
         f"  code     {git.get('commit', 'no git repository')} {git.get('branch') or ''}{changed}",
         f"  packages {', '.join(versions) or '-'}; all in environment.json",
@@ -166,11 +168,11 @@ def _parsed(words: Sequence[str]) -> tuple[list[str], list[Condition], dict[str,
 def _found(folders: Sequence[Path]) -> list[Run]:
     for folder in folders:
         if not folder.is_dir():
-            hint = did_you_mean(str(folder), ACTIONS) or "; name a folder that runs are in"
+            hint = did_you_mean(str(folder), ACTIONS) or f"; {ELSEWHERE.format('runs')}"
             raise UserError(f"runs {folder}: no such folder{hint}")
     runs = {run.path.absolute(): run for folder in folders for run in find_runs(folder)}
     if not runs:
-        raise UserError(f"runs {' '.join(map(str, folders))}: there is no run; start one with lightning-gen train")
+        raise UserError(f"runs {' '.join(map(str, folders))}: holds no run; {ELSEWHERE.format('runs')}")
     return list(runs.values())
 
 
@@ -195,8 +197,9 @@ def _number(text: str) -> int | None:
     return int(text) if text else None
 
 
-def _scores(runs: Sequence[Run]) -> list[str]:
-    return list(dict.fromkeys(name for run in runs for name in run.scores))[:SHOWN_SCORES]
+def _scores(runs: Sequence[Run], asked: Sequence[str]) -> list[str]:
+    found = list(dict.fromkeys([*asked, *(name for run in runs for name in run.scores)]))
+    return found[: max(SHOWN_SCORES, len(asked))]
 
 
 def _table(runs: Sequence[Run], scores: Sequence[str]) -> dict[str, list[str]]:

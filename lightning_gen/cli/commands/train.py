@@ -24,4 +24,4 @@ def run(job: Job) -> None:
         dry_run(job.config, job.overrides)
         return
     with requeued(job.config.trainer.get("requeue", True)):
-        train(job.config, job.overrides)
+        train(job.config, job.overrides, job.typed)

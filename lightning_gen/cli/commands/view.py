@@ -17,7 +17,8 @@ It needs the extra app: pip install 'lightning-gen[app]'. docs/view.md says how 
 from importlib.util import find_spec
 from pathlib import Path
 
-from lightning_gen.errors import UserError
+from lightning_gen.errors import UserError, missing_package
+from lightning_gen.runs.record import ELSEWHERE
 from lightning_gen.utilities.suggestions import did_you_mean
 
 KEYS = ("port", "host", "name", "device", "trust")
@@ -28,7 +29,7 @@ def run(arguments: list[str]) -> int:
     folders, keys = _parse(arguments)
     for package in ("starlette", "uvicorn"):
         if find_spec(package) is None:
-            raise UserError(f"view: the package {package} is missing: pip install 'lightning-gen[app]'")
+            raise missing_package("view", package, "app")
     from lightning_gen.view.server import serve
 
     serve(
@@ -59,7 +60,7 @@ def _parse(arguments: list[str]) -> tuple[list[Path], dict[str, str]]:
 def _folder(text: str) -> Path:
     folder = Path(text).expanduser()
     if not folder.is_dir():
-        raise UserError(f"view {text}: no such folder; name one that runs are in")
+        raise UserError(f"view {text}: no such folder; {ELSEWHERE.format('view')}")
     return folder
 
 

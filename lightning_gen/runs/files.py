@@ -5,15 +5,22 @@ Only regular files are read that lie inside of it, also after links are followed
 
 import json
 import os
+import stat
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 MOST_ENTRIES = 20_000  # of a folder
+MOST_BYTES = 50_000_000  # of a JSON file
 
 
 def inside(folder: Path, name: str) -> Path | None:
     """The regular file `name` of a folder; None if there is none, or if it lies outside, as by a link or `..`."""
+    try:  # a list of runs asks this of thousands of files: most are no links, and directly in the folder
+        if os.sep not in name and stat.S_ISREG(os.lstat(plain := folder / name).st_mode):
+            return plain
+    except (OSError, ValueError):
+        return None
     path = _resolved(folder, name)
     return path if path and path.is_file() else None
 
@@ -55,7 +62,7 @@ def text_of(folder: Path, name: str, most: int) -> str:
         )
 
 
-def json_of(folder: Path, name: str, most: int) -> Any:
+def json_of(folder: Path, name: str, most: int = MOST_BYTES) -> Any:
     """The content of a JSON file; None if there is no file. ValueError if it is damaged or has more than `most` bytes.
 
     A file that is nested too deeply raises RecursionError.
@@ -66,3 +73,11 @@ def json_of(folder: Path, name: str, most: int) -> Any:
     if path.stat().st_size > most:
         raise ValueError(f"more than {most >> 20} MiB")
     return json.loads(path.read_text())
+
+
+def sound_json_of(folder: Path, name: str) -> Any:
+    """As `json_of`, and None for a file that is damaged or too large."""
+    try:
+        return json_of(folder, name)
+    except (OSError, ValueError, RecursionError):
+        return None
