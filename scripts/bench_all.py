@@ -45,7 +45,7 @@ QUICK: Mapping[str, Sequence[str]] = {
     "metrics": ["bench_metrics.py", "formulas", "num_features=1024", "rounds=1"],
 }
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "pythae", "torchgan", "torch-fidelity")
-UNITS = {"_s": "s", "_ms": "ms", "_us": "us"}
+UNITS = {"_s": "s", "_ms": "ms", "_us": "us", "_seconds": "s", "_images_per_second": "images/s"}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -108,17 +108,28 @@ def row_of(line: Mapping[str, object]) -> str:
     """A row with the times and ratios of one line of JSON; FLOPs stand beside the times."""
     title = " ".join(str(line[key]) for key in ("bench", "model", "what") if key in line)
     times, ratios = [], []
-    for key, value in line.items():
-        unit = next((unit for end, unit in UNITS.items() if key.endswith(end)), None)
-        if unit and isinstance(value, float | int):
-            loop = key.rpartition("_")[0]
+    for key, value in flat(line).items():
+        end = next((end for end in UNITS if key.endswith(end)), None)
+        loop = key.removesuffix(end or "")
+        if end == "_images_per_second" and f"{loop}_us" in line:
+            continue  # the time is told
+        if end and isinstance(value, float | int):
             gflop = f" ({line[f'{loop}_gflop']} GFLOP)" if f"{loop}_gflop" in line else ""
-            times.append(f"{loop} {value} {unit}{gflop}")
-        elif "_over_" in key or key in ("speedup", "ratio"):
+            times.append(f"{loop} {value} {UNITS[end]}{gflop}")
+        elif "_over_" in key or key.endswith("_slower") or key in ("speedup", "ratio"):
             ratios.append(f"{key} {value}")
-        elif isinstance(value, str) and key not in ("bench", "model", "what", "device"):
+        elif isinstance(value, str) and key not in ("bench", "model", "what", "device", "torch"):
             ratios.append(f"{key}: {value}")
     return f"| {title} | {'; '.join(times)} | {'; '.join(ratios)} |"
+
+
+def flat(line: Mapping[str, object]) -> dict[str, object]:
+    """The values of nested mappings by joined keys."""
+    values: dict[str, object] = {}
+    for key, value in line.items():
+        inner = flat(value) if isinstance(value, Mapping) else {}
+        values |= {f"{key}_{name}": each for name, each in inner.items()} if inner else {key: value}
+    return values
 
 
 if __name__ == "__main__":
