@@ -1,7 +1,9 @@
-"""All benchmarks in one table, as in docs/speed.md: `python scripts/bench_all.py [name ...]`, names as in `BENCHES`.
+"""All benchmarks in one table, as in docs/speed.md: `python scripts/bench_all.py [quick] [name ...]`, see `BENCHES`.
 
-Prints Markdown: the machine with its load before and after, versions, and what each benchmark reports. Takes half an
-hour on a quiet core; a benchmark that fails is told on the standard error, and left out.
+Prints Markdown: the machine with its load before and after, versions, and what each benchmark reports, with the CPU
+seconds that it took. All run with one thread, unless OMP_NUM_THREADS has another number. `quick` takes fewer rounds of
+fewer steps: minutes instead of half an hour, and medians of one to two. A benchmark that fails is told on the standard
+error, and left out.
 """
 
 import json
@@ -15,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+from clocks import seconds_of_children
 
 from lightning_gen.utilities.compat import cpu_computes_in_bfloat16
 from lightning_gen.utilities.hardware import num_processors
@@ -31,18 +34,32 @@ BENCHES: Mapping[str, Sequence[str]] = {
     "rnn": ["bench_rnn.py", "3"],
     "metrics": ["bench_metrics.py"],
 }
+QUICK: Mapping[str, Sequence[str]] = {
+    "start": ["bench_start.py", "1"],
+    "tiny": ["bench_step.py", "tiny", "rounds=1"],
+    "tiny_gan": ["bench_step.py", "tiny_gan", "rounds=1"],
+    "vae": ["bench_step.py", "vae", *DIGITS, "rounds=2", "steps=30"],
+    "dcgan": ["bench_step.py", "dcgan", *DIGITS, "rounds=2", "steps=6"],
+    "data": ["bench_data.py", "--rounds", "1"],
+    "rnn": ["bench_rnn.py", "1"],
+    "metrics": ["bench_metrics.py", "formulas", "num_features=1024", "rounds=1"],
+}
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "pythae", "torchgan", "torch-fidelity")
-UNITS = {"_s": "s", "_ms": "ms", "_us": "us"}
+UNITS = {"_s": "s", "_ms": "ms", "_us": "us", "_seconds": "s", "_images_per_second": "images/s"}
 
 
-def main(names: Sequence[str]) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Measure and print."""
+    quick = arguments[:1] == ["quick"]
+    benches = QUICK if quick else BENCHES
+    names = arguments[1:] if quick else arguments
     for name in names:
-        if name not in BENCHES:
-            sys.exit(f"{name}: no such benchmark; there are {', '.join(BENCHES)}")
+        if name not in benches:
+            sys.exit(f"{name}: no such benchmark; there are {', '.join(benches)}")
     load = os.getloadavg()[0]
-    rows = [row for name in names or BENCHES for row in rows_of(name)]
-    print("\n".join([*machine(load), "", "| benchmark | time | ratio |", "|---|---|---|", *rows]))
+    rows = [row for name in names or benches for row in rows_of(name, benches[name])]
+    header = ["| benchmark | time | ratio | CPU seconds in all |", "|---|---|---|---|"]
+    print("\n".join([*machine(load), "", *header, *rows]))
 
 
 def machine(load: float) -> list[str]:
@@ -72,32 +89,47 @@ def version_of(package: str) -> str:
         return ""
 
 
-def rows_of(name: str) -> list[str]:
-    """A row for each line of JSON that a benchmark prints."""
-    script, *arguments = BENCHES[name]
-    done = subprocess.run([sys.executable, SCRIPTS / script, *arguments], capture_output=True, text=True)
+def rows_of(name: str, command: Sequence[str]) -> list[str]:
+    """A row for each line of JSON that a benchmark prints; the last one has the CPU seconds of all of them."""
+    start = seconds_of_children()
+    environment = {"OMP_NUM_THREADS": "1"} | os.environ
+    done = subprocess.run(
+        [sys.executable, SCRIPTS / command[0], *command[1:]], capture_output=True, text=True, env=environment
+    )
+    seconds = round(seconds_of_children() - start)
     if done.returncode:
         print(f"{name}: {done.stderr[-500:]}", file=sys.stderr, flush=True)
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    print(*map(json.dumps, lines), sep="\n", file=sys.stderr, flush=True)
-    return [row_of(line) for line in lines]
+    print(f"{name}: {seconds} CPU seconds", *map(json.dumps, lines), sep="\n", file=sys.stderr, flush=True)
+    return [f"{row_of(line)} {seconds if line is lines[-1] else ''} |" for line in lines]
 
 
 def row_of(line: Mapping[str, object]) -> str:
     """A row with the times and ratios of one line of JSON; FLOPs stand beside the times."""
     title = " ".join(str(line[key]) for key in ("bench", "model", "what") if key in line)
     times, ratios = [], []
-    for key, value in line.items():
-        unit = next((unit for end, unit in UNITS.items() if key.endswith(end)), None)
-        if unit and isinstance(value, float | int):
-            loop = key.rpartition("_")[0]
+    for key, value in flat(line).items():
+        end = next((end for end in UNITS if key.endswith(end)), None)
+        loop = key.removesuffix(end or "")
+        if end == "_images_per_second" and f"{loop}_us" in line:
+            continue  # the time is told
+        if end and isinstance(value, float | int):
             gflop = f" ({line[f'{loop}_gflop']} GFLOP)" if f"{loop}_gflop" in line else ""
-            times.append(f"{loop} {value} {unit}{gflop}")
-        elif "_over_" in key or key in ("speedup", "ratio"):
+            times.append(f"{loop} {value} {UNITS[end]}{gflop}")
+        elif "_over_" in key or key.endswith("_slower") or key in ("speedup", "ratio"):
             ratios.append(f"{key} {value}")
-        elif isinstance(value, str) and key not in ("bench", "model", "what", "device"):
+        elif isinstance(value, str) and key not in ("bench", "model", "what", "device", "torch"):
             ratios.append(f"{key}: {value}")
     return f"| {title} | {'; '.join(times)} | {'; '.join(ratios)} |"
+
+
+def flat(line: Mapping[str, object]) -> dict[str, object]:
+    """The values of nested mappings by joined keys."""
+    values: dict[str, object] = {}
+    for key, value in line.items():
+        inner = flat(value) if isinstance(value, Mapping) else {}
+        values |= {f"{key}_{name}": each for name, each in inner.items()} if inner else {key: value}
+    return values
 
 
 if __name__ == "__main__":

@@ -131,6 +131,7 @@ def tiny_game(config) -> GAN:
     model = build_model({**config.model, "latent_dim": 8, "init_std": None}, (1, 2, 4), None)
     assert isinstance(model, GAN)
     model.generator.decoder, model.discriminator.encoder = Vector(8, None), Scalar(None, 1)
+    model.setup_parts()  # averages of the new weights
     return model
 
 
