@@ -191,7 +191,8 @@ def checkpoint_of(path: str | Path, key: str = "checkpoint") -> Path:
     for file in (*(path / "checkpoints" / name for name in names), path / WEIGHTS):
         if file.is_file():
             return file
-    raise UserError(f"{key}={path}: a folder without checkpoints/best.ckpt, checkpoints/last.ckpt or {WEIGHTS}; {HOW_TO_FIND}")
+    wanted = f"checkpoints/best.ckpt, checkpoints/last.ckpt or {WEIGHTS}"
+    raise UserError(f"{key}={path}: a folder without {wanted}; {HOW_TO_FIND}")
 
 
 def load_model(

@@ -176,7 +176,10 @@ def _local_plugin(package: str) -> Plugin | BrokenPlugin:
     if error is not None and _add_working_directory(package):
         conf, error = _find_conf(package)
     if error is not None:
-        error += "; fix LIGHTNING_GEN_PLUGINS, or go to the folder that holds it"
+        fix = "fix LIGHTNING_GEN_PLUGINS, or go to the folder that holds it"
+        if Path(package, package, "conf").is_dir():  # as `lightning-gen new-plugin` makes it
+            fix = f"it is in the folder {package}: go there"
+        error += f"; {fix}"
     return _plugin(conf, error, name=package, package=package)
 
 

@@ -20,7 +20,8 @@ def doubts_of_copies(root: Path, files: Mapping[str, list[Path]], num_threads: i
         return []
     copies = sum(len(group) - 1 for group in groups)
     first, second = groups[0][:2]
-    line = f"{copies:,} of {len(split_of):,} files are exact copies of others, as {shown(second)} of {shown(first)}"
+    are = "is an exact copy" if copies == 1 else "are exact copies"
+    line = f"{copies:,} of {len(split_of):,} files {are} of others, as {shown(second)} of {shown(first)}"
     crossing = [group for group in groups if len({split_of[path] for path in group}) > 1]
     if not crossing:
         return [f"{line}: they count twice in training; remove them"]

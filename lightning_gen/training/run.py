@@ -261,6 +261,7 @@ def _score(
     if not metrics:
         return None
     device = trainer.strategy.root_device
+    log.info("scoring: %s", ", ".join(metrics))
     try:
         evaluation = evaluate(model.to(device), data, metrics, extractors, device=device, **config.evaluation)
     except Stopped:

@@ -41,7 +41,7 @@ def test_copies_are_told_and_those_in_several_splits(tmp_path):
         (tmp_path / name).write_text(content)
     a, b, c, d, e, gone = (Path(name) for name in "abcdeg")
     (line,) = doubts_of_copies(tmp_path, {"train": [a, b, c, gone], "test": []}, 2)
-    assert line == "1 of 4 files are exact copies of others, as b of a: they count twice in training; remove them"
+    assert line == "1 of 4 files is an exact copy of others, as b of a: they count twice in training; remove them"
     (line,) = doubts_of_copies(tmp_path, {"train": [a, b, d], "test": [c, e]}, 2)
     assert line.startswith("2 of 5 files are exact copies of others, as b of a; 1 are in several splits, as d (train)")
     assert "e (test), so scores are too good" in line
@@ -71,7 +71,7 @@ def test_a_folder_is_pictured_with_its_warnings(icons, tmp_path, capsys):
     text = printed(capsys, *given, f"out={tmp_path / 'new' / 'a.png'}")
     assert "transparent: in 25 of 25 files: blended with white; data.channels=4 keeps it\n" in text
     assert "warning:     only " in text
-    assert "warning:     1 of 25 files are exact copies of others, as red/copy.png of red/23.png" in text
+    assert "warning:     1 of 25 files is an exact copy of others, as red/copy.png of red/23.png" in text
     assert f"picture:     {tmp_path / 'new' / 'a.png'}\n" in text
     picture = np.asarray(Image.open(tmp_path / "new" / "a.png"))
     rows = picture[-(2 * 62 + 2) :]  # two classes, six times enlarged, below words

@@ -48,7 +48,7 @@ def test_the_device_is_tried(monkeypatch, capsys):
     assert main(["estimate", *TINY, "trainer.max_images=8"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("speed:") and line.endswith("s") for line in lines)
-    assert any(line.startswith("  at most at a time:") for line in lines)
+    assert any(line.startswith("  at its peak:") for line in lines)
 
 
 def test_of_penalties_by_how_often_they_are_due(printed):

@@ -27,7 +27,7 @@ MEMORY = {
     "averages": "averaged weights (EMA)",
     "gathered": "blocks that are gathered",
     "activations": "activations",
-    "peak": "at most at a time",
+    "peak": "at its peak",
 }
 
 
@@ -55,7 +55,7 @@ def _rows(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
         "processes",
         f"{result['processes']}, each with {result['images_per_process']} of {result['batch_size']} images",
     )
-    yield "computation", f"{result['gflops_per_image']:.3g} GFLOP an image"
+    yield "computation", f"{result['gflops_per_image']:.3g} GFLOP per image"
     yield "memory of a process", ""
     for name, words in MEMORY.items():
         if result["memory"].get(name):
