@@ -1,8 +1,8 @@
 # make train   set up .venv, then train the default VAE on 5,000 real digits (ARGS="model=beta_vae ..." passes overrides on)
 # make test    set up .venv, then run the tests (ARGS="-k dcgan" passes options on)
 # make test-slow  the others, which are marked slow: several processes, wheels, compiled parts, long trainings
-# make tools   Chromium and Slurm (Debian's packages, by root), Playwright and axe-core, for the tests that need them
-# make test-tools  these tests, in a real browser and on a real cluster of two nodes; here a skip is a failure
+# make tools   Chromium and Slurm (Debian's packages, by root), Playwright, axe-core, MLflow, trackio and datasets
+# make test-tools  the tests that need them, in a real browser, on a real cluster; here a skip is a failure
 # make coverage  the whole suite, then list the lines of lightning_gen that no test runs
 # make lint    check style and types
 # make docs    build the site of the documentation in build/docs/html; dead links fail
@@ -28,11 +28,13 @@ test: $(READY)
 test-slow: $(READY)
 	$(PYTEST) -m slow $(ARGS)
 
+# pyproject.toml leaves pandas out (tool.uv), which datasets and MLflow's server need.
 tools: $(READY)
 	apt-get update -qq
 	apt-get install --yes -qq --no-install-recommends chromium slurmctld slurmd slurm-client >/dev/null
 	$(UV) pip install --quiet --python $(BIN)/python $(addprefix --constraint ,$(CONSTRAINTS)) \
-		playwright axe-playwright-python
+		playwright axe-playwright-python --editable '.[huggingface,mlflow,trackio]'
+	$(UV) pip install --quiet --python $(BIN)/python $(addprefix --constraint ,$(CONSTRAINTS)) --no-config pandas
 
 # One after the other: a cluster's time limits are real ones.
 test-tools: $(READY)

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.cookiejar import CookieJar
 from pathlib import Path
+from typing import Any
 from urllib.request import HTTPCookieProcessor, OpenerDirector, build_opener
 
 from PIL import Image
@@ -54,7 +55,7 @@ def write_run(folder: Path, number: int, pictures: int) -> None:
         image.save(folder / f"samples/samples_{1000 * step:010}.png", compress_level=0)
 
 
-def evaluation(score: float) -> dict[str, object]:
+def evaluation(score: float) -> dict[str, Any]:
     """An entry of evaluation.json."""
     origin = {"metric": "kid", "extractor": None, "of_samples": False, "splits": ["test"]}
     protocol = {"data": "mnist5k", "split": "test", "images": {"test": "0"}, "binarize": False}

@@ -899,6 +899,10 @@ def leak_of(outcome: Outcome, work: Path) -> str | None:
     return f"left over: {re.sub(r'[0-9]+', 'N', odd[0])}" if odd else None
 
 
+# Commands that add to a run folder, and then renew its report.
+ADDING = ("evaluate", "sample", "interpolate", "project", "neighbors", "predict", "complete")
+
+
 def change_of(case: Case, outcome: Outcome) -> str | None:
     """Files of the user that were changed or removed, other than those of a run that goes on."""
     resumed = next((a.partition("=")[2] for a in case.arguments if a.startswith("run_dir=")), "?") + "/"
@@ -907,6 +911,8 @@ def change_of(case: Case, outcome: Outcome) -> str | None:
         if outcome.after.get(path) == content or (in_run and path.startswith(resumed) and path in outcome.after):
             continue
         if path.endswith("/evaluation.json") and path in outcome.after and case.arguments[0] == "evaluate":
+            continue
+        if path.endswith("/report.html") and path in outcome.after and case.arguments[0] in ADDING:
             continue
         if not path.endswith((".lock", ".tmp")):
             return f"{case.arguments[0]} {'changed' if path in outcome.after else 'removed'} {path}"

@@ -59,6 +59,7 @@ def load(path: Path, **keys: Any) -> ImageData:
     return build_data(config | {"num_workers": 0, "batch_size": 8} | keys)
 
 
+@pytest.mark.tools
 def test_streamed_rows_are_those_of_the_files(parquet: Path) -> None:
     data = load(parquet, streaming=True)
     assert (data.class_names, data.split_sizes) == (["cat", "dog"], {"train": 160, "val": 20, "test": 20})
@@ -72,6 +73,7 @@ def test_streamed_rows_are_those_of_the_files(parquet: Path) -> None:
     assert sorted(found) == list(range(200))
 
 
+@pytest.mark.tools
 def test_resume_and_ranks_are_exact(parquet: Path) -> None:
     source = load(parquet, streaming=True).sources["train"]
 
@@ -87,6 +89,7 @@ def test_resume_and_ranks_are_exact(parquet: Path) -> None:
     assert torch.equal(torch.stack(batches(0, 1, 13 * 8, 11)), torch.stack(whole[13:]))
 
 
+@pytest.mark.tools
 def test_other_files_than_parquet_are_refused(parquet: Path, tmp_path: Path) -> None:
     Image.new("L", (8, 6)).save(tmp_path / "a.png")
     with pytest.raises(UserError, match="is not of Parquet files"):

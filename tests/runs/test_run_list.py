@@ -146,7 +146,12 @@ def test_delete(outputs, capsys, monkeypatch):
     assert not (outputs / "c").exists()
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "[1]", '[{"scores": 3}]', '[{"command": 1, "options": 2}]', "\0" * 9])
+HUGE = pytest.param('[{"scores": {"kid": %s}}]' % ("9" * 400), id="huge")
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "[1]", '[{"scores": 3}]', '[{"command": 1, "options": 2}]', "\0" * 9, HUGE]
+)
 def test_damaged_files_are_left_out(outputs, capsys, content):
     for name in ("environment.json", "evaluation.json", "metrics.csv"):
         (outputs / "a" / name).write_text(content)

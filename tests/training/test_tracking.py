@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,9 @@ def log_run(make: Callable[[Path], Any], folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [csv, tensorboard, wandb, trackio], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make", [csv, tensorboard, wandb, pytest.param(trackio, marks=pytest.mark.tools)], ids=lambda make: make.__name__
+)
 def test_a_resumed_run_stays_one_run(make, tmp_path):
     folder = run_folder(tmp_path / "run")
     first, second = log_run(make, folder)
@@ -110,6 +113,7 @@ def test_a_resumed_run_stays_one_run(make, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.tools
 def test_trackio_has_all_of_it(tmp_path):
     trackio_package = pytest.importorskip("trackio")
     before = {run["name"] for run in trackio_package.sqlite_storage.SQLiteStorage.get_run_records("tests")}
@@ -144,6 +148,7 @@ def check_mlflow(folder: Path, uri: str | None) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.tools
 def test_mlflow_in_a_file(tmp_path):
     pytest.importorskip("mlflow")
     pytest.importorskip("sqlalchemy")
@@ -152,6 +157,7 @@ def test_mlflow_in_a_file(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.tools
 def test_mlflow_on_a_server(tmp_path):
     pytest.importorskip("mlflow.server")
     port = free_port()
@@ -167,12 +173,15 @@ def test_mlflow_on_a_server(tmp_path):
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
             time.sleep(0.5)
+        assert server.poll() is None
         check_mlflow(run_folder(tmp_path / "run"), f"http://127.0.0.1:{port}")
     finally:
-        os.killpg(server.pid, 15)
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, 15)
         server.wait(30)
 
 
+@pytest.mark.tools
 def test_a_server_that_does_not_answer_is_a_line(tmp_path, monkeypatch):
     pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
