@@ -40,7 +40,7 @@ def use_own_protocol(cfg: DictConfig, overrides: Sequence[str], checkpoint: Path
 
 
 def _protocol(checkpoint: Path) -> dict[str, Any]:
-    """What the config in a checkpoint has of it, empty if its run was not scored; UserError for what is not installed."""
+    """What the config in a checkpoint has of it, empty if its run was not scored; UserError for unknown classes."""
     saved = saved_parts(read_checkpoint(checkpoint), f"checkpoint={checkpoint}", (*GROUPS, "evaluation"))
     chosen = {group: {name: part for name, part in saved.get(group, {}).items() if part} for group in GROUPS}
     if not all(chosen.values()):
