@@ -107,6 +107,12 @@ def saved_config(content: Mapping[str, Any], origin: str, part: str | None = Non
     return as_dict(config)
 
 
+def saved_parts(content: Mapping[str, Any], origin: str, names: Sequence[str]) -> dict[str, Any]:
+    """Those of the named parts of the config in a checkpoint that are mappings there, each as from `saved_config`."""
+    config = content[KEY]["config"]
+    return {name: saved_config(content, origin, name) for name in names if isinstance(config.get(name), dict)}
+
+
 def check_content(content: Mapping[str, Any], origin: str) -> None:
     """UserError, which begins with `origin`, for a checkpoint that lacks an entry, or has one of another type."""
     _check_entries(content, CONTENT, origin, "")

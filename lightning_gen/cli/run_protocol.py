@@ -8,13 +8,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lightning_gen.checkpoint import read_checkpoint
+from lightning_gen.checkpoint import read_checkpoint, saved_parts
 from lightning_gen.cli.checkpoint_options import run_folder
 from lightning_gen.config.composition import check
 from lightning_gen.config.containers import as_dict
-from lightning_gen.config.saved import check_saved
 from lightning_gen.errors import UserError
-from lightning_gen.image_generator import KEY
 from lightning_gen.training.resume import confirmed
 from lightning_gen.utilities.printable import printable
 
@@ -28,8 +26,8 @@ def use_own_protocol(cfg: DictConfig, overrides: Sequence[str], checkpoint: Path
     Those of a run without metrics stay, and those of one whose metrics are not installed, which a line tells.
     """
     typed = {re.split(r"[./@=]", text.lstrip("+~"))[0] for text in overrides}
-    found = {key: value for key, value in _protocol(checkpoint).items() if key not in typed}
     try:
+        found = {key: value for key, value in _protocol(checkpoint).items() if key not in typed}
         _check(cfg, found, checkpoint)
     except UserError as error:
         print(printable(f"not scored as its run was: {error}"), file=sys.stderr)
@@ -42,20 +40,16 @@ def use_own_protocol(cfg: DictConfig, overrides: Sequence[str], checkpoint: Path
 
 
 def _protocol(checkpoint: Path) -> dict[str, Any]:
-    """What the config in a checkpoint has of it; empty if its run was not scored."""
-    config = read_checkpoint(checkpoint)[KEY]["config"]
-    chosen = {group: config.get(group) for group in GROUPS}
-    if not all(isinstance(parts, dict) and any(parts.values()) for parts in chosen.values()):
+    """What the config in a checkpoint has of it, empty if its run was not scored; UserError for unknown classes."""
+    saved = saved_parts(read_checkpoint(checkpoint), f"checkpoint={checkpoint}", (*GROUPS, "evaluation"))
+    chosen = {group: {name: part for name, part in saved.get(group, {}).items() if part} for group in GROUPS}
+    if not all(chosen.values()):
         return {}
-    evaluation = config.get("evaluation")
-    settings = {key: evaluation[key] for key in KEYS if key in evaluation} if isinstance(evaluation, dict) else {}
-    return {group: {name: part for name, part in parts.items() if part} for group, parts in chosen.items()} | settings
+    return chosen | {key: value for key, value in saved.get("evaluation", {}).items() if key in KEYS}
 
 
 def _check(cfg: DictConfig, found: Mapping[str, Any], checkpoint: Path) -> None:
-    """UserError for what is not installed, for wrong values, and for paths and hashes that nobody has confirmed."""
-    origin = f"checkpoint={checkpoint}"
-    parts = {key: value for key, value in found.items() if key in GROUPS}
-    check_saved(parts, origin)
+    """UserError for wrong keys and values, and for paths and hashes that nobody has confirmed."""
     check(as_dict(cfg) | dict(found), "evaluate")
-    confirmed(cfg, OmegaConf.create({**parts, "run_dir": str(run_folder(checkpoint))}), origin)
+    parts = {key: value for key, value in found.items() if key in GROUPS}
+    confirmed(cfg, OmegaConf.create({**parts, "run_dir": str(run_folder(checkpoint))}), f"checkpoint={checkpoint}")

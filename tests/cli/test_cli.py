@@ -89,7 +89,7 @@ def test_train_gets_config_and_overrides(work, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["train", "model=beta_vae", "seed=3"]) == 0
     ((job,),) = work.calls
-    config, overrides, _ = job
+    config, overrides, *_ = job
     assert isinstance(config, DictConfig)
     assert (config.seed, overrides) == (3, ["model=beta_vae", "seed=3"])
     assert "/beta_vae/" in config.run_dir

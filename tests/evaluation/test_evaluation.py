@@ -322,7 +322,7 @@ def test_a_model_whose_samples_are_not_finite_is_not_evaluated(tmp_path, monkeyp
     monkeypatch.setattr(VAE, "sample", lambda self, n, labels=None: torch.full((n, *self.image_shape), torch.nan))
     arguments = [f"checkpoint={tmp_path / 'a.ckpt'}", "metrics=[frechet]", "num_samples=10", "device=cpu"]
     with pytest.raises(UserError, match=r"NaN or infinity in 10 of the samples"):
-        evaluate_command.run(Job(compose(arguments, "evaluate")))
+        evaluate_command.run(Job(compose(arguments, "evaluate"), arguments))
     assert [path.name for path in tmp_path.iterdir()] == ["a.ckpt"]
 
 
