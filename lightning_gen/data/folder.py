@@ -225,16 +225,16 @@ class Folder(CachedImageData):
             *([("transparent", clear)] if clear else []),
             ("unreadable", listed([f"{shown(path)} ({error})" for path, error in errors.items()]) or "none"),
         ]
-        refused, self.skip_unreadable = not self.skip_unreadable, True  # the other files are described, too
+        refused = [unreadable(self.root / path, ValueError(why)) for path, why in errors.items()]
+        problems = [("problem", first_of(refused))] if refused and not self.skip_unreadable else []
+        self.skip_unreadable = True  # the other files are described, too
         try:
             rows += super().inspect()
             rows += [("warning", line) for line in doubts_of_copies(self.root, self.files, self.workers())]
-            if errors and refused:
-                stops = [unreadable(self.root / path, ValueError(why)) for path, why in errors.items()]
-                rows.append(("problem", first_of(stops)))
-            return rows
+            return [*rows, *problems]
         except UserError as error:
-            return [*rows, ("notes", listed(self._contents[0].notes_left_out()) or "none"), ("problem", str(error))]
+            notes = listed(self._contents[0].notes_left_out()) or "none"
+            return [*rows, ("notes", notes), *problems, ("problem", str(error))]
 
 
 def class_doubts(files: dict[str, list[Path]], labeled: list[str], depth: int) -> list[str]:

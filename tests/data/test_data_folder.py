@@ -270,6 +270,9 @@ def test_inspect_reports_a_folder_that_cannot_be_loaded(flat: Path, capsys: pyte
     for part in ("files:       22", "6x8 (20), 5x5 (1)", "L (20), I;16 (1)", "8 (20), 16 (1)", "04.png (", "98.png ("):
         assert part in text
     assert "problem:     data.skip_unreadable=false: " in text
+    text = printed(capsys, "data=folder", f"data.path={flat}", NUMBER, "data.size=[6,8]")
+    assert "images:      train 16, val 2, test 2" in text
+    assert "problem:     data.skip_unreadable=false: " in text
     text = printed(capsys, "data=folder", f"data.path={flat}", NUMBER, "data.skip_unreadable=true", "data.size=[6,8]")
     assert "images:      train 16, val 2, test 2" in text
     assert "problem" not in text

@@ -122,7 +122,7 @@ def test_tags_say_what_the_numbers_mean(tmp_path: Path) -> None:
 
 def test_floating_point_needs_a_range(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     Image.fromarray(np.array([[0, 0.25, 1, 2]], np.float32)).save(tmp_path / "f.tif")
-    with pytest.raises(UserError, match=r"f\.tif cannot be read \(floating-point .*: give data\.range=\[lo,hi\]\), "):
+    with pytest.raises(UserError, match=r"f\.tif cannot be read \(floating-point .*: give data\.range=\[lo,hi\]\): "):
         folder(tmp_path)
     said = printed(capsys, "data=folder", f"data.path={tmp_path}")
     assert "floating point: 0 to 2\n" in said

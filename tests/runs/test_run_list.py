@@ -82,7 +82,7 @@ def test_runs_are_chosen_and_sorted(outputs, capsys, arguments, names):
         (["show"], "error: runs show: give lightning-gen runs show RUN"),
         (["diff", "outputs/a"], "error: runs diff outputs/a: give lightning-gen runs diff RUN RUN"),
         (["best"], "error: runs best needs a score"),
-        (["delete", "outputs/a"], "error: runs delete asks on a terminal; without one add yes=true"),
+        (["delete", "outputs/a"], "error: runs delete outputs/a: asks on a terminal; without one add yes=true"),
     ],
 )
 def test_a_mistake_is_one_line(outputs, capsys, arguments, line):
