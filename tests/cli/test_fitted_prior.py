@@ -88,7 +88,7 @@ def test_a_fitted_density_is_nearer_to_the_latents_than_the_prior(make, monkeypa
 
 
 def run_command(command, name: str, *overrides: str) -> None:
-    command.run(Job(compose([*overrides, "device=cpu"], name)))
+    command.run(Job(compose([*overrides, "device=cpu"], name), overrides))
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in ("gmm", "kde"))) for n in NAMES])

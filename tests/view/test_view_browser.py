@@ -112,6 +112,7 @@ def test_runs_side_by_side(page, expect):
         page.get_by_label(f"Choose {name}").focus()
         page.keyboard.press("Space")
     button.click()
+    page.wait_for_url("**/compare**")  # and for its script
     section = page.locator("section", has=page.get_by_role("heading", name="Samples"))
     slider = section.get_by_role("slider")
     slider.focus()
