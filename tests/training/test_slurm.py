@@ -54,7 +54,7 @@ class Job:
     """A job by the batch script of `lightning-gen new-sbatch` alone, in `folder`."""
 
     def __init__(self, folder: Path, environment: dict[str, str]):
-        text = script(2, 0, "10", [*RUN, "run_dir=run"])
+        text = script(2, 0, "10", [*RUN, "logger=[csv,wandb]", "run_dir=run"])
         text = text.replace("lightning-gen train", f"{sys.executable} -m lightning_gen train")
         (folder / "train.sbatch").write_text(text)
         self.folder, self.environment = folder, environment
@@ -89,10 +89,12 @@ def test_a_job_survives_all_that_happens_to_it(tmp_path, environment, whole):
     job.ask("scontrol", "requeue", job.number)
     job.wait_for_start(3)
     job.ask("scontrol", "update", "NodeName=node2", "State=down", "Reason=test")
-    job.ask("scontrol", "update", "NodeName=node2", "State=resume")
+    wait(lambda: is_up("node2", environment), 60)
     job.wait_for_start(4)
     wait(lambda: not output(environment, "squeue", "-h"), 180)
     assert len(list(tmp_path.glob("*/config.yaml"))) == 1
+    ids = {path.name.removesuffix("-1").rpartition("-")[2] for path in (tmp_path / "run/wandb").glob("offline-run-*")}
+    assert ids == {(tmp_path / "run/wandb_id.txt").read_text()}
     check(tmp_path / "run", whole)
 
 
@@ -102,6 +104,13 @@ def test_a_point_of_a_sweep_on_two_nodes(tmp_path, environment, whole):
     train(environment, tmp_path, "-m", "seed=0", "sweep=two", *nodes)
     (config,) = tmp_path.glob("**/config.yaml")
     check(config.parent, whole)
+
+
+def is_up(node: str, environment: dict[str, str]) -> bool:
+    """Whether a node is in service again, to which it is returned unless it has returned by itself."""
+    returned = ["scontrol", "update", f"NodeName={node}", "State=resume"]
+    subprocess.run(returned, env=environment, check=False, capture_output=True)
+    return "DOWN" not in output(environment, "scontrol", "show", "node", node)
 
 
 def process_of_rank(rank: int, job: str) -> int:
