@@ -25,9 +25,12 @@ def use_own_values(config: "DictConfig", command: str, overrides: Sequence[str])
         place = match and (match["place"] or match["group"].replace("/", "."))
         if not match or not place:
             continue
-        for several in _SEVERAL if place == "debug" else {place}.intersection(_SEVERAL):
-            _leave_out_unchosen(config, several, overrides)
-        if place.startswith("model.") and place not in _SEVERAL and not match["value"].startswith("["):
+        if place == "debug":
+            for several in _SEVERAL:
+                _leave_out_unchosen(config, several, overrides)
+        elif place in _SEVERAL:
+            _leave_out_unchosen(config, place, overrides)
+        elif place.startswith("model.") and not match["value"].startswith("["):
             _use_values_of(config, command, match["key"], match["group"], place, match["value"], overrides)
 
 

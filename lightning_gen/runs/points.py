@@ -104,7 +104,8 @@ def name_of(overrides: Sequence[str], constant: Collection[str]) -> str:
 
 def find(points: Iterable[Point], overrides: Sequence[str]) -> Point | None:
     """The point with these overrides, in any order: its name may be of a version that named points differently."""
-    return next((point for point in points if hash_of(point.overrides) == hash_of(overrides)), None)
+    wanted = hash_of(overrides)
+    return next((point for point in points if hash_of(point.overrides) == wanted), None)
 
 
 def hash_of(overrides: Iterable[str]) -> str:
