@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_gen.capabilities import CodeGrid
-from lightning_gen.networks.pixel_network import PixelNetwork, PixelState
+from lightning_gen.networks.pixel_network import PixelNetwork, PixelState, per_channel_product
 
 
 def as_values(codes: Tensor, num_codes: int) -> Tensor:
@@ -94,8 +94,8 @@ class CodeHead(nn.Module):
         nn.init.uniform_(self.weight, -bound, bound)
 
     def forward(self, features: Tensor, values: Tensor) -> Tensor:
-        hidden = self.hidden(features.relu()).unflatten(-1, (self.channels, 1, -1))
+        hidden = self.hidden(features.relu()).unflatten(-1, (self.channels, -1))
         if self.earlier is not None:
             vectors = self.earlier(values)[..., :-1, :].cumsum(-2)  # of all codes before
-            hidden = hidden + nn.functional.pad(vectors, (0, 0, 1, 0)).unsqueeze(-2)
-        return (hidden.relu() @ self.weight).squeeze(-2) + self.bias
+            hidden = hidden + nn.functional.pad(vectors, (0, 0, 1, 0))
+        return per_channel_product(hidden.relu(), self.weight) + self.bias

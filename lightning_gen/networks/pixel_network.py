@@ -107,6 +107,12 @@ class CausalStem(nn.Module):
         return F.pad(images, (self.reach, self.reach, self.reach, 0))
 
 
+def per_channel_product(values: Tensor, weight: Tensor) -> Tensor:
+    """Values `(..., C, K)` times weights `(C, K, P)`, a matrix for each channel: `(..., C, P)`."""
+    # As a broadcast product, `values.unsqueeze(-2) @ weight`, each position gets a copy of all weights.
+    return torch.einsum("...ck,ckp->...cp", values, weight)
+
+
 class PixelHead(nn.Module):
     """Features and the earlier channels of a pixel to parameters of the likelihood of each channel.
 
@@ -132,5 +138,4 @@ class PixelHead(nn.Module):
         if self.earlier is None:
             return (hidden.relu() @ self.weight[0] + self.bias[0]).unsqueeze(-2)
         hidden = (hidden + F.linear(values, self.earlier.weight * self.mask)).relu()
-        hidden = hidden.unflatten(-1, (self.channels, 1, -1))
-        return (hidden @ self.weight).squeeze(-2) + self.bias
+        return per_channel_product(hidden.unflatten(-1, (self.channels, -1)), self.weight) + self.bias

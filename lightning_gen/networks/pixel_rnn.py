@@ -120,7 +120,6 @@ class DiagonalLSTM(RasterLSTM):
     def recur(self, gates: Tensor, height: int, width: int, sizes: list[int]) -> Tensor:
         """Hidden values `(2, B, H W, h)` from pre-activations `(2, B, H W, 4 h)`, both in diagonal order."""
         batch = gates.shape[1]
-        weight = self.recurrent[:, None]
         hidden = cell = gates.new_zeros(2, batch, 0, self.hidden)
         previous_top = 0  # topmost row of the previous diagonal
         diagonal_hiddens = []
@@ -131,7 +130,8 @@ class DiagonalLSTM(RasterLSTM):
             rows = slice(start, start + diagonal.shape[2] + 1)
             hidden, cell = F.pad(hidden, (0, 0, 1, 1))[:, :, rows], F.pad(cell, (0, 0, 1, 1))[:, :, rows]
             if number:
-                diagonal = diagonal + torch.cat([hidden[:, :, :-1], hidden[:, :, 1:]], -1) @ weight
+                above_and_beside = torch.cat([hidden[:, :, :-1], hidden[:, :, 1:]], -1)
+                diagonal = diagonal + torch.einsum("dbnk,dkg->dbng", above_and_beside, self.recurrent)
             hidden, cell = lstm_cell(diagonal, cell[:, :, 1:])
             diagonal_hiddens.append(hidden)
             previous_top = top
