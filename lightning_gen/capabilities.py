@@ -84,6 +84,13 @@ class Truncates(Protocol):
 
 
 @runtime_checkable
+class HasTemperature(Protocol):
+    """Samples from its distributions with their scales, or their logits' inverse, multiplied by a temperature."""
+
+    temperature: float  # above 0, of samples only; below 1 they are likelier and less varied
+
+
+@runtime_checkable
 class HasLikelihood(Protocol):
     """Computes log-likelihoods of images, or lower bounds."""
 

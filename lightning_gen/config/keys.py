@@ -58,6 +58,7 @@ KEYS: dict[str, Any] = {
     "stops": Annotated[int, Ge(2), Le(10_000)],
     "summary": bool,
     "sweep": str | None,
+    "temperature": PositiveFloat | None,
     "trainer": dict,
     "trust": str | list[str],
     "truncation": PositiveFloat | None,

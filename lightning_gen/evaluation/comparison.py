@@ -42,18 +42,21 @@ class RunScores:
 def read_runs(paths: list[Path]) -> list[RunScores]:
     """The runs in these folders or files, named by the part of their paths that differs.
 
-    Each prior that was fitted to a run's latents after training is a run of its own.
+    Each other way to sample than in training, such as a `prior` or a `temperature`, is a run of its own.
     """
     names = _short_names([path.parent if path.name == "evaluation.json" else path for path in paths])
-    return [run for name, path in zip(names, paths, strict=True) for run in _with_each_prior(name, path)]
+    return [run for name, path in zip(names, paths, strict=True) for run in _variants(name, path)]
 
 
-def _with_each_prior(name: str, path: Path) -> Iterator[RunScores]:
+def _variants(name: str, path: Path) -> Iterator[RunScores]:
     evaluations, settings = _read(path), read_settings(path)
-    for prior in dict.fromkeys(evaluation.prior for evaluation in evaluations) or [""]:
-        of_prior = [evaluation for evaluation in evaluations if evaluation.prior == prior]
-        chosen = {"prior": prior} if prior else {}
-        yield RunScores(f"{name} prior={prior}" if prior else name, of_prior, settings | chosen)
+    variants: list[dict[str, Any]] = []
+    for evaluation in evaluations:
+        if evaluation.variant not in variants:
+            variants.append(evaluation.variant)
+    for variant in variants or [{}]:
+        told = " ".join([name, *(f"{key}={value}" for key, value in variant.items())])
+        yield RunScores(told, [each for each in evaluations if each.variant == variant], settings | variant)
 
 
 def _short_names(paths: list[Path]) -> list[str]:

@@ -200,7 +200,7 @@ def summary(evaluation: Evaluation) -> str:
         extractors or "no extractor",
         _origin_of_samples(protocol),
         f"resized: {protocol.resized}" if protocol.resized else "",
-        f"prior {evaluation.prior}" if evaluation.prior else "",
+        *(f"{key} {value}" for key, value in evaluation.variant.items()),
         *(f"model.{key}={value}" for key, value in (protocol.model or {}).items()),
         _seeds(protocol),
         f"{evaluation.seconds:.1f} s",

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from lightning_gen.runs.record import variant_of
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -88,10 +90,11 @@ class Protocol:
     versions: dict[str, str]
     model: dict[str, Any] | None = None  # changes of the checkpoint's config
     prior: dict[str, Any] | None = None  # of latents, fitted after training; None for the model's own
+    sampling: dict[str, float] | None = None  # `truncation` and `temperature`, where they were chosen
 
     def to_json(self) -> dict[str, Any]:
         """Its fields in their order, without those of `optional` where there is nothing to state."""
-        optional = ("model", "prior", "resized", "precision", "standard_errors")
+        optional = ("model", "prior", "sampling", "resized", "precision", "standard_errors")
         return {key: value for key, value in vars(self).items() if key not in optional or value}
 
     @classmethod
@@ -119,9 +122,9 @@ class Evaluation:
     source: dict[str, str] = field(default_factory=dict)  # the "checkpoint" file, or the folder of "samples"
 
     @property
-    def prior(self) -> str:
-        """The name of the prior that was fitted after training; empty for the model's own."""
-        return str((self.protocol.prior or {}).get("name", ""))
+    def variant(self) -> dict[str, Any]:
+        """How samples were drawn, if otherwise than in training: the `prior` by name, truncation, temperature."""
+        return variant_of(vars(self.protocol))
 
     @property
     def values(self) -> dict[str, float]:

@@ -25,5 +25,5 @@ class ContinuousBernoulli(Likelihood):
     def mean(self, parameters: Tensor) -> Tensor:
         return self._distribution(parameters).mean.clamp(0, 1) * 2 - 1
 
-    def sample(self, parameters: Tensor) -> Tensor:
-        return on_levels(self._distribution(parameters).sample().clamp(0, 1) * 2 - 1)
+    def sample(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
+        return on_levels(self._distribution(parameters / temperature).sample().clamp(0, 1) * 2 - 1)

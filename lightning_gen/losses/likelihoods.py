@@ -49,8 +49,11 @@ class Likelihood:
         """The expected image, in [-1, 1]."""
         raise NotImplementedError
 
-    def sample(self, parameters: Tensor) -> Tensor:
-        """A random image, in [-1, 1] and in the support."""
+    def sample(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
+        """A random image, in [-1, 1] and in the support.
+
+        A `temperature` below 1 makes it likelier: logits are divided by it, scales multiplied.
+        """
         raise NotImplementedError
 
     # Names of 0.1.
@@ -76,8 +79,8 @@ class Bernoulli(Likelihood):
     def mean(self, parameters: Tensor) -> Tensor:
         return parameters.sigmoid() * 2 - 1
 
-    def sample(self, parameters: Tensor) -> Tensor:
-        return (torch.rand_like(parameters) < parameters.sigmoid()).to(parameters.dtype) * 2 - 1
+    def sample(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
+        return (torch.rand_like(parameters) < (parameters / temperature).sigmoid()).to(parameters.dtype) * 2 - 1
 
 
 class LocationScale(Likelihood):
@@ -125,9 +128,9 @@ class Gaussian(LocationScale):
         log_density = -0.5 * ((images - location) / scale) ** 2 - log_scale - 0.5 * math.log(2 * math.pi)
         return (log_density + math.log(LEVEL_WIDTH)).flatten(1).sum(1)
 
-    def sample(self, parameters: Tensor) -> Tensor:
+    def sample(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
         location, scale, _ = self._split(parameters)
-        return on_levels((location + scale * torch.randn_like(location)).clamp(-1, 1))
+        return on_levels((location + temperature * scale * torch.randn_like(location)).clamp(-1, 1))
 
 
 class Laplace(LocationScale):
@@ -141,12 +144,12 @@ class Laplace(LocationScale):
         log_density = -(images - location).abs() / scale - log_scale - math.log(2)
         return (log_density + math.log(LEVEL_WIDTH)).flatten(1).sum(1)
 
-    def sample(self, parameters: Tensor) -> Tensor:
+    def sample(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
         # the inverse of the distribution function: x = m - s sign(u) log(1 - 2 |u|), u uniform in (-1/2, 1/2)
         location, scale, _ = self._split(parameters)
         uniform = torch.rand_like(location).clamp(1e-7, 1 - 1e-7) - 0.5
         noise = -uniform.sign() * torch.log1p(-2 * uniform.abs())
-        return on_levels((location + scale * noise).clamp(-1, 1))
+        return on_levels((location + temperature * scale * noise).clamp(-1, 1))
 
 
 class DiscretizedLogistic(Likelihood):
@@ -180,13 +183,13 @@ class DiscretizedLogistic(Likelihood):
         location = location.clamp(-1, 1)
         return (location if log_weight is None else location * log_weight.exp()).sum(1).clamp(-1, 1)
 
-    def sample(self, parameters: Tensor) -> Tensor:
+    def sample(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
         location, log_scale, log_weight = self._split(parameters)
         if log_weight is not None:
-            component = _gumbel(log_weight).argmax(1, keepdim=True)
+            component = _gumbel(log_weight / temperature).argmax(1, keepdim=True)
             location, log_scale = location.gather(1, component), log_scale.gather(1, component)
         noise = torch.logit(torch.rand_like(location), eps=1e-7)
-        return on_levels((location + log_scale.exp() * noise).squeeze(1).clamp(-1, 1))
+        return on_levels((location + temperature * log_scale.exp() * noise).squeeze(1).clamp(-1, 1))
 
 
 def _logistic_log_mass(location: Tensor, log_scale: Tensor, images: Tensor) -> Tensor:
@@ -227,8 +230,8 @@ class CrossEntropy(Likelihood):
         mean = torch.einsum("blchw,l->bchw", self._logits(parameters).softmax(1), levels)
         return mean.clamp(-1, 1)  # rounding can exceed it by 1e-7
 
-    def sample(self, parameters: Tensor) -> Tensor:
-        level = _gumbel(self._logits(parameters)).argmax(1)
+    def sample(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
+        level = _gumbel(self._logits(parameters) / temperature).argmax(1)
         return level.to(parameters.dtype) * (2 / (self.parameters_per_value - 1)) - 1
 
 

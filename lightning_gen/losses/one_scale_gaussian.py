@@ -29,5 +29,5 @@ class OneScaleGaussian(nn.Module, Likelihood):
     def mean(self, parameters: Tensor) -> Tensor:
         return parameters.clamp(-1, 1)
 
-    def sample(self, parameters: Tensor) -> Tensor:
-        return self._gaussian.sample(self._with_scale(parameters))
+    def sample(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
+        return self._gaussian.sample(self._with_scale(parameters), temperature)

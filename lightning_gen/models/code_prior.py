@@ -80,6 +80,7 @@ class GridsDistribution(nn.Module):
         rows: list[int],
         condition: Tensor | None = None,
         on_progress: Callable[[int], None] | None = None,
+        temperature: float = 1.0,
     ) -> list[Tensor]:
         """Keep the first `rows` rows of codes `(B, depth, H, W)` of each grid, and sample the others."""
         context, sampled = None, []
@@ -87,7 +88,7 @@ class GridsDistribution(nn.Module):
             values = as_values(codes[number], level.grid.num_codes)
             known = torch.zeros(values.shape[2:], dtype=torch.bool)
             known[: rows[number]] = True
-            values = level.sample(values, known, condition, context, on_progress)
+            values = level.sample(values, known, condition, context, on_progress, temperature)
             sampled.append(as_codes(values, level.grid.num_codes))
             context = self._context_after(number, values)
         return sampled
@@ -112,6 +113,7 @@ class CodePrior(ImageGenerator):
     averaged_parts = ("prior", "label_embedding")
     compiled_parts = ("prior",)
     exact_likelihood = True  # a bound, but the codes of an image are no sample: more of them give no tighter one
+    temperature = 1.0
 
     def __init__(
         self,
@@ -193,4 +195,4 @@ class CodePrior(ImageGenerator):
         labels = self.draw_labels(n) if labels is None else labels
         positions = sum(grid.height * grid.width for grid in self.autoencoder.grids)
         condition = self.label_embedding(labels)
-        return self.prior.sample(codes, rows, condition, pixel_progress(self, n, positions))
+        return self.prior.sample(codes, rows, condition, pixel_progress(self, n, positions), self.temperature)

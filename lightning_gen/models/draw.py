@@ -26,6 +26,7 @@ class DRAW(LatentVariableModel):
 
     averaged_parts = ("encoder", "decoder", "label_embedding")
     compiled_parts = ("encoder", "decoder")
+    temperature = 1.0
 
     def __init__(
         self,
@@ -48,7 +49,7 @@ class DRAW(LatentVariableModel):
     def inferences(self, images: Tensor, labels: Tensor | None, samples: int) -> Iterator[Inference]:
         """Paint the image `samples` times while reading it."""
         for _ in range(samples):
-            noise = self.latent(len(images))
+            noise = self._noise(len(images))
             canvas, posterior = self.read_and_write(images, labels, noise)
             log_prob = self.likelihood.log_prob(canvas, images)
             yield Inference(log_prob=log_prob, mean=posterior.mean, log_var=posterior.log_var, noise=noise)
@@ -75,13 +76,16 @@ class DRAW(LatentVariableModel):
             yield self.likelihood.mean(canvas)
 
     def latent(self, n: int) -> Tensor:
-        """Draw `(n, steps * latent_dim)` from the prior."""
+        """Draw `(n, steps * latent_dim)` from the prior, its scale multiplied by `temperature`."""
+        return self.temperature * self._noise(n)
+
+    def _noise(self, n: int) -> Tensor:
         return torch.randn(n, self.steps * self.latent_dim, device=self.device)
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """The posterior means of all steps, each given the earlier ones."""
         images = self.to_support(images)
-        _, posterior = self.read_and_write(images, labels, torch.zeros_like(self.latent(len(images))))
+        _, posterior = self.read_and_write(images, labels, torch.zeros_like(self._noise(len(images))))
         return posterior.mean
 
     def decode(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -106,7 +106,7 @@ def use(prior: Prior, model: Any) -> None:
         return
 
     def latent(n: int) -> Tensor:
-        noise = torch.randn(n, width, device=model.device)
+        noise = getattr(model, "temperature", 1.0) * torch.randn(n, width, device=model.device)
         return prior.sample(prior.density(model.encode).points(noise))
 
     width = model.latent(1).shape[1]

@@ -22,6 +22,7 @@ class HierarchicalVAE(LatentVariableModel):
 
     averaged_parts = ("encoder", "decoder", "label_embedding")
     compiled_parts = ("encoder",)
+    temperature = 1.0
 
     encoder: nn.Module
     decoder: TopDown
@@ -30,7 +31,7 @@ class HierarchicalVAE(LatentVariableModel):
         """Encode once, sample all layers `samples` times."""
         features = self.encoder(with_condition(images, self.condition(labels)))
         for _ in range(samples):
-            noise = self.latent(len(images))
+            noise = self._noise(len(images))
             parameters, whitened = self._infer(features, noise, labels)
             log_prob = self.likelihood.log_prob(parameters, images)
             yield Inference(log_prob, mean=whitened.mean, log_var=whitened.log_var, noise=noise)
@@ -55,14 +56,17 @@ class HierarchicalVAE(LatentVariableModel):
         return totals
 
     def latent(self, n: int) -> Tensor:
-        """Standard normal noise `(n, d)` of all layers; `decode` maps it to latents."""
+        """Normal noise `(n, d)` of all layers, of scale `temperature`; `decode` maps it to latents."""
+        return self.temperature * self._noise(n)
+
+    def _noise(self, n: int) -> Tensor:
         return torch.randn(n, sum(math.prod(shape) for shape in self.decoder.latent_shapes), device=self.device)
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """The posterior means of all layers, each given the coarser ones."""
         images = self.to_support(images)
         features = self.encoder(with_condition(images, self.condition(labels)))
-        return self._infer(features, torch.zeros_like(self.latent(len(images))), labels)[1].mean
+        return self._infer(features, torch.zeros_like(self._noise(len(images))), labels)[1].mean
 
     def decode(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:
         """The expected image under the likelihood."""

@@ -1,6 +1,7 @@
 """Multi-scale pixel models, https://arxiv.org/abs/1601.06759, section 3.5: a subsampled image first, then the rest."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -46,10 +47,11 @@ class MultiScalePixelModel(PixelModel):
     def sample_unknown(self, images: Tensor, known: Tensor, condition: Tensor | None) -> Tensor:
         """Sample the small image, then the other pixels."""
         on_progress = pixel_progress(self, len(images), known.numel() + known[::2, ::2].numel())
-        small = self.small_pixels.sample(images[:, :, ::2, ::2], known[::2, ::2], condition, on_progress=on_progress)
+        how: Any = {"on_progress": on_progress, "temperature": self.temperature}
+        small = self.small_pixels.sample(images[:, :, ::2, ::2], known[::2, ::2], condition, **how)
         images, known = images.clone(), known.clone()
         images[:, :, ::2, ::2], known[::2, ::2] = small, True
-        return self.pixels.sample(images, known, condition, self.upsample(small), on_progress)
+        return self.pixels.sample(images, known, condition, self.upsample(small), **how)
 
     def _at_others(self, maps: Tensor) -> Tensor:
         """Values of the other pixels, `(B, C, N, 1)`."""

@@ -40,26 +40,28 @@ class PixelDistribution(nn.Module):
         condition: Tensor | None = None,
         context: Tensor | None = None,
         on_progress: Callable[[int], None] | None = None,
+        temperature: float = 1.0,
     ) -> Tensor:
         """Keep the pixels of images `(B, C, H, W)` that are `known` `(H, W)`, sample the others in raster order.
 
-        `on_progress` is called after each row with its number of pixels.
+        `on_progress` is called after each row with its number of pixels, `temperature` is the likelihood's.
         """
         state = self.network.start(len(images), condition, context)
         for row, known_in_row in enumerate(known.tolist()):
             for column, keep in enumerate(known_in_row):
                 features = self.network.step(state, row, column)
-                state.images[:, :, row, column] = images[:, :, row, column] if keep else self._sample_pixel(features)
+                pixels = images[:, :, row, column] if keep else self._sample_pixel(features, temperature)
+                state.images[:, :, row, column] = pixels
             if on_progress is not None:
                 on_progress(len(known_in_row))
         return state.images.clone()
 
-    def _sample_pixel(self, features: Tensor) -> Tensor:
+    def _sample_pixel(self, features: Tensor, temperature: float) -> Tensor:
         """Values `(B, C)` of one pixel."""
         values = features.new_zeros(len(features), self.channels)
         for channel in range(self.channels):
             parameters = self.head(features, values)[:, channel].float()  # (B, P)
-            values[:, channel] = self.likelihood.sample(parameters[:, :, None, None])[:, 0, 0, 0]
+            values[:, channel] = self.likelihood.sample(parameters[:, :, None, None], temperature)[:, 0, 0, 0]
         return values
 
 
@@ -73,6 +75,7 @@ class PixelModel(LikelihoodModel):
     averaged_parts = ("pixels", "label_embedding")
     compiled_parts = ("pixels",)
     exact_likelihood = True
+    temperature = 1.0
 
     def __init__(
         self,
@@ -128,7 +131,7 @@ class PixelModel(LikelihoodModel):
     def sample_unknown(self, images: Tensor, known: Tensor, condition: Tensor | None) -> Tensor:
         """Sample the pixels that are not `known` `(H, W)`; known ones must come first in raster order."""
         on_progress = pixel_progress(self, len(images), known.numel())
-        return self.pixels.sample(images, known, condition, on_progress=on_progress)
+        return self.pixels.sample(images, known, condition, on_progress=on_progress, temperature=self.temperature)
 
 
 def pixel_progress(model: ImageGenerator, n: int, steps: int) -> Callable[[int], None] | None:

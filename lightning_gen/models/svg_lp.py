@@ -47,6 +47,7 @@ class SVGLP(FramePredictor, LatentVariableModel):
         "next_frame",
     )
     compiled_parts = ("first_encoder", "first_decoder", "encoder", "hints", "next_frame")
+    temperature = 1.0
 
     def __init__(
         self,
@@ -146,7 +147,8 @@ class SVGLP(FramePredictor, LatentVariableModel):
         """The expected `steps` frames after `context` `(B, T0, C, H, W)`, given samples of all latents."""
         n, known = context.shape[:2]
         given = torch.full((n,), known, device=context.device)
-        parameters, *_ = self.follow(self.to_support(context), given, *self.noise(n, known + steps))
+        noise = [self.temperature * part for part in self.noise(n, known + steps)]
+        parameters, *_ = self.follow(self.to_support(context), given, *noise)
         return self.mean(parameters[:, -steps:])
 
     def sample(self, n: int, labels: Tensor | None = None) -> Tensor:

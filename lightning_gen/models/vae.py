@@ -34,6 +34,7 @@ class VAE(LatentVariableModel):
 
     averaged_parts = ("encoder", "decoder", "prior", "posterior_family", "label_embedding")
     compiled_parts = ("encoder", "decoder")
+    temperature = 1.0
 
     def __init__(
         self,
@@ -146,7 +147,7 @@ class VAE(LatentVariableModel):
 
     def latent(self, n: int) -> Tensor:
         """Points `(n, latent_dim)` of the prior, from N(0, I) where it has a map from there; `decode` maps them on."""
-        return self.prior_density().points(torch.randn(n, self.latent_dim, device=self.device))
+        return self.prior_density().points(self.temperature * torch.randn(n, self.latent_dim, device=self.device))
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """The posterior mean as a point of the prior, `(B, latent_dim)`."""

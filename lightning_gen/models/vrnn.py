@@ -23,6 +23,7 @@ class VRNN(LatentVariableModel):
 
     averaged_parts = ("encoder", "decoder", "latent_features", "prior", "posterior", "cell", "label_embedding")
     compiled_parts = ("encoder", "decoder", "latent_features", "prior", "posterior", "cell")
+    temperature = 1.0
     sharded_parts = ("encoder", "decoder")  # others are small, and called at each step
     takes_sequences = True
     draws_predictions = True
@@ -96,9 +97,10 @@ class VRNN(LatentVariableModel):
         for _ in range(steps):
             context = self.context(state, condition)
             prior = DiagonalNormal.of(self.prior(context))
-            latent = self.latent_features(prior.reparameterize(torch.randn_like(prior.mean)))
+            noise = self.temperature * torch.randn_like(prior.mean)
+            latent = self.latent_features(prior.reparameterize(noise))
             output = self.decoder(torch.cat([latent, context], dim=1)).float()
-            features = F.silu(self.encoder(self.likelihood.sample(output)))
+            features = F.silu(self.encoder(self.likelihood.sample(output, self.temperature)))
             state = run(self.cell, torch.cat([features, latent], dim=1), state)
             means.append(self.likelihood.mean(output))
         return torch.stack(means, dim=1)

@@ -41,9 +41,9 @@ class ConvLSTMLayers(CellLayers[ConvLSTMCell]):
         next_state = []
         hiddens = list(maps.unbind(1))
         for cell, (hidden, memory) in zip(self.cells, state or [(zeros, zeros)] * len(self.cells), strict=True):
-            from_inputs = cell.of_input(torch.cat(hiddens)).tensor_split(len(hiddens))
+            from_inputs = cell.of_input(torch.cat(hiddens)).unflatten(0, (len(hiddens), -1))
             hiddens = []
-            for from_input in from_inputs:
+            for from_input in from_inputs.unbind():
                 hidden, memory = cell(from_input, hidden, memory)
                 hiddens.append(hidden)
             next_state.append((hidden, memory))

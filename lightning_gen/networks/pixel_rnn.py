@@ -17,7 +17,8 @@ from lightning_gen.networks.pixel_network import CausalStem, PixelNetwork, Pixel
 
 def lstm_cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
     """Hidden and cell values `(..., h)` from the pre-activations `(..., 4 h)` of the gates and the last cell: eq. 3."""
-    rates, content = gates.tensor_split((3 * cell.shape[-1],), dim=-1)
+    # The gradient of `split` is one concatenation, that of `tensor_split` a sum of padded tensors.
+    rates, content = gates.split((3 * cell.shape[-1], cell.shape[-1]), dim=-1)
     output, forget, input_ = rates.sigmoid().chunk(3, dim=-1)
     cell = forget * cell + input_ * content.tanh()
     return output * cell.tanh(), cell
@@ -125,14 +126,11 @@ class DiagonalLSTM(RasterLSTM):
         diagonal_hiddens = []
         for number, diagonal in enumerate(gates.split(sizes, 2)):
             top = max(0, number - width + 1)
-            # Rows top - 1, ..., bottom of the previous diagonal, zero outside of the image.
-            start = top - previous_top
-            rows = slice(start, start + diagonal.shape[2] + 1)
-            hidden, cell = F.pad(hidden, (0, 0, 1, 1))[:, :, rows], F.pad(cell, (0, 0, 1, 1))[:, :, rows]
+            start, cells = top - previous_top, diagonal.shape[2]  # where the rows of this one begin in the previous one
             if number:
-                above_and_beside = torch.cat([hidden[:, :, :-1], hidden[:, :, 1:]], -1)
+                above_and_beside = torch.cat([cut(hidden, start - 1, cells), cut(hidden, start, cells)], -1)
                 diagonal = diagonal + torch.einsum("dbnk,dkg->dbng", above_and_beside, self.recurrent)
-            hidden, cell = lstm_cell(diagonal, cell[:, :, 1:])
+            hidden, cell = lstm_cell(diagonal, cut(cell, start, cells))
             diagonal_hiddens.append(hidden)
             previous_top = top
         return torch.cat(diagonal_hiddens, 2)
@@ -164,6 +162,11 @@ class DiagonalLSTM(RasterLSTM):
             gates = state["gates"][:, column] + torch.cat([hidden[:, column], beside], -1) @ self.recurrent[1]
             beside, cell = lstm_cell(gates, cell)
             hidden[:, column] = beside
+
+
+def cut(values: Tensor, start: int, cells: int) -> Tensor:
+    """So many cells of a diagonal `(2, B, n, h)` from `start` on, which may be -1; zeros outside of the image."""
+    return F.pad(values, (0, 0, -start, start + cells - values.shape[2]))
 
 
 def diagonals(height: int, width: int, device: torch.device) -> tuple[Tensor, list[int]]:

@@ -72,7 +72,8 @@ class STLSTMLayers(CellLayers[STLSTMCell]):
         cell = list(state.cell or [zeros] * len(self.cells))
         memory = zeros if state.memory is None else state.memory
         top = []
-        for from_maps in self.cells[0].of_input(torch.cat(maps.unbind(1))).tensor_split(maps.shape[1]):
+        from_inputs = self.cells[0].of_input(maps.transpose(0, 1).flatten(0, 1))
+        for from_maps in from_inputs.unflatten(0, (maps.shape[1], -1)).unbind():
             for number, layer in enumerate(self.cells):
                 from_input = layer.of_input(hidden[number - 1]) if number else from_maps
                 # The memory of the top layer enters the lowest at the next step: the paper's zigzag.

@@ -12,7 +12,7 @@ from lightning_gen.report.curves import Chart, Curve, thinned
 from lightning_gen.report.pictures import Picture, read_picture, readable
 from lightning_gen.report.settings import brief, flat
 from lightning_gen.runs.files import json_of
-from lightning_gen.runs.record import SCORES
+from lightning_gen.runs.record import SCORES, variant_of
 
 MOST_BYTES = 8 * 2**20
 MOST_EVALUATIONS = 8  # the newest
@@ -58,7 +58,7 @@ class Scoring:
 
 
 def read_scores(folder: Path) -> list[Scoring]:
-    """The evaluations of a run, the newest first, last those with another prior than the model's own.
+    """The evaluations of a run, the newest first, last those of samples drawn otherwise than in training.
 
     ValueError, TypeError, ... for a file that holds something else.
     """
@@ -68,7 +68,7 @@ def read_scores(folder: Path) -> list[Scoring]:
     if not are_evaluations(entries):
         raise ValueError("holds something other than evaluations")
     newest = list(reversed([entry for entry in entries if "origin" in entry][-MOST_EVALUATIONS:]))
-    return [_scoring(folder, entry) for entry in sorted(newest, key=lambda entry: bool(entry["protocol"].get("prior")))]
+    return [_scoring(folder, entry) for entry in sorted(newest, key=lambda entry: bool(variant_of(entry["protocol"])))]
 
 
 def _scoring(folder: Path, entry: dict[str, Any]) -> Scoring:

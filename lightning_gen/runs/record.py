@@ -3,7 +3,7 @@
 import csv
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -75,8 +75,8 @@ class Run:
 
     @cached_property
     def scores(self) -> dict[str, float]:
-        """The newest value of each score, with the model's own prior."""
-        own = [entry for entry in self.evaluations if not _has_prior(entry.get("protocol"))]
+        """The newest value of each score, of samples drawn as in training."""
+        own = [entry for entry in self.evaluations if not variant_of(entry.get("protocol"))]
         pairs = [pair for entry in own for pair in entry["scores"].items()]
         return {name: float(value) for name, value in pairs if _is_number(value)}
 
@@ -123,9 +123,13 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not abs(value) > sys.float_info.max
 
 
-def _has_prior(protocol: Any) -> bool:
-    """Whether scores are of a prior that was fitted after training."""
-    return isinstance(protocol, dict) and bool(protocol.get("prior"))
+def variant_of(protocol: Any) -> dict[str, Any]:
+    """What scores were made with that training does not use: the `prior` by its name, truncation, temperature."""
+    if not isinstance(protocol, Mapping):
+        return {}
+    prior, sampling = protocol.get("prior"), protocol.get("sampling")
+    chosen = {"prior": prior.get("name", "")} if isinstance(prior, Mapping) and prior else {}
+    return chosen | (dict(sampling) if isinstance(sampling, Mapping) else {})
 
 
 def find_runs(folder: Path) -> Iterator[Run]:

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_gen.capabilities import Completes, Predicts, Reconstructs, Truncates
+from lightning_gen.capabilities import Completes, HasTemperature, Predicts, Reconstructs, Truncates
 from lightning_gen.errors import UserError
 from lightning_gen.images import enlarged, gif, mp4, png, to_uint8
 from lightning_gen.report.pictures import enlargement
 from lightning_gen.sampling.latent_space import StyleSpace
+from lightning_gen.sampling.variety import Variety
 from lightning_gen.view import drawing
 from lightning_gen.view.shelf import Loaded
 from lightning_gen.view.uploads import frames_of, image_of
@@ -53,9 +54,12 @@ class Asked:
         return self.whole("label", 0, 0, loaded.model.num_classes - 1)
 
     @property
-    def truncation(self) -> float | None:
-        text = self.values.get("truncation", "")
-        return None if text in ("", "1") else self._number("truncation", text, 0.05, 1.0)
+    def variety(self) -> Variety:
+        """Truncation and temperature; 1 is that of training."""
+        given = {key: self.values.get(key, "") for key in Variety._fields}
+        return Variety(
+            **{key: self._number(key, text, 0.05, 1.0) for key, text in given.items() if text not in ("", "1")}
+        )
 
     def _number(self, name: str, text: str, low: float, high: float) -> float:
         try:
@@ -89,6 +93,7 @@ def describe(loaded: Loaded, asked: Asked) -> Answer:
         "images": model.images_seen,
         "formats": ["gif", *(["mp4"] if find_spec("av") else [])],
         "truncates": isinstance(model, Truncates),
+        "tempers": isinstance(model, HasTemperature),
         "samples": model.generates,
         "latent": space and {"space": space.name, "order": loaded.order, "effects": loaded.effects},
         "interpolates": bool(space and still),
@@ -109,7 +114,7 @@ def samples(loaded: Loaded, asked: Asked) -> Answer:
     """A grid of samples."""
     n = asked.whole("n", 16, 1, MOST_SAMPLES)
     factor = _factor(loaded, math.ceil(math.sqrt(n)))
-    return _shown(drawing.sample_grid(loaded, n, asked.seed, asked.label(loaded), asked.truncation, factor), 1)
+    return _shown(drawing.sample_grid(loaded, n, asked.seed, asked.label(loaded), asked.variety, factor), 1)
 
 
 def _factor(loaded: Loaded, columns: int) -> int:
@@ -119,7 +124,7 @@ def _factor(loaded: Loaded, columns: int) -> int:
 
 def point(loaded: Loaded, asked: Asked) -> Answer:
     """A random point of the latent space and its image."""
-    drawn = drawing.draw_point(loaded, asked.seed, asked.label(loaded), asked.truncation)
+    drawn = drawing.draw_point(loaded, asked.seed, asked.label(loaded), asked.variety)
     return _single(loaded, drawn, asked) | {"point": _plain(drawn)}
 
 

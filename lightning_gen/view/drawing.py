@@ -3,13 +3,10 @@
 All functions are called in the worker's thread, within `full_precision`.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor
 
-from lightning_gen.capabilities import Completes, Encodes, HasLatent, Predicts, Reconstructs, Truncates
+from lightning_gen.capabilities import Completes, Encodes, HasLatent, Predicts, Reconstructs
 from lightning_gen.config.plugins import conf_dir
 from lightning_gen.config.validation import yaml_content
 from lightning_gen.errors import UserError
@@ -21,6 +18,7 @@ from lightning_gen.sampling.continuation import completions, moving_predictions,
 from lightning_gen.sampling.latent_space import LatentSpace, StyleSpace
 from lightning_gen.sampling.projection import Descent, Prior, project
 from lightning_gen.sampling.samples import check_finite, samples, spread_labels
+from lightning_gen.sampling.variety import Variety
 from lightning_gen.view.shelf import Loaded
 
 BATCH = 64
@@ -35,41 +33,24 @@ def space_and_prior(loaded: Loaded) -> tuple[LatentSpace, Prior]:
     return loaded.space, loaded.prior
 
 
-@contextmanager
-def truncation_of(model: ImageGenerator, truncation: float | None) -> Iterator[None]:
-    """Within it samples are truncated; UserError for a model that can't."""
-    if truncation is None:
-        yield
-        return
-    if not isinstance(model, Truncates):
-        raise UserError(f"truncation={truncation}: {type(model).__name__} does not truncate")
-    before, model.truncation = model.truncation, truncation
-    try:
-        yield
-    finally:
-        model.truncation = before
-
-
-def sample_grid(
-    loaded: Loaded, n: int, seed: int, label: int | None, truncation: float | None, factor: int = 1
-) -> Tensor:
+def sample_grid(loaded: Loaded, n: int, seed: int, label: int | None, variety: Variety, factor: int = 1) -> Tensor:
     """A grid of samples, of all classes unless one is chosen, enlarged; `seed` is as of `lightning-gen sample`."""
     model = loaded.model
     classes = None if model.num_classes is None else list(range(model.num_classes)) if label is None else [label]
     labels = spread_labels(classes, n)
-    with truncation_of(model, truncation):
+    with variety.within(model):
         drawn = torch.stack([image for _, image in samples(model, n, labels, seed, BATCH)])
     return class_grid(enlarged(drawn, factor), labels, None, model.class_names)
 
 
-def draw_point(loaded: Loaded, seed: int, label: int | None, truncation: float | None) -> Tensor:
+def draw_point(loaded: Loaded, seed: int, label: int | None, variety: Variety) -> Tensor:
     """A point of the latent space `(d,)` in standard deviations from the mean."""
     space, prior = space_and_prior(loaded)
     in_styles = isinstance(space, StyleSpace)  # they are truncated by moving them towards their mean
     seed_all("view", seed)
-    with truncation_of(loaded.model, None if in_styles else truncation):
+    with Variety().within(loaded.model) if in_styles else variety.within(loaded.model):
         point = prior.whiten(space.sample(1, loaded.labels(label, 1)))[0]
-    return point * truncation if in_styles and truncation is not None else point
+    return point * variety.truncation if in_styles and variety.truncation is not None else point
 
 
 def decode(loaded: Loaded, point: Tensor, label: int | None) -> Tensor:

@@ -4,6 +4,7 @@ Examples:
 
   lightning-gen complete checkpoint=outputs/my_run
   lightning-gen complete checkpoint=PATH n=4 rows=10
+  lightning-gen complete checkpoint=PATH temperature=0.7
   lightning-gen complete checkpoint=PATH label=faces
 """
 
@@ -24,6 +25,7 @@ from lightning_gen.randomness import preserved_rng, seed_all
 from lightning_gen.sampling.continuation import DRAWS, completions
 from lightning_gen.sampling.preparation import check_pictures
 from lightning_gen.sampling.samples import check_finite
+from lightning_gen.sampling.variety import Variety
 from lightning_gen.utilities.progress import progress, sampling_progress
 
 
@@ -34,6 +36,7 @@ def run(job: Job) -> None:
     check_pictures(model, path)
     if not isinstance(model, Completes):
         raise UserError(f"checkpoint={path}: {type(model).__name__} completes no images; pixel models and vrnn do")
+    Variety.of(cfg).use(model)
     height = model.image_shape[-2]
     rows = height // 2 if cfg.rows is None else cfg.rows
     if rows >= height:

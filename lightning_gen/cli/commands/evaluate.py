@@ -5,6 +5,7 @@ Examples:
   lightning-gen evaluate checkpoint=outputs/my_run/checkpoints/last.ckpt
   lightning-gen evaluate checkpoint=PATH metrics=[frechet]
   lightning-gen evaluate checkpoint=PATH prior=gmm
+  lightning-gen evaluate checkpoint=PATH temperature=0.8
   lightning-gen evaluate samples=FOLDER reference=FOLDER metrics=[kid]
 """
 
@@ -28,6 +29,7 @@ from lightning_gen.models.vae import VAE
 from lightning_gen.report.page import renew_report
 from lightning_gen.runs.record import SCORES
 from lightning_gen.sampling.preparation import choose_device
+from lightning_gen.sampling.variety import Variety
 
 if TYPE_CHECKING:
     from lightning_gen.data.image_data import ImageData
@@ -57,7 +59,8 @@ def run(job: Job) -> None:
         )
     tell(inputs.files, inputs.data)
     changes: Any = OmegaConf.to_container(cfg.model)
-    protocol = replace(evaluation.protocol, model=changes or None, prior=inputs.prior, resized=inputs.resized)
+    chosen: dict[str, Any] = {key: getattr(inputs, key) for key in ("prior", "sampling", "resized")}
+    protocol = replace(evaluation.protocol, model=changes or None, **chosen)
     save_and_print(replace(evaluation, source=inputs.source, protocol=protocol), inputs.out)
     if inputs.out is not None:
         print(f"added to {inputs.out}", flush=True)
@@ -86,6 +89,7 @@ class Inputs(NamedTuple):
     split: str
     resized: str | None = None  # as in Protocol
     prior: dict[str, Any] | None = None  # as in Protocol
+    sampling: dict[str, float] | None = None  # as in Protocol
 
 
 def _from_checkpoint(cfg: DictConfig, overrides: Sequence[str]) -> Inputs:
@@ -98,8 +102,10 @@ def _from_checkpoint(cfg: DictConfig, overrides: Sequence[str]) -> Inputs:
     out = run_folder(path) / SCORES if cfg.out is None else _file(cfg.out)
     check_readable(out)  # before the work, not after it
     prior = use_prior(cfg, path, model)
+    sampling = Variety.of(cfg).use(model)
     source = {"checkpoint": path.name}
-    return Inputs(model, None, matching_data(cfg, path), out, source, cfg.split or "test", prior=prior)
+    data, split = matching_data(cfg, path), cfg.split or "test"
+    return Inputs(model, None, data, out, source, split, prior=prior, sampling=sampling)
 
 
 def _from_files(cfg: DictConfig) -> Inputs:
@@ -109,6 +115,8 @@ def _from_files(cfg: DictConfig) -> Inputs:
         "checkpoint": cfg.checkpoint,
         "model": cfg.model,
         "prior": cfg.get("prior"),
+        "truncation": cfg.truncation,
+        "temperature": cfg.temperature,
         "data": data and cfg.reference,
     }
     for key, value in wrong.items():

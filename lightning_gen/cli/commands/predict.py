@@ -24,6 +24,7 @@ from lightning_gen.randomness import preserved_rng, seed_all
 from lightning_gen.sampling.continuation import moving_predictions, predictions
 from lightning_gen.sampling.preparation import check_pictures
 from lightning_gen.sampling.samples import check_finite
+from lightning_gen.sampling.variety import Variety
 
 
 def run(job: Job) -> None:
@@ -35,6 +36,7 @@ def run(job: Job) -> None:
     if not isinstance(model, Predicts):
         fix = "`complete` goes on with images" if isinstance(model, Completes) else "conv_lstm, svg_lp and others do"
         raise UserError(f"checkpoint={path}: {type(model).__name__} predicts no frames; {fix}")
+    Variety.of(cfg).use(model)
     frames = model.image_shape[0]
     context = model.context_frames if cfg.context is None else cfg.context
     if context > frames:

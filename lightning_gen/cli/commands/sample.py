@@ -8,6 +8,7 @@ Examples:
   lightning-gen sample checkpoint=PATH label=[3,7] n=32
   lightning-gen sample checkpoint=PATH label=faces scale=4
   lightning-gen sample checkpoint=PATH truncation=0.7
+  lightning-gen sample checkpoint=PATH temperature=0.8
   lightning-gen sample checkpoint=PATH prior=gmm
 """
 
@@ -18,7 +19,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from lightning_gen.capabilities import HasLatent, Truncates
+from lightning_gen.capabilities import HasLatent
 from lightning_gen.cli.checkpoint_options import (
     check_format,
     chosen_classes,
@@ -30,13 +31,13 @@ from lightning_gen.cli.checkpoint_options import (
 )
 from lightning_gen.cli.fitted_prior import use_prior
 from lightning_gen.cli.hydra_app import Job
-from lightning_gen.errors import UserError
 from lightning_gen.images import enlarged, film, save_moving, save_png
 from lightning_gen.randomness import preserved_rng
 from lightning_gen.sampling.captions import class_caption, class_grid, row_captions
 from lightning_gen.sampling.latent_space import space_of, walk
 from lightning_gen.sampling.preparation import check_pictures
 from lightning_gen.sampling.samples import check_finite, rows_of, samples, spread_labels
+from lightning_gen.sampling.variety import Variety
 from lightning_gen.utilities.progress import progress
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def run(job: Job) -> None:
     check_pictures(model, path, sequences=True)
     check_format(cfg.format)
     use_prior(cfg, path, model)
-    _truncate(model, cfg.truncation)
+    Variety.of(cfg).use(model)
     classes = chosen_classes(cfg.label, model.num_classes, model.class_names)
     labels = spread_labels(classes, cfg.n)
     out = output_folder(cfg.out, path)
@@ -74,14 +75,6 @@ def run(job: Job) -> None:
             save_moving(moving, folder / "interpolation", cfg.format)
     print_classes(model, labels if labels is None else labels.unique_consecutive())
     print_written(f"{cfg.n} images of {type(model).__name__}", out)
-
-
-def _truncate(model: "ImageGenerator", truncation: float | None) -> None:
-    if truncation is None:
-        return
-    if not isinstance(model, Truncates):
-        raise UserError(f"truncation={truncation}: {type(model).__name__} does not truncate, leave out truncation")
-    model.truncation = float(truncation)
 
 
 def _write_images(model: "ImageGenerator", cfg: DictConfig, labels: Tensor | None, out: Path) -> None:

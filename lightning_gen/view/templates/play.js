@@ -3,6 +3,7 @@
 const root = document.getElementById("play");
 const by = (id) => document.getElementById(id);
 const SHOWN_SLIDERS = 12;
+const VARIETY = { truncates: "truncation", tempers: "temperature" }; // sliders, by what the model needs for them
 let about = null; // what the model can do
 let point = null; // the latents that are shown, and those that the sliders go back to
 let origin = null;
@@ -12,7 +13,8 @@ class Refused extends Error {}
 
 async function ask(action, values = {}, body = null) {
   const address = new URL(`/play/${root.dataset.run}/${encodeURIComponent(root.dataset.checkpoint)}/${action}`, location);
-  const settings = { label: by("label").value, truncation: by("truncation").value };
+  const settings = { label: by("label").value };
+  for (const [need, id] of Object.entries(VARIETY)) if (about?.[need]) settings[id] = by(id).value;
   for (const [name, value] of Object.entries({ ...settings, ...values })) address.searchParams.set(name, value);
   const answer = await fetch(address, { method: "POST", body });
   const content = await answer.json().catch(() => ({ error: `the server has answered ${answer.status}` }));
@@ -208,7 +210,7 @@ class Easel {
 function reveal() {
   const can = { ...about, picture: about.reconstructs || about.projects };
   for (const part of document.querySelectorAll("[data-needs]")) part.hidden = !can[part.dataset.needs];
-  by("settings").hidden = !(about.classes || about.truncates);
+  by("settings").hidden = !(about.classes || about.truncates || about.tempers);
   for (const select of [by("format"), by("predict-format")]) {
     select.append(...about.formats.map((format) => make("option", {}, format)));
   }
@@ -221,7 +223,7 @@ function listenToLatents() {
   drawSliders(SHOWN_SLIDERS);
   by("more").addEventListener("click", () => drawSliders(Infinity));
   by("seed").addEventListener("change", () => busy(by("random"), fromSeed));
-  for (const id of ["label", "truncation"]) by(id).addEventListener("change", () => busy(by("random"), fromSeed));
+  for (const id of ["label", ...Object.values(VARIETY)]) by(id).addEventListener("change", () => busy(by("random"), fromSeed));
   on("random", () => {
     by("seed").value = Math.floor(Math.random() * 2 ** 31);
     return fromSeed();
@@ -297,10 +299,13 @@ function listenToPredictions() {
 async function begin() {
   about = await ask("describe");
   reveal();
-  by("truncation").addEventListener("input", () => {
-    const value = by("truncation").valueAsNumber;
-    document.querySelector("output[for=truncation]").textContent = value < 1 ? value.toFixed(2) : "none";
-  });
+  for (const id of Object.values(VARIETY)) {
+    by(id).addEventListener("input", () => {
+      const value = by(id).valueAsNumber;
+      const off = id === "truncation" ? "none" : "1";
+      document.querySelector(`output[for=${id}]`).textContent = value < 1 ? value.toFixed(2) : off;
+    });
+  }
   on("sample", async () => show("samples", await ask("samples", { n: by("n").value, seed: by("sample-seed").value })));
   if (about.latent) listenToLatents();
   if (about.classes) {

@@ -22,9 +22,9 @@ class MyOption(Likelihood):
         """The expected image, in [-1, 1]."""
         return distribution(parameters).mean * 2 - 1
 
-    def sample(self, parameters: Tensor) -> Tensor:
-        """A random image, in [-1, 1]."""
-        return distribution(parameters).sample() * 2 - 1
+    def sample(self, parameters: Tensor, temperature: float = 1.0) -> Tensor:
+        """A random image, in [-1, 1]; a lower `temperature` makes it likelier."""
+        return distribution(parameters / temperature).sample() * 2 - 1
 
 
 def distribution(logits: Tensor) -> ContinuousBernoulli:
