@@ -155,6 +155,21 @@ def test_its_scores_stand_beside_those_of_the_own_prior(tmp_path):
     assert Run(tmp_path / "run", tmp_path).scores == own["scores"]
 
 
+def test_scores_of_another_temperature_stand_beside_those_of_training(tmp_path):
+    path = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    write_checkpoint(path, *TINY_VAE)
+    chosen = [f"checkpoint={path}", "metrics=[likelihood]", "metrics.likelihood.samples=2", "extractor=none"]
+    for more in ([], ["temperature=0.5"], ["temperature=0.25"], ["temperature=0.5", "prior=gmm"]):
+        run_command(evaluate, "evaluate", *chosen, *more)
+    own, half, *_ = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert "sampling" not in own["protocol"]
+    assert half["protocol"]["sampling"] == {"temperature": 0.5}
+    assert own["scores"] == half["scores"]  # a likelihood is of the model, whatever its samples
+    names = ["run", "run temperature=0.5", "run temperature=0.25", "run prior=gmm temperature=0.5"]
+    assert [run.name for run in read_runs([tmp_path / "run"])] == names
+    assert Run(tmp_path / "run", tmp_path).scores == own["scores"]
+
+
 @pytest.mark.slow
 def test_other_encoders_have_samples_of_it_but_no_likelihood(tmp_path):
     path = tmp_path / "best.ckpt"

@@ -166,16 +166,28 @@ def test_grids_of_many_classes_are_no_strips(classes, n, shown, columns):
     assert labels[numbers].tolist() == [label for label in range(min(classes, 256)) for _ in range(share)]
 
 
-@pytest.mark.parametrize("truncation", ["0", "-1", "true", "wide"])
-def test_truncation_must_be_positive(tmp_path, truncation):
+@pytest.mark.parametrize("key", ["truncation", "temperature"])
+@pytest.mark.parametrize("value", ["0", "-1", "true", "wide"])
+def test_truncation_and_temperature_must_be_positive(tmp_path, key, value):
     write_checkpoint(tmp_path / "a.ckpt", *TINY_VAE)
-    with pytest.raises(UserError, match=r"truncation=.*: expected float above 0 or null"):
-        command(f"checkpoint={tmp_path / 'a.ckpt'}", f"truncation={truncation}")
+    with pytest.raises(UserError, match=rf"{key}=.*: expected float above 0 or null"):
+        command(f"checkpoint={tmp_path / 'a.ckpt'}", f"{key}={value}")
+
+
+def test_temperature_of_models_that_have_it(tmp_path):
+    write_checkpoint(tmp_path / "gan.ckpt", *TINY_GAN)
+    with pytest.raises(UserError, match=r"temperature=0.5: GAN has no temperature, give truncation=0.5"):
+        command(f"checkpoint={tmp_path / 'gan.ckpt'}", "temperature=0.5")
+    write_checkpoint(tmp_path / "vae.ckpt", *TINY_VAE)
+    cold = [f"checkpoint={tmp_path / 'vae.ckpt'}", "n=4", "temperature=1e-6", "ema=false", "interpolation=false"]
+    command(*cold, f"out={tmp_path / 'out'}")
+    first, *others = (read(tmp_path / "out" / "images" / f"{i:06}.png") for i in range(4))
+    assert all(np.array_equal(each, first) for each in others)  # the image of the mean
 
 
 def test_truncation_of_models_that_have_it(tmp_path):
     write_checkpoint(tmp_path / "vae.ckpt", *TINY_VAE)
-    with pytest.raises(UserError, match=r"truncation=0.5: VAE does not truncate"):
+    with pytest.raises(UserError, match=r"truncation=0.5: VAE does not truncate, give temperature=0.5"):
         command(f"checkpoint={tmp_path / 'vae.ckpt'}", "truncation=0.5")
     model = write_checkpoint(tmp_path / "gan.ckpt", *TINY_GAN)
     command(f"checkpoint={tmp_path / 'gan.ckpt'}", "n=4", "truncation=0.5", "ema=false", f"out={tmp_path / 'out'}")

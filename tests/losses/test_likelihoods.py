@@ -288,6 +288,47 @@ def test_kl_is_that_of_torch():
     assert kl_from_standard_normal(torch.zeros(2, 4), torch.zeros(2, 4)).tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_a_temperature_of_one_changes_no_bit(name):
+    parameters = random_parameters(ALL[name], *SHAPE)
+    drawn = []
+    for temperature in ([], [1.0]):
+        torch.manual_seed(0)
+        drawn.append(ALL[name].sample(parameters, *temperature))
+    assert torch.equal(*drawn)
+
+
+@pytest.mark.parametrize("levels", [2, 4])
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_logits_are_divided_by_the_temperature(levels, temperature):
+    likelihood = CrossEntropy(levels=levels)
+    logits = torch.tensor([1.0, 0.0, -1.0, 0.5])[:levels]
+    samples = likelihood.sample(logits.view(1, -1, 1, 1).expand(20_000, -1, 1, 1), temperature)
+    found = torch.bincount(((samples.flatten() + 1) / 2 * (levels - 1)).round().long(), minlength=levels) / 20_000
+    torch.testing.assert_close(found, (logits / temperature).softmax(0), atol=0.015, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "laplace", "sigma_vae", "discretized_logistic"])
+def test_scales_are_multiplied_by_the_temperature(name):
+    likelihood, parameters = ALL[name], torch.zeros(1, ALL[name].parameters_per_value, 200, 200)
+    if parameters.shape[1] == 2:
+        parameters[:, 1] = math.log(0.1)
+    whole, half = (likelihood.sample(parameters, temperature).std() for temperature in (1.0, 0.5))
+    torch.testing.assert_close(half, whole / 2, rtol=0.03, atol=0)
+
+
+@pytest.mark.parametrize("name", ["bernoulli", "continuous_bernoulli", "logistic_mixture"])
+def test_a_low_temperature_draws_what_is_likeliest(name):
+    likelihood = ALL[name]
+    parameters = torch.zeros(1, 3 * 5 if name == "logistic_mixture" else 1, 50, 50)
+    parameters[:, -1] = 1.0  # white; for the mixture the weight of its last component
+    if name == "logistic_mixture":
+        parameters[:, 4], parameters[:, 5:10] = 0.75, -3.0
+    errors = (likelihood.sample(parameters, 0.02) - (0.75 if name == "logistic_mixture" else 1)).abs()
+    assert errors.mean() < 0.2  # of a continuous Bernoulli variable, whose density is exponential
+    assert name == "continuous_bernoulli" or errors.max() < 0.1
+
+
 def test_methods_have_their_old_names_too():
     class Old(Bernoulli):
         def observe(self, images):

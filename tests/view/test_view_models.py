@@ -74,11 +74,11 @@ def png(width: int = 8, height: int = 8, value: int = 255) -> bytes:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("vae", {"latent", "interpolates", "reconstructs", "projects", "samples"}),
+        ("vae", {"latent", "interpolates", "reconstructs", "projects", "samples", "tempers"}),
         ("gan", {"latent", "interpolates", "projects", "samples", "truncates"}),
         ("style", {"latent", "interpolates", "projects", "samples", "truncates", "styles"}),
-        ("classes", {"latent", "interpolates", "reconstructs", "projects", "samples", "classes"}),
-        ("pixels", {"samples", "completes"}),
+        ("classes", {"latent", "interpolates", "reconstructs", "projects", "samples", "classes", "tempers"}),
+        ("pixels", {"samples", "completes", "tempers"}),
         ("frames", {"samples", "predicts"}),
     ],
 )
@@ -119,8 +119,22 @@ def test_truncated_points_are_nearer_to_the_mean(loaded, name):
 
 
 def test_truncation_is_refused_by_others(loaded):
-    with pytest.raises(UserError, match=r"truncation=0\.5: VAE does not truncate"):
+    with pytest.raises(UserError, match=r"truncation=0\.5: VAE does not truncate, give temperature=0\.5"):
         act(loaded("vae"), "samples", truncation=0.5)
+    with pytest.raises(UserError, match=r"temperature=0\.5: GAN has no temperature, give truncation=0\.5"):
+        act(loaded("gan"), "samples", temperature=0.5)
+
+
+@pytest.mark.parametrize("name", ["vae", "pixels"])
+def test_the_temperature_is_of_one_answer(loaded, name):
+    own, cold, again = (act(loaded(name), "samples", n=4, temperature=t)["data"] for t in (1, 0.1, 1))
+    assert own == again != cold
+    assert getattr(loaded(name).model, "temperature") == 1  # noqa: B009
+
+
+def test_cold_points_are_nearer_to_the_mean(loaded):
+    whole, near = (torch.tensor(act(loaded("vae"), "point", temperature=t)["point"]) for t in (1, 0.25))
+    assert near.norm() < 0.5 * whole.norm()
 
 
 @pytest.mark.parametrize("name", ["vae", "style"])
