@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from lightning_gen.cli.commands import COMMANDS, description, has_config, load_run, summary
 from lightning_gen.errors import UserError
+from lightning_gen.utilities.heap import keep_freed_memory
 from lightning_gen.utilities.launchers import ANNOUNCED, ignore_stray_ranks, is_first_process
 from lightning_gen.utilities.printable import make_printable, printable
 from lightning_gen.utilities.rendezvous import meet_anew
@@ -15,6 +16,7 @@ from lightning_gen.utilities.suggestions import did_you_mean
 
 def train() -> NoReturn:
     """Run `lightning-gen train` with the arguments of this script, which is train.py."""
+    keep_freed_memory()
     sys.exit(main(["train", *sys.argv[1:]]))
 
 
@@ -23,6 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     0, 1 for a bug, 2 for a user's mistake or a failure of the machine, 128 + N for signal N.
     """
+    if arguments is None:  # the process is this command's alone
+        keep_freed_memory()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         with handled(stop):
