@@ -3,7 +3,6 @@
 A checkpoint has the run's whole config under the key `lightning_gen`, so a model is rebuilt from the file alone.
 """
 
-import difflib
 import reprlib
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -25,8 +24,9 @@ from lightning_gen.config.validation import check_saved_keys
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY, ImageGenerator
 from lightning_gen.origins.archive import read_archive
+from lightning_gen.origins.local_files import check_is_file, file_at
 from lightning_gen.origins.places import local
-from lightning_gen.origins.weights import AVERAGED, WEIGHTS, read_weights
+from lightning_gen.origins.weights import AVERAGED, read_weights
 from lightning_gen.utilities.atomic_files import atomic_save
 from lightning_gen.utilities.running_means import RunningMeans
 
@@ -48,7 +48,6 @@ TRAINING = {
     "optimizer_states": list[dict],
     "lr_schedulers": list,
 }
-HOW_TO_FIND = "lightning-gen runs lists your runs"
 MOMENTS = {"exp_avg", "exp_avg_sq", "momentum_buffer", "square_avg"}  # of optimizers, of the shape of their weight
 
 
@@ -78,10 +77,7 @@ def read_checkpoint(path: str | Path, key: str = "checkpoint") -> dict[str, Any]
     The config in it is read by `saved_config` alone.
     """
     path = Path(path)
-    if not path.is_file():
-        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
-        fix = f"did you mean {path.parent / near[0]}?" if near else HOW_TO_FIND
-        raise UserError(f"{key}={path}: no such file; {fix}")
+    check_is_file(path, key)
     content = _read_weights(path, key) if path.suffix == ".safetensors" else read_archive(path, f"{key}={path}")
     check_content(content, f"{key}={path}")
     return content
@@ -190,15 +186,7 @@ def checkpoint_of(path: str | Path, key: str = "checkpoint") -> Path:
 
     `zoo:NAME` is one that a plugin brings, `hf://user/name[@revision]` one of the Hugging Face Hub, to be downloaded.
     """
-    path = local(path, key)
-    if not path.is_dir():
-        return path
-    names = ("last.ckpt", "best.ckpt") if key == "resume" else ("best.ckpt", "last.ckpt")
-    for file in (*(path / "checkpoints" / name for name in names), path / WEIGHTS):
-        if file.is_file():
-            return file
-    wanted = f"checkpoints/best.ckpt, checkpoints/last.ckpt or {WEIGHTS}"
-    raise UserError(f"{key}={path}: a folder without {wanted}; {HOW_TO_FIND}")
+    return file_at(local(path, key), key)
 
 
 def load_model(

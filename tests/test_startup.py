@@ -13,21 +13,51 @@ from lightning_gen.cli import commands
 HEAVY = {"torch", "lightning", "torchvision", "torchmetrics", "wandb", "numpy", "timm", "PIL", "rich"}
 
 
-@pytest.mark.parametrize(
-    "arguments", [["train", "--help"], ["train", "--cfg", "job"], ["list"], ["list", "model"], ["--version"], []]
-)
-def test_nothing_heavy_is_imported(arguments, tmp_path):
+def run(arguments, folder):
+    """A command in a process of its own: its end, and the heavy packages that it imported."""
     code = (
         "import sys; from lightning_gen.cli import main; status = main(sys.argv[1:]); "
         "print(*sorted({name.split('.')[0] for name in sys.modules}), file=sys.stderr); sys.exit(status)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True
-    )
-    assert done.returncode == 0, done.stderr.decode()
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert not list(folder.iterdir())
+    return done, HEAVY & set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    "arguments", [["train", "--help"], ["train", "--cfg", "job"], ["list"], ["list", "model"], ["--version"], []]
+)
+def test_nothing_heavy_is_imported(arguments, tmp_path):
+    done, heavy = run(arguments, tmp_path)
+    assert done.returncode == 0, done.stderr
     assert done.stdout
-    assert not HEAVY & set(done.stderr.decode().split())
-    assert not list(tmp_path.iterdir())
+    assert not heavy
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "modle=vae"], "modle=vae: no such key; did you mean model?"),
+        (["train", "model=vea"], "model=vea: no such option; did you mean model=vae?"),
+        (["train", "model.latnt_dim=3"], "model.latnt_dim=3: no such key; did you mean model.latent_dim?"),
+        (["train", "latnt_dim=3"], "latnt_dim=3: no such key; did you mean model.latent_dim?"),
+        (["train", "trainer.max_image=3"], "trainer.max_image=3: no such key; did you mean trainer.max_images?"),
+        (["train", "resume=nowhere"], "resume=nowhere: no such file; lightning-gen runs lists your runs"),
+        (["sample", "checkpoint=nowhere"], "checkpoint=nowhere: no such file; lightning-gen runs lists your runs"),
+        (["evaluate", "checkpoint=."], "checkpoint=.: a folder without checkpoints/best.ckpt, "),
+    ],
+)
+def test_mistakes_are_told_before_anything_heavy_is_imported(arguments, message, tmp_path):
+    done, heavy = run(arguments, tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {message}")
+    assert not heavy
+
+
+def test_parameters_of_optimizers_are_still_found(tmp_path):
+    done, _ = run(["train", "nesterov=true", "optimizer=sgd", "--cfg", "job"], tmp_path)
+    assert "nesterov: true" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -40,6 +70,7 @@ def test_nothing_heavy_is_imported(arguments, tmp_path):
     ],
 )
 def test_says_what_it_does_before_anything_heavy_is_imported(arguments, line, tmp_path):
+    (tmp_path / "x").touch()
     code = (
         "import builtins, os, sys\nfrom lightning_gen.cli import main\n"
         "def show(line, **_):\n"

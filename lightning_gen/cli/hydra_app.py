@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from lightning_gen.config.composition import finish, task_overrides
@@ -19,6 +20,7 @@ from lightning_gen.config.plugins import conf_dir
 from lightning_gen.config.run_options import names_start, not_among
 from lightning_gen.config.text_values import with_quotes
 from lightning_gen.errors import UserError
+from lightning_gen.origins.local_files import check_is_file, file_at
 from lightning_gen.utilities.compat import (
     current_hydra_node,
     hydra_argument_parser,
@@ -37,6 +39,8 @@ DRY_RUN = "--dry-run"  # of `train`: Hydra doesn't see it
 FLAGS = (DRY_RUN, "--multirun", "--help", "--cfg", "--config-dir", "--config-name", "--config-path")
 MULTIRUN = {"-m", "--multirun"}
 # `key=~/path`, which shells pass on as it is; in Hydra's grammar only quoted text may begin with a tilde.
+# A local path of one checkpoint; `resume=auto` and `hf://user/name` are other things.
+_CHECKPOINT = re.compile(r"(?P<key>checkpoint|resume|init_from)='?(?!(?i:true|false|auto|null)$)(?P<path>[\w./~ -]+)'?")
 _HOME = re.compile(r"^([\w./@+]+)=(~[^,'\"]*)$")
 
 
@@ -67,6 +71,7 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
     arguments = [with_quotes(_HOME.sub(r"\1='\2'", argument)) for argument in arguments if argument not in dry_run]
     flags, overrides, shown = _parse(command, arguments)
     flags += dry_run
+    _check_files(overrides)
     arguments, overrides, own = _in_full(command, arguments, overrides)
     if shown:
         arguments = overrides
@@ -90,6 +95,12 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
     task = task_overrides(node)
     typed = [text for text in task if text not in own]
     return Job(finish(config, node, command), task, flags + _search_path(node), typed)
+
+
+def _check_files(overrides: Sequence[str]) -> None:
+    """UserError for a checkpoint that is missing: told at once, and not after PyTorch is imported."""
+    for match in filter(None, map(_CHECKPOINT.fullmatch, overrides)):
+        check_is_file(file_at(Path(match["path"]).expanduser(), match["key"]), match["key"])
 
 
 def _composed(

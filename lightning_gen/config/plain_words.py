@@ -20,10 +20,12 @@ from lightning_gen.config.spelling import bare, names_in, option_named, options_
 from lightning_gen.config.validation import locate, primary_keys
 from lightning_gen.config.words import HINTS, STEPS, SWITCHES, WORDS
 from lightning_gen.errors import UserError
+from lightning_gen.utilities.suggestions import similarity
 
 T = TypeVar("T")
 _OVERRIDE = re.compile(r"(?P<key>[A-Za-z_][\w./@-]*)=(?P<value>.*)")  # `+` and `~` are of those who know the keys
 _SECTIONS = ("model.", "data.", "trainer.")
+NEARLY = 0.9  # similarity of a misspelled key; no parameter of an optimizer or the trainer is as similar to a key
 _OPTIMIZERS = ("model.optimizer", "model.discriminator_optimizer")  # `optimizer` means those of the whole model
 
 
@@ -236,11 +238,18 @@ class _Reader:
 
     def _as_parameter(self, key: str, value: str) -> list[str]:
         """A parameter of the optimizer or the trainer that their files leave out."""
-        for places in (_OPTIMIZERS, ("trainer",)) if bare(key) not in HINTS else ():
+        if bare(key) in HINTS or not key.isidentifier() or self._is_misspelled(key):
+            return []
+        for places in (_OPTIMIZERS, ("trainer",)):
             target = self.keys.get(f"{places[0]}._target_")
             if isinstance(target, str) and key in signature_of(locate(target, f"{places[0]}._target_")).parameters:
                 return [f"+{place}.{key}={value}" for place in places if f"{place}._target_" in self.keys]
         return []
+
+    def _is_misspelled(self, key: str) -> bool:
+        """Whether a key is nearly one of ours: to know those of PyTorch and Lightning takes seconds."""
+        known = {*self.top, *(path.rpartition(".")[2] for path in self.keys)}
+        return any(similarity(key, name) >= NEARLY for name in known)
 
     def _explain(self, key: str, value: str) -> None:
         """Raise UserError if it is known what to write instead."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_gen.errors import UserError, missing_package
-from lightning_gen.origins.weights import CONFIG, WEIGHTS
+from lightning_gen.origins.local_files import CONFIG, WEIGHTS
 
 PREFIX = "hf://"
 _ADDRESS = re.compile(r"hf:/{1,2}(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")

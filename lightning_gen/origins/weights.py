@@ -14,8 +14,8 @@ from torch import Tensor
 from lightning_gen.config.saved import plain_yaml
 from lightning_gen.errors import UserError
 from lightning_gen.image_generator import KEY
+from lightning_gen.origins.local_files import CONFIG, WEIGHTS
 
-WEIGHTS, CONFIG = "model.safetensors", "config.yaml"
 AVERAGED = "averaged"  # of the facts: the parts whose averages are saved as their weights
 
 

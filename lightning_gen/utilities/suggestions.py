@@ -6,7 +6,7 @@ from difflib import SequenceMatcher
 
 def closest(word: str, known: Iterable[str], limit: int = 3) -> list[str]:
     """The names in `known` most similar to `word`, best first: the best one, and others about as similar."""
-    scores = {name: _similarity(word, name) for name in known}
+    scores = {name: similarity(word, name) for name in known}
     best = max(scores.values(), default=0.0)
     if best < 0.6:
         return []
@@ -14,7 +14,7 @@ def closest(word: str, known: Iterable[str], limit: int = 3) -> list[str]:
     return [name for _, name in near[:limit]]
 
 
-def _similarity(word: str, name: str) -> float:
+def similarity(word: str, name: str) -> float:
     """From 0 to 1. A matcher of sequences finds little of a short word that has a wrong letter, or two exchanged."""
     if sorted(word) == sorted(name):
         return 1.0
