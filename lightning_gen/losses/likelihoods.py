@@ -56,6 +56,10 @@ class Likelihood:
         """
         raise NotImplementedError
 
+    def sample_at(self, temperature: float, parameters: Tensor) -> Tensor:
+        """`sample` at a temperature; at 1 also of a class whose `sample` has none."""
+        return self.sample(parameters) if temperature == 1 else self.sample(parameters, temperature)
+
     # Names of 0.1.
     observe = to_support
     draw = sample

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from lightning_gen.batch import Batch
 from lightning_gen.models.latent_variable_model import Inference, LatentVariableModel
 from lightning_gen.networks.diagonal_normal import DiagonalNormal
-from lightning_gen.networks.layers import with_condition
 from lightning_gen.networks.top_down import TopDown
 
 
@@ -29,7 +28,7 @@ class HierarchicalVAE(LatentVariableModel):
 
     def inferences(self, images: Tensor, labels: Tensor | None, samples: int) -> Iterator[Inference]:
         """Encode once, sample all layers `samples` times."""
-        features = self.encoder(with_condition(images, self.condition(labels)))
+        features = self.encoder(images, self.condition(labels))
         for _ in range(samples):
             noise = self._noise(len(images))
             parameters, whitened = self._infer(features, noise, labels)
@@ -65,7 +64,7 @@ class HierarchicalVAE(LatentVariableModel):
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """The posterior means of all layers, each given the coarser ones."""
         images = self.to_support(images)
-        features = self.encoder(with_condition(images, self.condition(labels)))
+        features = self.encoder(images, self.condition(labels))
         return self._infer(features, torch.zeros_like(self._noise(len(images))), labels)[1].mean
 
     def decode(self, latent: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -61,7 +61,7 @@ class PixelDistribution(nn.Module):
         values = features.new_zeros(len(features), self.channels)
         for channel in range(self.channels):
             parameters = self.head(features, values)[:, channel].float()  # (B, P)
-            values[:, channel] = self.likelihood.sample(parameters[:, :, None, None], temperature)[:, 0, 0, 0]
+            values[:, channel] = self.likelihood.sample_at(temperature, parameters[:, :, None, None])[:, 0, 0, 0]
         return values
 
 

@@ -100,7 +100,7 @@ class VRNN(LatentVariableModel):
             noise = self.temperature * torch.randn_like(prior.mean)
             latent = self.latent_features(prior.reparameterize(noise))
             output = self.decoder(torch.cat([latent, context], dim=1)).float()
-            features = F.silu(self.encoder(self.likelihood.sample(output, self.temperature)))
+            features = F.silu(self.encoder(self.likelihood.sample_at(self.temperature, output)))
             state = run(self.cell, torch.cat([features, latent], dim=1), state)
             means.append(self.likelihood.mean(output))
         return torch.stack(means, dim=1)

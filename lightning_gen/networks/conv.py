@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_gen.bounds import NonNegativeInt, PositiveInt
+from lightning_gen.networks.image_conv import ImageConv2d, through
 from lightning_gen.networks.layers import (
     Activation,
     Normalization,
@@ -50,7 +51,7 @@ class ConvEncoder(nn.Module):
             if patch > 1 and not layers:
                 layers.append(Patches(channels, out_channels, patch))
             else:
-                layers.append(nn.Conv2d(channels, out_channels, 3, stride=2, padding=1))
+                layers.append(ImageConv2d(channels, out_channels, 3, stride=2, padding=1))
             layers += convolutions(out_channels, depth - 1, activation, normalization, gated)
             channels = out_channels
         features = channels * sizes[-1][0] * sizes[-1][1]
@@ -61,8 +62,7 @@ class ConvEncoder(nn.Module):
         self.head = nn.Sequential(*head, nn.Linear(hidden or features, out_dim))
 
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        images = with_condition(images, condition)
-        return self.head(self.body(images))
+        return self.head(through(self.body, images, condition))
 
 
 class ConvDecoder(nn.Module):
@@ -125,16 +125,16 @@ def last_layer(channels: int, out_channels: int, sizes: list[tuple[int, int]], p
     return nn.Conv2d(channels, out_channels, 3, 1, 1)  # images too small to halve
 
 
-class Patches(nn.Conv2d):
+class Patches(ImageConv2d):
     """A convolution of overlapping patches: maps to their size divided by `patch`, rounded up."""
 
     def __init__(self, in_channels: int, out_channels: int, patch: int):
         overlap = patch // 2  # on each side
         super().__init__(in_channels, out_channels, patch + 2 * overlap, stride=patch, padding=overlap)
 
-    def forward(self, input: Tensor) -> Tensor:
-        below, right = (-size % self.stride[0] for size in input.shape[-2:])
-        return super().forward(F.pad(input, (0, right, 0, below)) if below or right else input)
+    def padded(self, images: Tensor) -> Tensor:
+        below, right = (-size % self.stride[0] for size in images.shape[-2:])
+        return F.pad(images, (0, right, 0, below)) if below or right else images
 
 
 class SubPixels(nn.Conv2d):

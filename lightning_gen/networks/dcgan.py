@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from lightning_gen.bounds import PositiveInt
 from lightning_gen.networks.conv import Upsample
+from lightning_gen.networks.image_conv import ImageConv2d, through
 from lightning_gen.networks.layers import (
     Activation,
     Normalization,
@@ -82,15 +83,15 @@ class DCGANDiscriminator(nn.Module):
         self.head = nn.Linear(channels * sizes[-1][0] * sizes[-1][1], out_dim)
 
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        return self.head(self.body(with_condition(images, condition)).flatten(1))
+        return self.head(through(self.body, images, condition).flatten(1))
 
 
-class Halve(nn.Conv2d):
+class Halve(ImageConv2d):
     """A 4x4 convolution of stride 2: maps to half their size, rounded up."""
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__(in_channels, out_channels, 4, stride=2, padding=1)
 
-    def forward(self, input: Tensor) -> Tensor:
-        odd = input.shape[2] % 2, input.shape[3] % 2
-        return super().forward(F.pad(input, (0, odd[1], 0, odd[0])) if any(odd) else input)
+    def padded(self, images: Tensor) -> Tensor:
+        odd = images.shape[2] % 2, images.shape[3] % 2
+        return F.pad(images, (0, odd[1], 0, odd[0])) if any(odd) else images

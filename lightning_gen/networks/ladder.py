@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from lightning_gen.networks.conv import Gated, Patches, SubPixels, Upsample, map_sizes
 from lightning_gen.networks.diagonal_normal import DiagonalNormal
+from lightning_gen.networks.image_conv import through
+from lightning_gen.networks.layer_list import LayerList
 from lightning_gen.networks.layers import widths
 from lightning_gen.networks.top_down import TopDown, of_maps
 
@@ -28,17 +30,17 @@ class LadderEncoder(nn.Module):
         channels = widths(width, len(sizes), LARGEST)
         down: list[nn.Module] = [Patches(image_shape[0] + condition_dim, width, patch)]
         down += [nn.Conv2d(n, m, 3, stride=2, padding=1) for n, m in pairwise(channels)]
-        self.levels = nn.ModuleList(
+        self.levels = LayerList(
             nn.Sequential(each, nn.SiLU(), Gated(n)) for each, n in zip(down, channels, strict=True)
         )
         self.top = nn.Sequential(nn.Conv2d(channels[-1], vector, sizes[-1]), nn.SiLU())
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        maps, features = images, []
-        for level in self.levels:
-            maps = level(maps)
-            features.append(maps)
-        return [self.top(maps), *features[::-1]]
+    def forward(self, images: Tensor, condition: Tensor | None = None) -> list[Tensor]:
+        finest, *others = self.levels
+        features = [through(finest, images, condition)]
+        for level in others:
+            features.append(level(features[-1]))
+        return [self.top(features[-1]), *features[::-1]]
 
 
 class LadderDecoder(TopDown):

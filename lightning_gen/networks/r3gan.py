@@ -10,6 +10,7 @@ from lightning_gen.bounds import PositiveInt
 from lightning_gen.errors import UserError
 from lightning_gen.networks.bilinear_resize import BilinearResize
 from lightning_gen.networks.grouped_conv import GroupedConv2d
+from lightning_gen.networks.image_conv import ImageConv2d
 from lightning_gen.networks.layers import pyramid, widths, with_condition
 
 SLOPE = 0.2
@@ -74,7 +75,7 @@ class R3GANDiscriminator(nn.Module):
         in_channels, height, image_width = image_shape
         self.sizes = pyramid(height, image_width)
         channels = widths(width, len(self.sizes), largest)
-        self.stem = nn.Conv2d(in_channels + condition_dim, channels[0], 1)
+        self.stem = ImageConv2d(in_channels + condition_dim, channels[0], 1)
         self.levels = residual_levels(channels, depth, expansion, group_width)
         self.changes = channel_changes(channels)
         self.halvings = nn.ModuleList(map(BilinearResize, self.sizes, self.sizes[1:]))
@@ -84,7 +85,7 @@ class R3GANDiscriminator(nn.Module):
         keep_variance(self.stem, self.head, *self.changes)
 
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        maps = self.levels[0](self.stem(with_condition(images, condition)))
+        maps = self.levels[0](self.stem(images, condition))
         for level, change, halve in zip(self.levels[1:], self.changes, self.halvings, strict=True):
             maps = level(change(halve(maps)))
         return self.head((maps * self.basis).sum((2, 3)))  # a depthwise convolution over the whole map

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_gen.bounds import PositiveInt
+from lightning_gen.networks.image_conv import ImageConv2d
 from lightning_gen.networks.layers import (
     Activation,
     Normalization,
@@ -70,7 +71,7 @@ class ResNetEncoder(nn.Module):
         channels += condition_dim
         sizes = pyramid(height, image_width)
         levels = widths(width, len(sizes), largest)
-        self.stem = nn.Conv2d(channels, levels[0], 3, padding=1)
+        self.stem = ImageConv2d(channels, levels[0], 3, padding=1)
         self.levels = residual_levels(levels, depth, activation, normalization)
         channels = levels[-1]
         self.head = nn.Sequential(
@@ -81,8 +82,7 @@ class ResNetEncoder(nn.Module):
         )
 
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        images = with_condition(images, condition)
-        maps = self.levels[0](self.stem(images))
+        maps = self.levels[0](self.stem(images, condition))
         for level in self.levels[1:]:
             maps = level(F.avg_pool2d(maps, 2, ceil_mode=True, count_include_pad=False))
         return self.head(maps)

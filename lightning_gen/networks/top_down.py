@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lightning_gen.networks.conv import Upsample
 from lightning_gen.networks.diagonal_normal import DiagonalNormal
+from lightning_gen.networks.image_conv import ImageConv2d
 from lightning_gen.networks.layers import nearest, pyramid, widths, with_condition
 
 Pair = tuple[DiagonalNormal, DiagonalNormal]  # posterior and prior of a layer, (B, C, H, W) each
@@ -45,16 +46,16 @@ class BottomUp(nn.Module):
         super().__init__()
         self.levels = levels(image_shape, width, largest)
         channels = [image_shape[0] + condition_dim, *(channels for channels, _ in self.levels)]
-        self.down = nn.ModuleList(nn.Conv2d(n, m, 3, stride=2, padding=1) for n, m in pairwise(channels))
+        self.down = nn.ModuleList(ImageConv2d(n, m, 3, stride=2, padding=1) for n, m in pairwise(channels))
         total = depth * len(self.levels)
         self.blocks = nn.ModuleList(
             nn.Sequential(*(Block(channels, total) for _ in range(depth))) for channels, _ in self.levels
         )
 
-    def forward(self, images: Tensor) -> list[Tensor]:
+    def forward(self, images: Tensor, condition: Tensor | None = None) -> list[Tensor]:
         maps, features = images, []
         for (_, size), down, blocks in zip(self.levels, self.down, self.blocks, strict=True):
-            maps = down(maps)
+            maps = down(maps) if features else down(images, condition)
             maps = blocks(maps.mean((2, 3), keepdim=True) if size == (1, 1) else maps)
             features.append(maps)
         return features[::-1]
