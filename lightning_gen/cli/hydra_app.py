@@ -71,7 +71,6 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
     arguments = [with_quotes(_HOME.sub(r"\1='\2'", argument)) for argument in arguments if argument not in dry_run]
     flags, overrides, shown = _parse(command, arguments)
     flags += dry_run
-    _check_files(overrides)
     arguments, overrides, own = _in_full(command, arguments, overrides)
     if shown:
         arguments = overrides
@@ -90,6 +89,7 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
         with explained(command, overrides), hydra_config(node):
             fill_missing(config, overrides)
     else:
+        _check_file(overrides)
         with hydra_config(node):
             _announce(_task(command, config, node))
     task = task_overrides(node)
@@ -97,10 +97,12 @@ def read_command_line(command: str, arguments: list[str]) -> Job | int:
     return Job(finish(config, node, command), task, flags + _search_path(node), typed)
 
 
-def _check_files(overrides: Sequence[str]) -> None:
+def _check_file(overrides: Sequence[str]) -> None:
     """UserError for a checkpoint that is missing: told at once, and not after PyTorch is imported."""
-    for match in filter(None, map(_CHECKPOINT.fullmatch, overrides)):
-        check_is_file(file_at(Path(match["path"]).expanduser(), match["key"]), match["key"])
+    matches = list(filter(None, map(_CHECKPOINT.fullmatch, overrides)))
+    if len(matches) == 1:  # several are another mistake
+        key, path = matches[0]["key"], Path(matches[0]["path"]).expanduser()
+        check_is_file(file_at(path, key), key)
 
 
 def _composed(
@@ -182,6 +184,8 @@ def _show(command: str, config: "DictConfig", node: "DictConfig") -> int:
 def _options_of_resumed(command: str, overrides: Sequence[str]) -> list[str]:
     if not _resumes(command, overrides):
         return []
+    if not any(text.startswith("again=") for text in overrides):
+        _check_file(overrides)
     _announce(f"lightning-gen {command}: {' '.join(overrides)}")
     from lightning_gen.training.resume import options_of_resumed  # slow to import
 

@@ -97,10 +97,12 @@ def test_train_gets_config_and_overrides(work, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("command", ["evaluate", "sample"])
-def test_other_commands_get_the_config(command, work):
-    assert main([command, "checkpoint=a.ckpt"]) == 0
+def test_other_commands_get_the_config(command, work, tmp_path):
+    path = tmp_path / "a.ckpt"
+    path.touch()
+    assert main([command, f"checkpoint={path}"]) == 0
     ((job,),) = work.calls
-    assert job.config.checkpoint == "a.ckpt"
+    assert job.config.checkpoint == str(path)
 
 
 def test_config_is_ready_without_hydra(work):

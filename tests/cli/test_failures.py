@@ -55,21 +55,21 @@ def raising(error: BaseException):
 )
 def test_a_failure_is_one_line(error, line, monkeypatch, capsys):
     monkeypatch.setattr(cli, "load_run", raising(error))
-    assert failure(capsys, "sample", "checkpoint=a").startswith(line)
+    assert failure(capsys, "sample", "checkpoint=zoo:a").startswith(line)
 
 
 def test_the_cause_counts_too(monkeypatch, capsys):
     error = RuntimeError("error in calling a target")
     error.__cause__ = FileNotFoundError(errno.ENOENT, "No such file or directory", "/a/b")
     monkeypatch.setattr(cli, "load_run", raising(error))
-    assert failure(capsys, "sample", "checkpoint=a").startswith("/a/b: No such file or directory; make its folder")
+    assert failure(capsys, "sample", "checkpoint=zoo:a").startswith("/a/b: No such file or directory; make its folder")
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes differ"), KeyError("a"), ValueError("b")])
 def test_a_bug_keeps_its_traceback(error, monkeypatch):
     monkeypatch.setattr(cli, "load_run", raising(error))
     with pytest.raises(type(error)):
-        main(["sample", "checkpoint=a"])
+        main(["sample", "checkpoint=zoo:a"])
 
 
 def test_training_is_told_of_its_batch_size():
