@@ -25,9 +25,10 @@ def main(arguments: list[str] | None = None) -> int:
 
     0, 1 for a bug, 2 for a user's mistake or a failure of the machine, 128 + N for signal N.
     """
-    if arguments is None:  # the process is this command's alone
-        keep_freed_memory()
+    is_alone = arguments is None  # in its process
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if is_alone and arguments and has_config(arguments[0]):
+        keep_freed_memory()
     try:
         with handled(stop):
             status = _dispatch(arguments)

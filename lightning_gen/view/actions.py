@@ -150,7 +150,8 @@ def interpolate(loaded: Loaded, asked: Asked) -> Answer:
 def rows(loaded: Loaded, asked: Asked) -> Answer:
     """A row for each class."""
     columns = asked.whole("n", 8, 1, 16)
-    return _shown(drawing.class_rows(loaded, columns, asked.seed, _factor(loaded, columns)), 1)
+    with asked.variety.within(loaded.model):
+        return _shown(drawing.class_rows(loaded, columns, asked.seed, _factor(loaded, columns)), 1)
 
 
 def reconstruct(loaded: Loaded, asked: Asked) -> Answer:
@@ -179,7 +180,8 @@ def complete(loaded: Loaded, asked: Asked) -> Answer:
     height = loaded.model.image_shape[-2]
     row_count = asked.whole("rows", height // 2, 1, height - 1)
     image = image_of(asked.body, loaded.model.image_shape).to(loaded.model.device)
-    return _shown(drawing.completed(loaded, image, row_count, asked.label(loaded), asked.seed))
+    with asked.variety.within(loaded.model):
+        return _shown(drawing.completed(loaded, image, row_count, asked.label(loaded), asked.seed))
 
 
 def predict(loaded: Loaded, asked: Asked) -> Answer:
@@ -188,7 +190,8 @@ def predict(loaded: Loaded, asked: Asked) -> Answer:
     frames = frames_of(asked.body, model.image_shape) if asked.body else loaded.given().images[:4]
     context = min(asked.whole("context", 5, 1, MOST_FRAMES), frames.shape[1])
     steps = asked.whole("steps", 10, 1, MOST_FRAMES)
-    still, moving = drawing.predicted(loaded, frames.to(model.device), context, steps, asked.seed)
+    with asked.variety.within(model):
+        still, moving = drawing.predicted(loaded, frames.to(model.device), context, steps, asked.seed)
     return _shown(to_uint8(moving), None, asked) | {"film": _shown(to_uint8(still), 1)}
 
 

@@ -48,7 +48,7 @@ def draw_point(loaded: Loaded, seed: int, label: int | None, variety: Variety) -
     space, prior = space_and_prior(loaded)
     in_styles = isinstance(space, StyleSpace)  # they are truncated by moving them towards their mean
     seed_all("view", seed)
-    with Variety().within(loaded.model) if in_styles else variety.within(loaded.model):
+    with (Variety() if in_styles else variety).within(loaded.model):
         point = prior.whiten(space.sample(1, loaded.labels(label, 1)))[0]
     return point * variety.truncation if in_styles and variety.truncation is not None else point
 

@@ -22,7 +22,7 @@ MAIN = """
 import sys
 from lightning_gen import cli
 cli.keep_freed_memory = lambda: print("kept")
-sys.argv = ["lightning-gen", "--version"]
+sys.argv = ["lightning-gen", COMMAND, "--help"]
 cli.main(ARGUMENTS)
 """
 
@@ -39,6 +39,10 @@ def test_pages_are_cleared_once():
     assert kept < given_back / 20
 
 
-@pytest.mark.parametrize(("arguments", "expected"), [("", True), ('["--version"]', False)])
-def test_only_the_console_command_keeps_memory(arguments, expected):
-    assert ("kept" in output(MAIN.replace("ARGUMENTS", arguments)).split()) == expected
+@pytest.mark.parametrize(
+    ("command", "arguments", "expected"),
+    [("sample", "", True), ("sample", '["sample", "--help"]', False), ("view", "", False)],
+)
+def test_only_processes_of_one_computation_keep_memory(command, arguments, expected):
+    program = MAIN.replace("ARGUMENTS", arguments).replace("COMMAND", repr(command))
+    assert ("kept" in output(program).split()) == expected

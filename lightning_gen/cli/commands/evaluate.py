@@ -101,8 +101,8 @@ def _from_checkpoint(cfg: DictConfig, overrides: Sequence[str]) -> Inputs:
     use_own_protocol(cfg, overrides, path)
     out = run_folder(path) / SCORES if cfg.out is None else _file(cfg.out)
     check_readable(out)  # before the work, not after it
-    prior = use_prior(cfg, path, model)
     sampling = Variety.of(cfg).use(model)
+    prior = use_prior(cfg, path, model)
     source = {"checkpoint": path.name}
     data, split = matching_data(cfg, path), cfg.split or "test"
     return Inputs(model, None, data, out, source, split, prior=prior, sampling=sampling)
