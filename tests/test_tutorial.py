@@ -28,6 +28,7 @@ def draw_pictures(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None
     runpy.run_path(str(ROOT / arguments[0]), run_name="__main__")
 
 
+@pytest.mark.slow
 def test_commands(tmp_path, monkeypatch, capsys):
     """Of a multirun the first job trains, and the last is composed."""
     monkeypatch.chdir(tmp_path)
