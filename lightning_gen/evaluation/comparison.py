@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -137,12 +137,20 @@ def columns_of(asked: str, runs: list[RunScores]) -> list[str]:
     known = list(dict.fromkeys(name for run in runs for evaluation in run.evaluations for name in evaluation.scores))
     if not known:
         raise UserError("compare: these runs have no scores; add some with lightning-gen evaluate checkpoint=RUN")
-    names = list(filter(None, asked.split(",")))
-    for name in names:
-        if name not in known:
+    names = []
+    for name in filter(None, asked.split(",")):
+        found = _named(name, known)
+        if not found:
             fix = did_you_mean(name, known) or f"; there are {', '.join(known)}"
             raise UserError(f"scores={name}: no run has it{fix}")
+        names += found
     return names or known
+
+
+def _named(name: str, scores: Iterable[str]) -> list[str]:
+    """The score of that name, or those of that name with any extractor: `kid` is `kid/efficientnet_lite0`."""
+    scores = list(scores)
+    return [name] if name in scores else [score for score in scores if score.partition("/")[0] == name]
 
 
 def compare(runs: list[RunScores], columns: list[str], sort: str | None, force: bool, group: bool = True) -> Table:
@@ -203,12 +211,14 @@ def _choose(runs: list[RunScores], columns: list[str], force: bool) -> tuple[dic
 
 def _sort_column(chosen: Mapping[str, Selection], sort: str | None, notes: list[str]) -> str:
     """`sort`, or else the first score that all runs have."""
-    if sort is not None and sort not in chosen:
+    if sort is not None and (found := _named(sort, chosen)):
+        return found[0]
+    if sort is not None:
         reason = next((note for note in notes if note.startswith(f"{sort} is")), "no run has it")
         raise UserError(f"sort={sort}: {reason.removeprefix(f'{sort} is left out: ')}{did_you_mean(sort, chosen)}")
     if not chosen:
         raise UserError(f"compare: nothing to rank, {notes[0]}")
-    return sort or next((name for name, selection in chosen.items() if None not in selection), next(iter(chosen)))
+    return next((name for name, selection in chosen.items() if None not in selection), next(iter(chosen)))
 
 
 def _select(runs: list[RunScores], score: str) -> tuple[Selection, str]:

@@ -21,8 +21,9 @@ class Variety(NamedTuple):
 
     @classmethod
     def of(cls, cfg: "DictConfig") -> Self:
-        """The chosen values among a command's options."""
-        return cls(**{key: float(cfg[key]) for key in cls._fields if cfg.get(key) is not None})
+        """The chosen values among a command's options; a temperature of 1 is that of training."""
+        chosen = {key: float(cfg[key]) for key in cls._fields if cfg.get(key) is not None}
+        return cls(**{key: value for key, value in chosen.items() if (key, value) != ("temperature", 1.0)})
 
     @property
     def chosen(self) -> dict[str, float]:

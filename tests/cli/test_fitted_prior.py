@@ -159,7 +159,7 @@ def test_scores_of_another_temperature_stand_beside_those_of_training(tmp_path):
     path = tmp_path / "run" / "checkpoints" / "best.ckpt"
     write_checkpoint(path, *TINY_VAE)
     chosen = [f"checkpoint={path}", "metrics=[likelihood]", "metrics.likelihood.samples=2", "extractor=none"]
-    for more in ([], ["temperature=0.5"], ["temperature=0.25"], ["temperature=0.5", "prior=gmm"]):
+    for more in ([], ["temperature=0.5"], ["temperature=0.25"], ["temperature=0.5", "prior=gmm"], ["temperature=1"]):
         run_command(evaluate, "evaluate", *chosen, *more)
     own, half, *_ = json.loads((tmp_path / "run" / "evaluation.json").read_text())
     assert "sampling" not in own["protocol"]

@@ -102,6 +102,8 @@ def test_higher_is_better_where_it_is(tmp_path, capsys):
     paths = runs(tmp_path, low=[evaluation(1, **{"recall/net": 0.1})], high=[evaluation(2, **{"recall/net": 0.9})])
     assert table(capsys, *paths, "sort=recall/net").splitlines()[1].startswith("high")
     assert table(capsys, *paths, "sort=kid/net").splitlines()[1].startswith("low")
+    assert table(capsys, *paths, "sort=kid") == table(capsys, *paths, "sort=kid/net")
+    assert table(capsys, *paths, "scores=kid,recall") == table(capsys, *paths, "scores=kid/net,recall/net")
 
 
 def test_the_newest_evaluations_of_a_shared_protocol_are_taken(tmp_path, capsys):
