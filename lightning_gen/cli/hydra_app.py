@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 DRY_RUN = "--dry-run"  # of `train`: Hydra doesn't see it
 FLAGS = (DRY_RUN, "--multirun", "--help", "--cfg", "--config-dir", "--config-name", "--config-path")
 MULTIRUN = {"-m", "--multirun"}
-# `key=~/path`, which shells pass on as it is; in Hydra's grammar only quoted text may begin with a tilde.
 # A local path of one checkpoint; `resume=auto` and `hf://user/name` are other things.
 _CHECKPOINT = re.compile(r"(?P<key>checkpoint|resume|init_from)='?(?!(?i:true|false|auto|null)$)(?P<path>[\w./~ -]+)'?")
+# `key=~/path`, which shells pass on as it is; in Hydra's grammar only quoted text may begin with a tilde.
 _HOME = re.compile(r"^([\w./@+]+)=(~[^,'\"]*)$")
 
 

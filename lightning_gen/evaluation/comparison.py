@@ -15,6 +15,7 @@ from lightning_gen.evaluation.report import are_evaluations
 from lightning_gen.evaluation.result import SEEDS, Direction, Evaluation, Score
 from lightning_gen.evaluation.settings import Settings, differing, read_settings
 from lightning_gen.evaluation.table import STANDARD_ERRORS, Cell, Table
+from lightning_gen.runs.selection import names_score
 from lightning_gen.utilities.suggestions import did_you_mean
 from lightning_gen.utilities.text_lists import listed
 
@@ -148,9 +149,9 @@ def columns_of(asked: str, runs: list[RunScores]) -> list[str]:
 
 
 def _named(name: str, scores: Iterable[str]) -> list[str]:
-    """The score of that name, or those of that name with any extractor: `kid` is `kid/efficientnet_lite0`."""
+    """The score of exactly that name, or else all scores that it names."""
     scores = list(scores)
-    return [name] if name in scores else [score for score in scores if score.partition("/")[0] == name]
+    return [name] if name in scores else [score for score in scores if names_score(name, score)]
 
 
 def compare(runs: list[RunScores], columns: list[str], sort: str | None, force: bool, group: bool = True) -> Table:

@@ -73,8 +73,13 @@ def _config_value(config: Any, key: str) -> Any:
 
 
 def score_name(run: Run, key: str) -> str | None:
-    """The score that a key names in whole or by its first part: `kid` is `kid/efficientnet_lite0`."""
-    return next((name for name in run.scores if key in (name, name.partition("/")[0])), None)
+    """The first score that a key names."""
+    return next((name for name in run.scores if names_score(key, name)), None)
+
+
+def names_score(key: str, score: str) -> bool:
+    """Whether a key names a score in whole or by its first part: `kid` is `kid/efficientnet_lite0`."""
+    return key in (score, score.partition("/")[0])
 
 
 def scores_named(runs: Sequence[Run], keys: Iterable[str]) -> list[str]:
